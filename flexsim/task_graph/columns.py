@@ -1,0 +1,120 @@
+"""The task graph as columns: a row a task, the row number being its id.
+
+Ids are program order and break ties in the replay, so rows are never reordered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Csr:
+    """Ragged rows: row ``i`` holds ``values[offsets[i]:offsets[i + 1]]``."""
+
+    offsets: Int64
+    values: Int32
+
+    def row(self, index: int) -> Int32:
+        """Return the values of one row."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def counts(self) -> Int64:
+        """The length of every row."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> Int64:
+        """The row of every value."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
+
+    @classmethod
+    def from_pairs(cls, num_rows: int, rows: NDArray[np.integer], values: Int32) -> Csr:
+        """Group ``values`` by ``rows`` with a stable counting sort."""
+        counts = np.bincount(rows, minlength=num_rows)
+        offsets = np.zeros(num_rows + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        return cls(offsets, values[np.argsort(rows, kind="stable")])
+
+
+@dataclass(frozen=True, eq=False)
+class ActionTable:
+    """The schedule's actions, a row an action, in program order (rank, position)."""
+
+    kind: UInt8
+    """Index into :data:`flexsim.task_graph.kinds.ACTION_KINDS`."""
+    stage: Int32
+    """Global stage."""
+    microbatch: Int32
+    """Microbatch; -1 for actions once an iteration."""
+    rank: Int32
+    """Pipeline rank that runs the action."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResourceTable:
+    """What tasks hold, a row a resource."""
+
+    kind: UInt8
+    """Index into :data:`flexsim.task_graph.kinds.TASK_KINDS` for a communication stream;
+    0 for a compute stream."""
+    device: Int32
+    """Device that owns the stream, or the source of a channel."""
+    peer: Int32
+    """Destination of a channel; -1 for a stream."""
+
+
+@dataclass(frozen=True, eq=False)
+class TaskGraph:
+    """Tasks, what they hold and what follows them.
+
+    Every column has one value a task (``n`` rows). ``duration_ns`` is at least 1.
+    ``resources`` and ``successors`` are ragged: task id to resource ids and to task ids.
+    A task's first resource tells the device that it is drawn on.
+    """
+
+    action: Int32
+    operator: Int32
+    kind: UInt8
+    part: Int32
+    duration_ns: Int64
+    num_bytes: Int64
+    resources: Csr
+    successors: Csr
+    in_degree: Int32
+    actions: ActionTable
+    resource_table: ResourceTable
+    operator_names: tuple[str, ...]
+    num_tasks_folded_away: int = 0
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of rows."""
+        return len(self.duration_ns)
+
+    @property
+    def num_resources(self) -> int:
+        """Number of distinct streams and channels."""
+        return len(self.resource_table.kind)
+
+    @cached_property
+    def device(self) -> Int32:
+        """Device of every task: the owner of its first resource."""
+        first = self.resources.values[self.resources.offsets[:-1]]
+        return self.resource_table.device[first]
+
+    @cached_property
+    def is_compute(self) -> NDArray[np.bool_]:
+        """Whether each task runs on a compute stream."""
+        return self.kind < NUM_COMPUTE_KINDS

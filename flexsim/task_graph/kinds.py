@@ -1,0 +1,30 @@
+"""The kinds of tasks and actions: one table each, codes are positions."""
+
+from __future__ import annotations
+
+COMPUTE_KINDS = (
+    "forward",
+    "backward",
+    "input-gradient",
+    "weight-gradient",
+    "recompute",
+    "optimizer",
+)
+COMMUNICATION_KINDS = (
+    "tensor",
+    "context",
+    "expert",
+    "data",
+    "pipeline",
+    "gradient",
+    "embedding",
+    "gradient-norm",
+    "reshard",
+)
+TASK_KINDS = COMPUTE_KINDS + COMMUNICATION_KINDS
+TASK_CODE = {name: code for code, name in enumerate(TASK_KINDS)}
+NUM_COMPUTE_KINDS = len(COMPUTE_KINDS)
+
+ACTION_KINDS = ("F", "B", "I", "W", "U")
+"""Forward, full backward, input gradient, weight gradient, update (synchronize and step)."""
+ACTION_CODE = {name: code for code, name in enumerate(ACTION_KINDS)}
