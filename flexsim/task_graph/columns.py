@@ -76,6 +76,32 @@ class ResourceTable:
 
 
 @dataclass(frozen=True, eq=False)
+class StaticMemory:
+    """Bytes that a device holds for the whole iteration, a row a device."""
+
+    device: Int32
+    weights: Int64
+    gradients: Int64
+    optimizer: Int64
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationMemory:
+    """What actions allocate and free, a row an (action, device) pair.
+
+    ``allocated`` bytes come with the start of the action's first task and stay;
+    ``freed`` bytes go at the end of its last task; ``transient`` bytes (what a backward
+    recomputes or holds for a moment) live from its start to its end only.
+    """
+
+    action: Int32
+    device: Int32
+    allocated: Int64
+    freed: Int64
+    transient: Int64
+
+
+@dataclass(frozen=True, eq=False)
 class TaskGraph:
     """Tasks, what they hold and what follows them.
 
@@ -96,7 +122,11 @@ class TaskGraph:
     actions: ActionTable
     resource_table: ResourceTable
     operator_names: tuple[str, ...]
+    static_memory: StaticMemory | None = None
+    activation_memory: ActivationMemory | None = None
     num_tasks_folded_away: int = 0
+    folding: str = "nothing to fold"
+    """What was folded, or why not, in one sentence."""
 
     @property
     def num_tasks(self) -> int:
