@@ -23,7 +23,9 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60
 _FLOPS = {f"{p}FLOP/s": f for p, f in _DECIMAL.items()} | {
     f"{p}FLOPS": f for p, f in _DECIMAL.items()
 }
-_QUANTITY = re.compile(r"\s*([+-]?[\d._]+(?:[eE][+-]?\d+)?)\s*([^\d\s].*?)?\s*")
+_QUANTITY = re.compile(
+    r"\s*([+-]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s].*?)?\s*"
+)
 
 
 def parse_bytes(text: str) -> float:

@@ -1,0 +1,1 @@
+"""Engines: a task graph in, a timeline out."""

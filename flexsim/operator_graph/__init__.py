@@ -1,0 +1,19 @@
+"""Operator graphs: what is computed, independent of how it is split."""
+
+from flexsim.operator_graph.builder import GraphBuilder
+from flexsim.operator_graph.graph import OperatorGraph, soap
+from flexsim.operator_graph.records import Axis, Dim, Map, Operator, Step, Tensor, Use, Weight
+
+__all__ = [
+    "Axis",
+    "Dim",
+    "GraphBuilder",
+    "Map",
+    "Operator",
+    "OperatorGraph",
+    "Step",
+    "Tensor",
+    "Use",
+    "Weight",
+    "soap",
+]

@@ -1,0 +1,1 @@
+"""Pictures: a table first, then a drawing of it."""

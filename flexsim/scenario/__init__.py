@@ -1,0 +1,1 @@
+"""Scenarios: from a file's names to objects; the only place that composes."""

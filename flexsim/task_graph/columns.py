@@ -11,41 +11,24 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from flexsim.ragged import Csr
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+
+__all__ = [
+    "ActionTable",
+    "ActivationMemory",
+    "Csr",
+    "Int32",
+    "Int64",
+    "ResourceTable",
+    "StaticMemory",
+    "TaskGraph",
+    "UInt8",
+]
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Csr:
-    """Ragged rows: row ``i`` holds ``values[offsets[i]:offsets[i + 1]]``."""
-
-    offsets: Int64
-    values: Int32
-
-    def row(self, index: int) -> Int32:
-        """Return the values of one row."""
-        return self.values[self.offsets[index] : self.offsets[index + 1]]
-
-    @property
-    def counts(self) -> Int64:
-        """The length of every row."""
-        return np.diff(self.offsets)
-
-    @property
-    def rows(self) -> Int64:
-        """The row of every value."""
-        return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
-
-    @classmethod
-    def from_pairs(cls, num_rows: int, rows: NDArray[np.integer], values: Int32) -> Csr:
-        """Group ``values`` by ``rows`` with a stable counting sort."""
-        counts = np.bincount(rows, minlength=num_rows)
-        offsets = np.zeros(num_rows + 1, np.int64)
-        np.cumsum(counts, out=offsets[1:])
-        return cls(offsets, values[np.argsort(rows, kind="stable")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +107,8 @@ class TaskGraph:
     operator_names: tuple[str, ...]
     static_memory: StaticMemory | None = None
     activation_memory: ActivationMemory | None = None
+    hardware_flops: float = 0.0
+    """Nominal floating-point operations executed in the iteration on all devices."""
     num_tasks_folded_away: int = 0
     folding: str = "nothing to fold"
     """What was folded, or why not, in one sentence."""

@@ -1,0 +1,1 @@
+"""Timelines: spans, metrics, memory and their files."""

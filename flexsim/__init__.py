@@ -1,0 +1,72 @@
+"""flexsim: a discrete-event execution simulator for distributed training of neural networks.
+
+The public names are imported where they are first used, so that ``import flexsim`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexsim.device_graph import DeviceGraph, load_device_graph
+    from flexsim.engine.event import simulate
+    from flexsim.errors import FlexSimError
+    from flexsim.models import build_model
+    from flexsim.operator_graph import OperatorGraph
+    from flexsim.scenario.load import load_scenario
+    from flexsim.scenario.runner import Result, run
+    from flexsim.scenario.schema import Scenario
+    from flexsim.strategy import ParallelConfig, Strategy
+    from flexsim.task_graph.columns import TaskGraph
+    from flexsim.timeline.spans import Timeline
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DeviceGraph": "flexsim.device_graph",
+    "FlexSimError": "flexsim.errors",
+    "OperatorGraph": "flexsim.operator_graph",
+    "ParallelConfig": "flexsim.strategy",
+    "Result": "flexsim.scenario.runner",
+    "Scenario": "flexsim.scenario.schema",
+    "Strategy": "flexsim.strategy",
+    "TaskGraph": "flexsim.task_graph.columns",
+    "Timeline": "flexsim.timeline.spans",
+    "build_model": "flexsim.models",
+    "load_device_graph": "flexsim.device_graph",
+    "load_scenario": "flexsim.scenario.load",
+    "run": "flexsim.scenario.runner",
+    "simulate": "flexsim.engine.event",
+}
+
+__all__ = [
+    "DeviceGraph",
+    "FlexSimError",
+    "OperatorGraph",
+    "ParallelConfig",
+    "Result",
+    "Scenario",
+    "Strategy",
+    "TaskGraph",
+    "Timeline",
+    "__version__",
+    "build_model",
+    "load_device_graph",
+    "load_scenario",
+    "run",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'flexsim' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,70 @@
+"""The command line: each command in a module of its own, its imports inside."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from flexsim.cli.describe import describe_command
+from flexsim.cli.listing import list_command
+from flexsim.cli.run import run_command
+from flexsim.cli.schedule import schedule_command
+from flexsim.cli.schema import schema_command
+from flexsim.errors import FlexSimError
+
+app = typer.Typer(
+    name="flexsim",
+    help="Simulate one training iteration of a neural network on a cluster, without a GPU.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run_command)
+app.command("list")(list_command)
+app.command("describe")(describe_command)
+app.command("schedule")(schedule_command)
+app.command("schema")(schema_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from flexsim import __version__  # noqa: PLC0415
+
+        print(f"flexsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print and exit."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main() -> None:
+    """Run the command line: 0 is success, 2 a user's mistake told in one sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except FlexSimError as problem:
+        _fail(str(problem))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        _fail(f"{where}{problem.strerror or problem}")
+
+
+def _fail(message: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

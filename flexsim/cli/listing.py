@@ -1,0 +1,77 @@
+"""``flexsim list``: the names that a scenario may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from flexsim.errors import FlexSimError
+from flexsim.files import data_directory, read_toml, shipped_names
+
+Rows = Iterable[tuple[str, str]]
+
+
+def _models() -> Rows:
+    from flexsim.models import PRESETS  # noqa: PLC0415
+
+    for name, shape in PRESETS.items():
+        sizes = f"{shape.layers} layers, hidden {shape.hidden}, {shape.heads} heads"
+        yield name, f"{shape.family}: {sizes}, sequence {shape.sequence}"
+
+
+def _device_graphs() -> Rows:
+    return [(name, _title("device_graphs", name)) for name in shipped_names("device_graphs")]
+
+
+def _profiles() -> Rows:
+    for kind in ("devices", "software"):
+        directory = f"profiles/{kind}"
+        for name in shipped_names(directory):
+            yield name, f"{kind}: {_title(directory, name)}"
+
+
+def _schedules() -> Rows:
+    from flexsim.task_graph.schedules import SCHEDULES  # noqa: PLC0415
+
+    return [(name, entry.description) for name, entry in SCHEDULES.items()]
+
+
+def _strategies() -> Rows:
+    from flexsim.strategy import BASELINES  # noqa: PLC0415
+
+    return [(name, _first_line(function.__doc__)) for name, function in BASELINES.items()]
+
+
+_ROWS: dict[str, Callable[[], Rows]] = {
+    "models": _models,
+    "device-graphs": _device_graphs,
+    "profiles": _profiles,
+    "schedules": _schedules,
+    "strategies": _strategies,
+}
+Kind = StrEnum("Kind", list(_ROWS))  # type: ignore[misc]
+
+
+def list_command(
+    kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=False)],
+) -> None:
+    """List the names that a scenario may use, each with what it is."""
+    from flexsim.cli.console import facts_table, out  # noqa: PLC0415
+
+    out().print(facts_table(_ROWS[kind.value]()))
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0].rstrip(".")
+
+
+def _title(kind: str, name: str) -> str:
+    """Return the title of a shipped file, or else its first comment."""
+    path = data_directory(kind) / f"{name}.toml"
+    title = read_toml(path, FlexSimError).get("title")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = next((line for line in lines if line.startswith("#")), "")
+    return str(title or _first_line(comment.lstrip("# ")))

@@ -1,0 +1,23 @@
+"""Saving a figure where the user asked for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flexsim.errors import FlexSimError, choices_text
+from flexsim.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+_DPI = 160
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure whole or not at all; its format follows the path's ending."""
+    if path.suffix not in _SUFFIXES:
+        raise FlexSimError(f"--plot {path}: {choices_text(path.suffix, _SUFFIXES)} as its ending")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI)

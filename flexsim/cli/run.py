@@ -1,0 +1,76 @@
+"""``flexsim run``: simulate a scenario, print its numbers, write its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flexsim.scenario.runner import Result
+    from flexsim.scenario.schema import Scenario
+
+
+def run_command(  # noqa: PLR0913
+    file: Annotated[Path, typer.Argument(help="A scenario file (TOML).", show_default=False)],
+    *,
+    engine: Annotated[
+        str | None, typer.Option(help="Replaces simulation.engine.", show_default=False)
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Replaces a key: strategy.tensor=4. May be repeated."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Directory of the written files.", show_default=False)
+    ] = None,
+    detail: Annotated[
+        str | None,
+        typer.Option(help="auto, or operators: every span on large runs.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Simulate a scenario: print its numbers, write its picture, trace and tables."""
+    from flexsim.scenario.load import load_scenario  # noqa: PLC0415
+
+    named = {"simulation.engine": engine, "output.directory": output, "output.detail": detail}
+    options = [f"{key}={json.dumps(str(value))}" for key, value in named.items() if value]
+    scenario = load_scenario(file, [*(changes or []), *options])
+    result, written = _simulated(scenario, is_silent=as_json or quiet)
+    if as_json:
+        print(json.dumps(result.metrics, indent=2))
+    elif not quiet:
+        _report(result, written)
+
+
+def _simulated(scenario: Scenario, is_silent: bool) -> tuple[Result, Sequence[Path]]:
+    """Run a scenario and save it, with a sign of life where a person watches."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from flexsim.scenario.runner import run  # noqa: PLC0415
+
+    console = Console(stderr=True, quiet=is_silent)
+    if not console.is_terminal or is_silent:
+        result = run(scenario)
+        return result, result.save(scenario.directory)
+    with console.status(f"Simulating {scenario.name} …") as status:
+        result = run(scenario)
+        status.update(f"Writing {scenario.directory} …")
+        return result, result.save(scenario.directory)
+
+
+def _report(result: Result, written: Sequence[Path]) -> None:
+    from flexsim.cli.console import out  # noqa: PLC0415
+    from flexsim.scenario.report import summary_table  # noqa: PLC0415
+
+    console = out()
+    console.print(summary_table(result))
+    for path in written:
+        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,86 @@
+"""``flexsim schedule``: the order of a pipeline's actions, and its bubble."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flexsim.task_graph.schedules import Schedule
+    from flexsim.task_graph.schedules.report import ScheduleReport
+    from flexsim.timeline.spans import Timeline
+
+
+def schedule_command(  # noqa: PLR0913
+    name: Annotated[
+        str, typer.Argument(help="A name that `flexsim list schedules` prints.", show_default=False)
+    ],
+    *,
+    stages: Annotated[int, typer.Option(help="Pipeline ranks.", show_default=False)],
+    microbatches: Annotated[int, typer.Option(help="Microbatches.", show_default=False)],
+    chunks: Annotated[int, typer.Option(help="Stages a rank.")] = 1,
+    forward: Annotated[float, typer.Option(help="Time of a stage's forward.")] = 1.0,
+    input_gradient: Annotated[float, typer.Option(help="Time of its input gradient.")] = 1.0,
+    weight_gradient: Annotated[float, typer.Option(help="Time of its weight gradient.")] = 1.0,
+    transfer: Annotated[float, typer.Option(help="Time of a transfer between ranks.")] = 0.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print order, makespan, bubble_fraction, peak_in_flight.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture to write (.png, .svg, .pdf).", show_default=False)
+    ] = None,
+) -> None:
+    """Print every rank's actions, in PyTorch's notation, with makespan and bubble."""
+    from flexsim.task_graph.schedules import PipelineShape, build_schedule  # noqa: PLC0415
+
+    shape = PipelineShape(num_ranks=stages, num_chunks=chunks, num_microbatches=microbatches)
+    durations = (forward, input_gradient, weight_gradient, transfer)
+    report = _report(build_schedule(name, shape), durations)
+    if plot is not None:
+        _draw(report, f"{name}, {stages} ranks, {microbatches} microbatches", plot)
+    if as_json:
+        print(json.dumps(report.to_json()))
+    else:
+        _print(report, plot)
+
+
+def _report(
+    schedule: Schedule, durations: tuple[float, float, float, float]
+) -> ScheduleReport[Timeline]:
+    from flexsim.engine.event import simulate  # noqa: PLC0415
+    from flexsim.task_graph.schedules.report import schedule_report  # noqa: PLC0415
+
+    return schedule_report(schedule, *durations, simulate)
+
+
+def _print(report: ScheduleReport[Timeline], plot: Path | None) -> None:
+    from flexsim.cli.console import facts_table, out  # noqa: PLC0415
+
+    ranks = [(f"rank {rank}", " ".join(actions)) for rank, actions in report.order.items()]
+    facts = [
+        ("makespan", f"{report.makespan:g}"),
+        ("bubble fraction", f"{report.bubble_fraction:.4f}"),
+        ("peak microbatches in flight", ", ".join(str(each) for each in report.peak_in_flight)),
+    ]
+    picture = [("picture", str(plot))] if plot else []
+    console = out()
+    console.print(facts_table(ranks))
+    console.print()
+    console.print(facts_table([*facts, *picture]))
+
+
+def _draw(report: ScheduleReport[Timeline], title: str, path: Path) -> None:
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    from flexsim.cli.pictures import save_figure  # noqa: PLC0415
+    from flexsim.plotting.bubbles import bubble_table, draw_bubbles  # noqa: PLC0415
+
+    height = 2.0 + 0.4 * len(report.order)
+    figure = Figure(figsize=(12, min(height, 16)), layout="constrained")
+    ax = figure.subplots()
+    draw_bubbles(bubble_table(report.timeline), ax)
+    ax.set_title(f"{title}: bubble {report.bubble_fraction:.1%}".replace("%", " %"))
+    save_figure(figure, path)

@@ -1,0 +1,164 @@
+# ruff: noqa: RUF009 - quantity, part_of and named return dataclass fields
+"""Device profiles and software profiles: the constants of the cost model, from TOML files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flexsim.cost.tables import named, part_of, quantity, read_record
+from flexsim.errors import ProfileError, choices_text
+from flexsim.files import find_file, read_toml
+
+
+@dataclass(frozen=True)
+class MatmulConstants:
+    """Constants of the matrix-product formula; see :mod:`flexsim.cost.roofline`."""
+
+    efficiency: float = quantity("fraction")
+    """Share of peak of a large product, run alone."""
+    half_depth: float = quantity("number")
+    """Inner size k at which filling and draining a tile costs as much as the product."""
+    launch_ns: float = quantity("time")
+    bandwidth_efficiency: float = quantity("fraction")
+    wave_weight: float = quantity("number")
+    """How much of the last wave's idle multiprocessors is really lost, 0 to 1."""
+    tile_penalty: float = quantity("number")
+    """How much slower small tiles are: rate ~ area / (area + penalty · 64²)."""
+    input_gradient_factor: float = quantity("fraction")
+    weight_gradient_factor: float = quantity("fraction")
+
+
+@dataclass(frozen=True)
+class AttentionConstants:
+    """Share of peak that fused attention reaches on the operations it executes."""
+
+    forward_efficiency: float = quantity("fraction")
+    backward_efficiency: float = quantity("fraction")
+
+
+@dataclass(frozen=True)
+class MemoryBoundConstants:
+    """Kernels that move bytes: start-up time and share of the memory bandwidth."""
+
+    launch_ns: float = quantity("time")
+    efficiency: float = quantity("fraction")
+    kinds: dict[str, float] = quantity("fractions", default_factory=dict)
+    """Shares of single kinds of kernels that differ."""
+
+
+@dataclass(frozen=True)
+class CollectiveConstants:
+    """What a collective costs beside its links; see :mod:`flexsim.cost.collectives`."""
+
+    launch_ns: float = quantity("time")
+    copy_bandwidth_bytes_per_s: float = quantity("bandwidth")
+    """Bandwidth at which a member handles its own share of the message."""
+    ramp: float = quantity("number")
+    """Weight of the start-up and drain of the chunk pipeline; 0 is plain α-β."""
+
+
+@dataclass(frozen=True)
+class LinkConstants:
+    """What one kind of link achieves of its data-sheet bandwidth, and how late."""
+
+    efficiency: float = quantity("fraction")
+    step_latency_ns: float = quantity("time")
+    """One step of a collective, beside the latency of the links on the way."""
+    transfer_efficiency: float = quantity("fraction")
+    transfer_latency_ns: float = quantity("time")
+    """A point-to-point transfer, beside the latency of the links on the way."""
+    in_switch_bandwidth_bytes_per_s: float = quantity("bandwidth", default=0.0)
+    """Message bytes a second of an all-reduce inside the switch; 0: the switch cannot."""
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """One device type: its data sheet and the constants of its kernels and links."""
+
+    name: str = quantity("text")
+    memory_capacity_bytes: int = quantity("size")
+    memory_bandwidth_bytes_per_s: float = quantity("bandwidth")
+    peak_flops: dict[str, float] = quantity("flops by precision")
+    num_multiprocessors: int = quantity("count")
+    sustained_factor: float = quantity("fraction")
+    """Rate of matrix products in a training run over that of one run alone."""
+    matmul: MatmulConstants = part_of(MatmulConstants)
+    attention: AttentionConstants = part_of(AttentionConstants)
+    memory_bound: MemoryBoundConstants = part_of(MemoryBoundConstants)
+    collectives: CollectiveConstants = part_of(CollectiveConstants)
+    links: dict[str, LinkConstants] = named(LinkConstants)
+    """By link kind; ``other`` serves the kinds that are not listed."""
+
+    def peak_flops_per_s(self, precision: str) -> float:
+        """Return the data-sheet rate in one precision; raise :class:`ProfileError` if unknown."""
+        if precision not in self.peak_flops:
+            choices = choices_text(precision, self.peak_flops)
+            raise ProfileError(
+                f"device profile {self.name!r} has no peak for precision {precision!r}: {choices}"
+            )
+        return self.peak_flops[precision]
+
+    def link(self, kind: str) -> LinkConstants:
+        """Return the constants of one kind of link."""
+        return self.links.get(kind, self.links["other"])
+
+
+@dataclass(frozen=True)
+class Unfused:
+    """What lacking a fusion costs, relative to the fused kernel."""
+
+    traffic: float = quantity("factor")
+    kernels: int = quantity("count")
+
+
+@dataclass(frozen=True)
+class SoftwareProfile:
+    """How a training stack drives the devices; every field is a key of its file."""
+
+    name: str = quantity("text")
+    host_time_per_kernel_ns: float = quantity("time")
+    memory_bound_factor: float = quantity("factor")
+    """Share of memory bandwidth relative to the device's well-fused kernels."""
+    fusions: tuple[str, ...] = quantity("names")
+    unfused: dict[str, Unfused] = named(Unfused)
+    overlap_gradients: bool = quantity("flag")
+    """Whether gradients synchronize during the backward pass by default."""
+    gradient_bucket_bytes: int = quantity("size")
+    """Gradients that are synchronized together; 0: one collective a weight."""
+    recompute_waits_for_gradient: bool = quantity("flag")
+    scatter_gather: bool = quantity("flag")
+    """Whether a stage's tensor ranks each send their share and gather at the other end."""
+    gradient_bytes_per_parameter: float = quantity("number")
+    gradient_communication_bytes_per_parameter: float = quantity("number")
+    optimizer_bytes_per_parameter: float = quantity("number")
+    """Memory of the optimizer state, with the 32-bit master weights."""
+    optimizer_traffic_bytes_per_parameter: float = quantity("number")
+    """Bytes that an update reads and writes."""
+
+
+@lru_cache(maxsize=64)
+def load_device_profile(name_or_path: str) -> DeviceProfile:
+    """Return a shipped device profile by name, or the user's own by path.
+
+    Raise :class:`ProfileError` where there is none or it is malformed.
+    """
+    path = find_file("profiles/devices", name_or_path, ProfileError, "device profile")
+    profile = read_record(DeviceProfile, read_toml(path, ProfileError), str(path))
+    if "other" not in profile.links:
+        raise ProfileError(f"{path}: links.other is missing; it serves links of unlisted kinds")
+    if profile.matmul.wave_weight > 1:
+        raise ProfileError(
+            f"{path}: matmul.wave_weight = {profile.matmul.wave_weight} must be between 0 and 1"
+        )
+    return profile
+
+
+@lru_cache(maxsize=64)
+def load_software_profile(name_or_path: str) -> SoftwareProfile:
+    """Return a shipped software profile by name, or the user's own by path.
+
+    Raise :class:`ProfileError` where there is none or it is malformed.
+    """
+    path = find_file("profiles/software", name_or_path, ProfileError, "software profile")
+    return read_record(SoftwareProfile, read_toml(path, ProfileError), str(path))

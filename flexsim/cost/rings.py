@@ -1,0 +1,146 @@
+"""The rings of concurrent groups: which links they use, and what each group gets of them.
+
+A group with ``k`` members on each of ``H`` hosts has a *local* ring inside every host and
+``k`` *rails*, rings of the hosts' first members, of their second, and so on. A group with
+unequal members a host is one ring of all of them (``k = 1``). A link's bandwidth is divided
+by the number of rings that use it; local rings and rails do not run at the same time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.cost.link_table import LinkTable
+from flexsim.device_graph.graph import DeviceGraph
+from flexsim.ragged import Csr
+
+Float = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """One value a group; a bandwidth is infinite and a latency 0 where there is no ring."""
+
+    num_hosts: Ints
+    members_per_host: Ints
+    local_bandwidth_bytes_per_s: Float
+    rail_bandwidth_bytes_per_s: Float
+    in_switch_bandwidth_bytes_per_s: Float
+    local_latency_ns: Float
+    rail_latency_ns: Float
+
+    @property
+    def num_members(self) -> Ints:
+        """Members of each group."""
+        return self.num_hosts * self.members_per_host
+
+
+@dataclass(frozen=True, eq=False)
+class Flows:
+    """Concurrent streams of bytes between devices, and the group that each belongs to."""
+
+    group: Ints
+    source: Ints
+    target: Ints
+
+
+def find_rings(graph: DeviceGraph, table: LinkTable, groups: NDArray[np.integer]) -> Rings:
+    """Return the rings of ``groups`` ([K, g] device ids), all of them concurrent."""
+    ordered = _sorted_by_host(graph, groups)
+    num_hosts = _hosts_of_groups(graph, ordered)
+    per_host = ordered.shape[1] // num_hosts
+    local = _flows(ordered, per_host, along_hosts=False)
+    rail = _flows(ordered, per_host, along_hosts=True)
+    local_routes = graph.routes(local.source, local.target)
+    rail_routes = graph.routes(rail.source, rail.target)
+    bandwidth = table.collective_bandwidth_bytes_per_s
+    in_switch = table.in_switch_bandwidth_bytes_per_s
+    count = len(ordered)
+    return Rings(
+        num_hosts,
+        per_host,
+        _least_by_group(local.group, shared_bandwidth(local_routes, bandwidth), count),
+        _least_by_group(rail.group, shared_bandwidth(rail_routes, bandwidth), count),
+        _least_by_group(local.group, shared_bandwidth(local_routes, in_switch), count),
+        -_least_by_group(local.group, -step_latency(local_routes, table), count, 0.0),
+        -_least_by_group(rail.group, -step_latency(rail_routes, table), count, 0.0),
+    )
+
+
+def shared_bandwidth(routes: Csr, bandwidth_bytes_per_s: Float) -> Float:
+    """Return what each of the concurrent ``routes`` gets: its least link, over that link's users.
+
+    An empty route has infinite bandwidth.
+    """
+    users = np.bincount(routes.values, minlength=len(bandwidth_bytes_per_s))
+    share = bandwidth_bytes_per_s / np.maximum(users, 1)
+    least = np.full(len(routes.offsets) - 1, np.inf)
+    np.minimum.at(least, routes.rows, share[routes.values])
+    return least
+
+
+def route_latency(routes: Csr, table: LinkTable, extra_ns: Float) -> Float:
+    """Return each route's latency: the sum over its links, and the longest ``extra_ns``."""
+    total = np.zeros(len(routes.offsets) - 1)
+    longest = np.zeros(len(routes.offsets) - 1)
+    np.add.at(total, routes.rows, table.latency_ns[routes.values])
+    np.maximum.at(longest, routes.rows, extra_ns[routes.values])
+    return np.asarray(total + longest, np.float64)
+
+
+def step_latency(routes: Csr, table: LinkTable) -> Float:
+    """Return the latency of one step of a collective along each route."""
+    return route_latency(routes, table, table.step_latency_ns)
+
+
+def _sorted_by_host(graph: DeviceGraph, groups: NDArray[np.integer]) -> Ints:
+    devices = np.asarray(groups, np.int64)
+    key = graph.host_of_device[devices].astype(np.int64) * graph.num_devices + devices
+    order = np.argsort(key, axis=1, kind="stable")
+    return np.asarray(np.take_along_axis(devices, order, axis=1), np.int64)
+
+
+def _hosts_of_groups(graph: DeviceGraph, ordered: Ints) -> Ints:
+    """Return how many equal blocks each row has, one a host; its length where uneven."""
+    hosts = graph.host_of_device[ordered]
+    size = ordered.shape[1]
+    num_hosts = 1 + np.count_nonzero(np.diff(hosts, axis=1), axis=1)
+    for count in np.unique(num_hosts):
+        rows = np.flatnonzero(num_hosts == count)
+        num_hosts[rows[~_even(hosts[rows], int(count))]] = size
+    return num_hosts.astype(np.int64)
+
+
+def _even(hosts: NDArray[np.int32], count: int) -> NDArray[np.bool_]:
+    if hosts.shape[1] % count:
+        return np.zeros(len(hosts), np.bool_)
+    blocks = hosts.reshape(len(hosts), count, -1)
+    return np.asarray((blocks == blocks[:, :, :1]).all(axis=(1, 2)), np.bool_)
+
+
+def _flows(ordered: Ints, per_host: Ints, *, along_hosts: bool) -> Flows:
+    groups, sources, targets = [], [], []
+    for size in np.unique(per_host):
+        rows = np.flatnonzero(per_host == size)
+        blocks = ordered[rows].reshape(len(rows), -1, int(size))
+        axis = 1 if along_hosts else 2
+        if blocks.shape[axis] == 1:
+            continue
+        groups.append(np.repeat(rows, ordered.shape[1]))
+        sources.append(blocks.ravel())
+        targets.append(np.roll(blocks, -1, axis=axis).ravel())
+    return Flows(_joined(groups), _joined(sources), _joined(targets))
+
+
+def _joined(parts: list[Ints]) -> Ints:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _least_by_group(group: Ints, values: Float, count: int, empty: float = np.inf) -> Float:
+    least = np.full(count, empty)
+    np.minimum.at(least, group, values)
+    return least

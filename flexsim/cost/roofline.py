@@ -1,0 +1,148 @@
+"""The roofline: a kernel takes its arithmetic or its traffic, whichever is longer.
+
+A matrix product of (batch, m, n, k) takes, in tiles of (a, b), the least over tile sizes of
+``launch + max(padded flops / (peak · e · rate(a·b)) · waste · (1 + k0/k), bytes / bandwidth)``
+with ``waste = w·ceil(waves)/waves + 1 - w`` and ``waves = tiles / multiprocessors``.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+from flexsim.cost.profiles import DeviceProfile, SoftwareProfile, load_device_profile
+from flexsim.cost.work import Work
+from flexsim.errors import ProfileError, choices_text
+from flexsim.units import NS_PER_S
+
+_TILES = ((256, 128), (128, 256), (128, 128), (128, 64), (64, 128), (64, 64))
+_LARGEST_TILE = 256 * 128
+
+
+class Roofline:
+    """A cost model: device profile × software profile, cached by (work, device type).
+
+    ``sustained=False`` prices matrix products as measured alone, without the power limit of
+    a long run.
+    """
+
+    def __init__(self, software: SoftwareProfile, *, sustained: bool = True) -> None:
+        self.software = software
+        self.sustained = sustained
+        self._cached = lru_cache(maxsize=None)(self._price)
+
+    def __call__(self, work: Work, device_type: str, /) -> int:
+        """Return nanoseconds, at least 1: the longer of device time and host time."""
+        return self._cached(work, device_type)
+
+    def _price(self, work: Work, device_type: str) -> int:
+        traffic, num_kernels = fusion_cost(work, self.software)
+        seconds = device_seconds(
+            work,
+            load_device_profile(device_type),
+            traffic=traffic,
+            memory_bound_factor=self.software.memory_bound_factor,
+            num_kernels=num_kernels,
+            sustained=self.sustained,
+        )
+        host_ns = self.software.host_time_per_kernel_ns * num_kernels
+        return max(1, round(max(seconds * NS_PER_S, host_ns)))
+
+
+def fusion_cost(work: Work, software: SoftwareProfile) -> tuple[float, int]:
+    """Return what the software makes of a kernel: the factor on its traffic, and its kernels."""
+    if not work.fusion or work.fusion in software.fusions:
+        return 1.0, work.num_kernels
+    if work.fusion not in software.unfused:
+        choices = choices_text(work.fusion, {*software.fusions, *software.unfused})
+        raise ProfileError(
+            f"software profile {software.name!r} knows no fusion {work.fusion!r}: {choices}"
+        )
+    cost = software.unfused[work.fusion]
+    return cost.traffic, work.num_kernels * cost.kernels
+
+
+def device_seconds(
+    work: Work,
+    device: DeviceProfile,
+    *,
+    traffic: float = 1.0,
+    memory_bound_factor: float = 1.0,
+    num_kernels: int = 1,
+    sustained: bool = True,
+) -> float:
+    """Return the seconds that a device needs for ``work`` once the host has issued it."""
+    speed = device.sustained_factor if sustained else 1.0
+    if work.kind == "attention":
+        return num_kernels * device.memory_bound.launch_ns / NS_PER_S + max(
+            _attention_seconds(work, device) / speed, _traffic_seconds(work, device)
+        )
+    if work.matmul is not None:
+        seconds = max(_product_seconds(work, device) / speed, _operand_seconds(work, device))
+        return device.matmul.launch_ns / NS_PER_S + seconds
+    moved = _traffic_seconds(work, device) * traffic / memory_bound_factor
+    return num_kernels * device.memory_bound.launch_ns / NS_PER_S + moved
+
+
+def _traffic_seconds(work: Work, device: DeviceProfile) -> float:
+    constants = device.memory_bound
+    share = constants.kinds.get(work.kind, constants.efficiency)
+    return work.num_bytes / (share * device.memory_bandwidth_bytes_per_s)
+
+
+def _operand_seconds(work: Work, device: DeviceProfile) -> float:
+    return work.num_bytes / (
+        device.matmul.bandwidth_efficiency * device.memory_bandwidth_bytes_per_s
+    )
+
+
+def _product_seconds(work: Work, device: DeviceProfile) -> float:
+    rate = device.peak_flops_per_s(work.precision) * device.matmul.efficiency
+    rate *= _step_factor(work.step, device)
+    return work.flops / rate * product_waste(_shape(work), device)
+
+
+def _shape(work: Work) -> tuple[int, int, int, int]:
+    return work.matmul if work.matmul is not None else (1, 1, 1, 1)
+
+
+def _step_factor(step: str, device: DeviceProfile) -> float:
+    factors = {
+        "I": device.matmul.input_gradient_factor,
+        "W": device.matmul.weight_gradient_factor,
+    }
+    return factors.get(step, 1.0)
+
+
+def product_waste(shape: tuple[int, int, int, int], device: DeviceProfile) -> float:
+    """Return by which factor a product (batch, m, n, k) is slower than an endless one."""
+    depth = 1 + device.matmul.half_depth / shape[3]
+    return depth * min(_tile_waste(shape, tile, device) for tile in _TILES)
+
+
+def _tile_waste(
+    shape: tuple[int, int, int, int], tile: tuple[int, int], device: DeviceProfile
+) -> float:
+    batch, m, n, _ = shape
+    num_tiles = batch * math.ceil(m / tile[0]) * math.ceil(n / tile[1])
+    padding = num_tiles * tile[0] * tile[1] / (batch * m * n)
+    area, penalty = tile[0] * tile[1], device.matmul.tile_penalty * 64 * 64
+    slowness = (1 + penalty / area) / (1 + penalty / _LARGEST_TILE)
+    return padding * slowness * _wave_waste(num_tiles, device)
+
+
+def _wave_waste(num_tiles: int, device: DeviceProfile) -> float:
+    waves = num_tiles / device.num_multiprocessors
+    weight = device.matmul.wave_weight
+    return weight * math.ceil(waves) / waves + 1 - weight
+
+
+def _attention_seconds(work: Work, device: DeviceProfile) -> float:
+    constants = device.attention
+    forward = work.step == "F"
+    share = constants.forward_efficiency if forward else constants.backward_efficiency
+    seconds = work.flops / (device.peak_flops_per_s(work.precision) * share)
+    if work.matmul is None:
+        return seconds
+    batch, queries, _, _ = work.matmul
+    return seconds * _wave_waste(batch * math.ceil(queries / 128), device)

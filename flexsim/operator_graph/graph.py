@@ -1,0 +1,143 @@
+"""The operator graph: operators in program order, their tensors and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from flexsim.errors import ModelError
+from flexsim.operator_graph.records import Operator, Tensor, Weight
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+SAMPLE_DIM = "b"
+
+
+@dataclass(frozen=True, eq=False)
+class OperatorGraph:
+    """One microbatch of all replicas: ``num_sequences`` is data degree x micro-batch.
+
+    Operators stand in an order in which each reads only what stands before it.
+    ``inputs`` are the tensors that nothing writes (tokens, labels).
+    """
+
+    name: str
+    operators: tuple[Operator, ...]
+    tensors: Mapping[str, Tensor]
+    weights: Mapping[str, Weight]
+    inputs: tuple[str, ...]
+    num_sequences: int
+    tokens_per_sequence: int
+    precision: str = "fp16"
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @cached_property
+    def by_name(self) -> dict[str, Operator]:
+        """Operators by name."""
+        return {operator.name: operator for operator in self.operators}
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trained parameters; a shared weight counts once."""
+        return sum(weight.num_parameters for weight in self.weights.values())
+
+    @property
+    def flops(self) -> int:
+        """Nominal floating-point operations of one forward and backward, nothing recomputed."""
+        return sum(op.flops(pass_name) for op in self.operators for pass_name in "FIW")
+
+    @cached_property
+    def readers(self) -> dict[str, tuple[str, ...]]:
+        """Names of the operators whose forward reads each tensor, in program order."""
+        found: dict[str, list[str]] = {}
+        for operator in self.operators:
+            for tensor in operator.inputs:
+                found.setdefault(tensor, []).append(operator.name)
+        return {tensor: tuple(names) for tensor, names in found.items()}
+
+    @cached_property
+    def writer(self) -> dict[str, str]:
+        """Name of the operator that writes each tensor."""
+        return {t: operator.name for operator in self.operators for t in operator.outputs}
+
+    def bytes_per_element(self, tensor: str) -> int:
+        """Bytes an element of a tensor or weight."""
+        record = self.weights.get(tensor) or self.tensors[tensor]
+        return record.bytes_per_element
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Sizes of a tensor or weight by axis."""
+        record = self.weights.get(tensor) or self.tensors[tensor]
+        return record.shape
+
+    def to_networkx(self) -> nx.DiGraph[str]:
+        """Return operators as vertices (kind, dims, block) and tensors as edges."""
+        import networkx as nx
+
+        graph: nx.DiGraph[str] = nx.DiGraph(name=self.name)
+        for op in self.operators:
+            graph.add_node(op.name, kind=op.kind, dims=op.sizes, block=op.block)
+        for tensor, names in self.readers.items():
+            for name in names:
+                if tensor in self.writer:
+                    _add_edge(graph, self.writer[tensor], name, tensor)
+        return graph
+
+
+def soap(operator: Operator, dim: str, weights: Mapping[str, Weight]) -> str:
+    """Return the SOAP letter of a dimension: S (batch), P (indexes a weight) or A.
+
+    Letters are labels for people; nothing is decided by them.
+    """
+    if dim == SAMPLE_DIM:
+        return "S"
+    uses = (use for step in operator.forward for use in step.reads if use.tensor in weights)
+    return "P" if any(dim in use.dims for use in uses) else "A"
+
+
+def _add_edge(graph: nx.DiGraph[str], source: str, target: str, tensor: str) -> None:
+    if graph.has_edge(source, target):
+        graph.edges[source, target]["tensors"] += (tensor,)
+    else:
+        graph.add_edge(source, target, tensors=(tensor,))
+
+
+def _check(graph: OperatorGraph) -> None:
+    known = {*graph.inputs, *graph.weights}
+    seen: set[str] = set()
+    for operator in graph.operators:
+        if operator.name in seen:
+            raise ModelError(f"{graph.name}: two operators are named {operator.name!r}")
+        seen.add(operator.name)
+        missing = [tensor for tensor in operator.inputs if tensor not in known]
+        if missing:
+            raise ModelError(
+                f"{graph.name}: operator {operator.name!r} reads {missing[0]!r}, "
+                "which nothing before it writes"
+            )
+        known.update(operator.outputs)
+        _check_sizes(graph, operator)
+
+
+def _check_sizes(graph: OperatorGraph, operator: Operator) -> None:
+    for step in operator.forward:
+        for use in (*step.reads, *step.writes):
+            shape = graph.shape(use.tensor)
+            sizes = tuple(_axis_size(operator, axis) for axis in use.axes)
+            if sizes != shape:
+                raise ModelError(
+                    f"{graph.name}: operator {operator.name!r} indexes {use.tensor!r} as "
+                    f"{sizes}, but its shape is {shape}"
+                )
+
+
+def _axis_size(operator: Operator, axis: tuple[str, ...]) -> int:
+    size = 1
+    for dim in axis:
+        size *= operator.sizes[dim]
+    return size

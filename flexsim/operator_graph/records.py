@@ -1,0 +1,192 @@
+"""The index-space record: an operator is a loop nest over named dimensions.
+
+Everything about splitting an operator follows from which dimensions index which tensor:
+the SOAP letters, the box of each part, the layouts of its tensors and the communication
+between them. No record says how an operator is parallelized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+GRADIENT = "gradient:"
+
+Axis = tuple[str, ...]
+"""One axis of a tensor: the dimensions that index it, major first (heads are groups x repeats)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """A named dimension of an index space; ``max_degree=1`` keeps it whole on this operator."""
+
+    name: str
+    size: int
+    max_degree: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """What an operator writes or a model is fed: sizes by axis, bytes an element."""
+
+    name: str
+    shape: tuple[int, ...]
+    bytes_per_element: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A trained tensor, shared between operators by its name."""
+
+    name: str
+    shape: tuple[int, ...]
+    bytes_per_element: int
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a map touches a tensor: the dimensions that index each axis.
+
+    ``combine`` tells how partial results of a write are merged. A use that is not ``dense``
+    moves only as many bytes as the other tensor of its map has (a table looked up by index).
+    """
+
+    tensor: str
+    axes: tuple[Axis, ...]
+    combine: str = "sum"
+    dense: bool = True
+
+    @cached_property
+    def dims(self) -> tuple[str, ...]:
+        """Every dimension that indexes the tensor, in axis order."""
+        return tuple(dim for axis in self.axes for dim in axis)
+
+
+@dataclass(frozen=True)
+class Map:
+    """One tensor computed from others, summed over the dimensions that the write lacks.
+
+    ``addends`` are reads that are added to the result instead of multiplied into it.
+    ``flops_per_point`` counts floating-point operations a point of the map's own dimensions.
+    """
+
+    reads: tuple[Use, ...]
+    write: Use
+    flops_per_point: int = 0
+    addends: tuple[Use, ...] = ()
+
+    @cached_property
+    def uses(self) -> tuple[Use, ...]:
+        """Reads, addends and the write."""
+        return (*self.reads, *self.addends, self.write)
+
+    @cached_property
+    def dims(self) -> tuple[str, ...]:
+        """The dimensions that the map runs over, in order of first use."""
+        return tuple(dict.fromkeys(dim for use in self.uses for dim in use.dims))
+
+    @cached_property
+    def matmul_dims(self) -> tuple[Axis, Axis, Axis, Axis]:
+        """(batch, m, n, k) of a product of two reads, by which tensors a dimension indexes."""
+        left, right, out = (set(use.dims) for use in (*self.reads[:2], self.write))
+        return (
+            tuple(d for d in self.dims if d in left and d in right and d in out),
+            tuple(d for d in self.dims if d in left and d not in right and d in out),
+            tuple(d for d in self.dims if d not in left and d in right and d in out),
+            tuple(d for d in self.dims if d in left and d in right and d not in out),
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel of an operator: one or more maps issued together.
+
+    ``pass_name`` is F (forward), I (input gradient) or W (weight gradient).
+    ``kernel`` is the class that the cost model prices; an ``alias`` costs nothing: its write
+    is its read under another name. ``merge`` names the side (m, n or k) along which products
+    of one kernel are joined. ``accepts_partial`` steps are linear: they may read partial
+    sums, and then write partial sums. ``work_fraction`` is the share of the nominal
+    floating-point operations that the kernel executes (causal flash attention: a half).
+    """
+
+    name: str
+    pass_name: str
+    maps: tuple[Map, ...]
+    kernel: str
+    merge: str = ""
+    fusion: str = ""
+    accepts_partial: bool = False
+    work_fraction: float = 1.0
+
+    @cached_property
+    def reads(self) -> tuple[Use, ...]:
+        """Every distinct read of the step, in order."""
+        return tuple(dict.fromkeys(use for m in self.maps for use in (*m.reads, *m.addends)))
+
+    @cached_property
+    def writes(self) -> tuple[Use, ...]:
+        """Every distinct write of the step, in order."""
+        return tuple(dict.fromkeys(m.write for m in self.maps))
+
+    def nominal_flops(self, sizes: Mapping[str, int]) -> int:
+        """Floating-point operations over a box of the given sizes, masked points counted."""
+        return sum(
+            m.flops_per_point * prod(sizes[d] for d in m.dims)
+            for m in self.maps
+            if m.flops_per_point
+        )
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An index space with its forward and backward steps.
+
+    ``block`` names the repeated unit (a transformer layer) that the operator belongs to and
+    ``group`` a run of operators that recomputation may treat as one (the attention core).
+    """
+
+    name: str
+    kind: str
+    dims: tuple[Dim, ...]
+    forward: tuple[Step, ...]
+    backward: tuple[Step, ...]
+    block: str = ""
+    group: str = ""
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Size by dimension."""
+        return {dim.name: dim.size for dim in self.dims}
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Forward steps, then backward steps."""
+        return self.forward + self.backward
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that the forward reads and does not itself write, weights among them."""
+        written = {use.tensor for step in self.forward for use in step.writes}
+        reads = (use.tensor for step in self.forward for use in step.reads)
+        return tuple(dict.fromkeys(name for name in reads if name not in written))
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors that the forward writes."""
+        return tuple(dict.fromkeys(use.tensor for step in self.forward for use in step.writes))
+
+    def flops(self, pass_name: str) -> int:
+        """Nominal floating-point operations of the whole operator in one pass (F, I or W)."""
+        return sum(s.nominal_flops(self.sizes) for s in self.steps if s.pass_name == pass_name)
+
+
+def gradient(tensor: str) -> str:
+    """Return the name of a tensor's gradient."""
+    return GRADIENT + tensor

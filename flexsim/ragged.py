@@ -1,0 +1,38 @@
+"""Ragged rows as two arrays: offsets and values (compressed sparse rows)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Csr:
+    """Ragged rows: row ``i`` holds ``values[offsets[i]:offsets[i + 1]]``."""
+
+    offsets: NDArray[np.int64]
+    values: NDArray[np.int32]
+
+    def row(self, index: int) -> NDArray[np.int32]:
+        """Return the values of one row."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The length of every row."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The row of every value."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
+
+    @classmethod
+    def from_pairs(cls, num_rows: int, rows: NDArray[np.integer], values: NDArray[np.int32]) -> Csr:
+        """Group ``values`` by ``rows`` with a stable counting sort."""
+        counts = np.bincount(rows, minlength=num_rows)
+        offsets = np.zeros(num_rows + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        return cls(offsets, values[np.argsort(rows, kind="stable")])

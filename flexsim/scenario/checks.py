@@ -1,0 +1,163 @@
+"""Whether the sizes of a scenario fit one another: the one place where this is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from flexsim.errors import FlexSimError, ScenarioError, choices_text
+from flexsim.scenario.schema import Scenario
+
+_MOST_CHOICES = 12
+
+
+class Shape(Protocol):
+    """The sizes of a model that a strategy cuts; 0 heads: no attention."""
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+
+    @property
+    def heads(self) -> int:
+        """Number of query heads."""
+
+    @property
+    def kv_heads(self) -> int:
+        """Number of key and value heads."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The degrees of a scenario after the ones left open are derived."""
+
+    tensor: int
+    pipeline: int
+    data: int
+    chunks: int
+    num_microbatches: int
+
+    @property
+    def num_devices(self) -> int:
+        """Devices that the strategy uses."""
+        return self.tensor * self.pipeline * self.data
+
+
+@contextmanager
+def in_file(source: str, key: str) -> Iterator[None]:
+    """Put file and key in front of any error of ours that is raised inside."""
+    try:
+        yield
+    except FlexSimError as problem:
+        message = str(problem)
+        if message.startswith(f"{source}: "):
+            raise
+        raise type(problem)(f"{source}: {key}: {message}") from problem
+
+
+def check_name(source: str, key: str, name: str, choices: Collection[str]) -> None:
+    """Raise :class:`ScenarioError` with the nearest choice for an unknown name."""
+    if name not in choices:
+        raise ScenarioError(f"{source}: {key} = {name!r}: {choices_text(name, choices)}")
+
+
+def check_sizes(scenario: Scenario, shape: Shape, num_devices: int) -> Sizes:
+    """Return the degrees of a scenario on a cluster of ``num_devices``.
+
+    Raise :class:`ScenarioError` in one sentence where the cluster is too small or a degree
+    does not divide what it cuts.
+    """
+    sizes = _sizes(scenario, num_devices)
+    _check_devices(scenario.source, sizes, num_devices)
+    _check_shape(scenario.source, sizes, shape)
+    return sizes
+
+
+def usable_devices(scenario: Scenario, num_devices: int) -> int:
+    """Return how many of a device graph's devices the scenario may use."""
+    wanted = scenario.cluster.devices or num_devices
+    if wanted > num_devices:
+        raise ScenarioError(
+            f"{scenario.source}: cluster.devices = {wanted}, but the device graph"
+            f" {scenario.cluster.device_graph!r} has {num_devices}; choose from 1 to {num_devices}"
+        )
+    return wanted
+
+
+def _sizes(scenario: Scenario, num_devices: int) -> Sizes:
+    strategy, training = scenario.strategy, scenario.training
+    data = strategy.data or _derived_data(scenario, num_devices)
+    share = data * training.micro_batch
+    if training.global_batch % share:
+        batch = training.global_batch
+        raise ScenarioError(
+            f"{scenario.source}: training.global_batch = {batch} does not divide into"
+            f" microbatches of {training.micro_batch} on {data} replicas (strategy.data x"
+            f" training.micro_batch = {share}); choose from {_multiples(share, batch)}"
+        )
+    microbatches = training.global_batch // share
+    return Sizes(strategy.tensor, strategy.pipeline, data, strategy.chunks, microbatches)
+
+
+def _derived_data(scenario: Scenario, num_devices: int) -> int:
+    strategy = scenario.strategy
+    if strategy.name == "single":
+        return 1
+    share = strategy.tensor * strategy.pipeline
+    if share <= num_devices and num_devices % share:
+        raise ScenarioError(
+            f"{scenario.source}: strategy.tensor x strategy.pipeline = {strategy.tensor} x"
+            f" {strategy.pipeline} does not divide the cluster's {num_devices} devices, so"
+            f" strategy.data cannot be derived; give it, or choose a product from"
+            f" {_divisors(num_devices)}"
+        )
+    return max(1, num_devices // share)
+
+
+def _check_devices(source: str, sizes: Sizes, num_devices: int) -> None:
+    if sizes.num_devices > num_devices:
+        raise ScenarioError(
+            f"{source}: strategy asks for {sizes.num_devices} devices (tensor {sizes.tensor} x"
+            f" pipeline {sizes.pipeline} x data {sizes.data}) but the cluster has {num_devices};"
+            f" lower strategy.tensor, strategy.pipeline or strategy.data, or raise cluster.hosts"
+        )
+
+
+def _check_shape(source: str, sizes: Sizes, shape: Shape) -> None:
+    _check_divides(source, "strategy.tensor", sizes.tensor, "model.heads", shape.heads)
+    fewer, more = sorted((sizes.tensor, shape.kv_heads))
+    if fewer and more % fewer:
+        raise ScenarioError(
+            f"{source}: strategy.tensor = {sizes.tensor} neither divides model.kv_heads ="
+            f" {shape.kv_heads} nor is a multiple of it; choose from {_divisors(shape.kv_heads)}"
+        )
+    chunks = f" x strategy.chunks = {sizes.pipeline} x {sizes.chunks}" if sizes.chunks > 1 else ""
+    stages = sizes.pipeline * sizes.chunks
+    key = f"strategy.pipeline{chunks}"
+    _check_divides(source, key, stages, "model.layers", shape.layers)
+
+
+def _check_divides(source: str, key: str, degree: int, size_key: str, size: int) -> None:
+    if size % degree:
+        raise ScenarioError(
+            f"{source}: {key} = {degree} does not divide {size_key} = {size}; choose from"
+            f" {_divisors(size)}"
+        )
+
+
+def _divisors(size: int) -> str:
+    low = [each for each in range(1, int(size**0.5) + 1) if size % each == 0]
+    return _listed(sorted({*low, *(size // each for each in low)}))
+
+
+def _multiples(step: int, wanted: int) -> str:
+    """Return the multiples of ``step`` on both sides of what was wanted, then a few more."""
+    first = max(1, wanted // step)
+    return _listed([step * each for each in range(first, first + 3)]) + " …"
+
+
+def _listed(choices: list[int]) -> str:
+    rest = " …" if len(choices) > _MOST_CHOICES else ""
+    return ", ".join(str(each) for each in choices[:_MOST_CHOICES]) + rest

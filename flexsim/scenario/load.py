@@ -1,0 +1,47 @@
+"""Reading a scenario file, and changing single keys of it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flexsim.errors import ScenarioError
+from flexsim.files import read_toml
+from flexsim.scenario.schema import Scenario
+
+
+def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Return the scenario of a TOML file.
+
+    Each of ``overrides`` replaces one key: ``"strategy.tensor=4"``. Raise
+    :class:`ScenarioError` in one sentence where the file cannot be read or is wrong.
+    """
+    content = read_toml(Path(path), ScenarioError)
+    for override in overrides:
+        _replace(content, override)
+    return Scenario.from_dict(content, str(path))
+
+
+def _replace(content: dict[str, Any], override: str) -> None:
+    """Set one key, given as ``table.key=value``, in a parsed file."""
+    key, equals, text = override.partition("=")
+    *tables, last = [part.strip() for part in key.split(".")]
+    if not equals or not all([*tables, last]):
+        raise ScenarioError(f"{override!r} does not set a key: write it as strategy.tensor=4")
+    table = content
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ScenarioError(f"{override!r} does not set a key: {name} is not a table")
+    table[last] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    """Return what TOML makes of ``text``; the text itself where it is not TOML."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text

@@ -1,0 +1,188 @@
+"""A result as tables that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from flexsim.scenario.schema import PublishedTable, Scenario
+from flexsim.task_graph.columns import TaskGraph
+from flexsim.units import format_bytes, format_seconds
+
+Metrics = Mapping[str, Any]
+
+_BAR_WIDTH = 28
+_MEMORY_PARTS = ("weights", "gradients", "optimizer", "activations")
+_MOST_STAGES = 16
+_LARGE_ERROR = 0.1
+
+
+class Reportable(Protocol):
+    """What a report needs of a result."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """What was simulated."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The numbers by name."""
+
+    @property
+    def task_graph(self) -> TaskGraph:
+        """The tasks that were replayed."""
+
+    @property
+    def memory_capacity_bytes(self) -> int:
+        """Memory of one device."""
+
+    @property
+    def published(self) -> PublishedTable | None:
+        """What was measured."""
+
+
+def summary_table(result: Reportable) -> RenderableType:
+    """Return title, speed, shares of time, memory and size of a result, one below the other."""
+    scenario, metrics = result.scenario, result.metrics
+    parts: list[Text | Table] = [
+        Text(scenario.title or scenario.name, style="bold"),
+        speed_table(metrics, result.published),
+        time_table(metrics),
+        *memory_tables(metrics, result.memory_capacity_bytes),
+        Text(_size_sentence(metrics, result.task_graph.folding), style="dim"),
+    ]
+    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
+
+
+def speed_table(metrics: Metrics, published: PublishedTable | None) -> Table:
+    """Return how fast the iteration is, beside what was measured where that is known."""
+    table = _table("One iteration", "simulated")
+    if published is None:
+        for label, value, _ in _speed_rows(metrics, PublishedTable()):
+            table.add_row(label, _shown(label, value))
+        return table
+    table.add_column("published", justify="right")
+    table.add_column("error", justify="right")
+    for label, value, measured in _speed_rows(metrics, published):
+        table.add_row(label, _shown(label, value), *_compared(label, value, measured))
+    table.caption = published.source
+    return table
+
+
+def time_table(metrics: Metrics) -> Table:
+    """Return where an average device's time goes, the largest communication first."""
+    table = _table("Where the time goes", "time a device")
+    table.add_column("share", justify="right")
+    table.add_column("")
+    for label, share, colour in _time_rows(metrics):
+        time = format_seconds(share * metrics["iteration_time_s"])
+        table.add_row(label, time, _percent(share), Text(_bar(share), style=colour))
+    return table
+
+
+def memory_tables(metrics: Metrics, capacity_bytes: int) -> list[Table]:
+    """Return the peak memory of each stage's fullest device, and whether it fits."""
+    stages = metrics.get("peak_memory_bytes_per_stage")
+    if not stages:
+        return []
+    table = _table("Peak memory a device", *_MEMORY_PARTS, "total", "of capacity")
+    for stage in _fullest(stages):
+        style = "red" if stage["total"] > capacity_bytes else ""
+        cells = [format_bytes(stage[part]) for part in (*_MEMORY_PARTS, "total")]
+        share = _percent(stage["total"] / capacity_bytes)
+        table.add_row(f"stage {stage['stage']}", *cells, share, style=style)
+    table.caption = _fit_sentence(metrics, capacity_bytes)
+    table.caption_style = "green" if metrics["fits_memory"] else "bold red"
+    return [table]
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
+    table.add_column(title, no_wrap=True, header_style="bold cyan")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _speed_rows(
+    metrics: Metrics, published: PublishedTable
+) -> list[tuple[str, float, float | None]]:
+    """Return (label, simulated, measured) of every speed."""
+    flops_per_s = metrics["model_flops"] / metrics["iteration_time_s"]
+    per_device = flops_per_s / metrics["num_devices"] / 1e12
+    return [
+        ("iteration time", metrics["iteration_time_s"], published.iteration_time_s),
+        ("tokens a second", metrics["tokens_per_s"], published.tokens_per_s),
+        ("sequences a second", metrics["samples_per_s"], None),
+        ("model FLOP utilization (MFU)", metrics["mfu"], published.mfu),
+        ("hardware FLOP utilization (HFU)", metrics["hfu"], published.hfu),
+        ("model TFLOP/s a device", per_device, published.tflops_per_device),
+    ]
+
+
+def _compared(label: str, value: float, measured: float | None) -> tuple[str, Text]:
+    """Return the measured value and the relative error of the simulated one."""
+    if measured is None:
+        return "", Text("")
+    error = value / measured - 1
+    style = "yellow" if abs(error) > _LARGE_ERROR else "green"
+    return _shown(label, measured), Text(f"{error:+.1%}".replace("%", " %"), style=style)
+
+
+def _shown(label: str, value: float) -> str:
+    if "time" in label:
+        return f"{value:.2f} s" if 10 <= value < 1000 else format_seconds(value)
+    if "utilization" in label:
+        return _percent(value)
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _time_rows(metrics: Metrics) -> list[tuple[str, float, str]]:
+    """Return (label, share of the iteration, colour); the shares add up to one."""
+    total_s = metrics["iteration_time_s"]
+    exposed = sorted(metrics["exposed_communication_s"].items(), key=lambda each: -each[1])
+    return [
+        ("compute", metrics["compute_fraction"], "green"),
+        *((f"exposed {kind} communication", s / total_s, "yellow") for kind, s in exposed if s),
+        ("pipeline bubble", metrics["bubble_fraction"], "red"),
+    ]
+
+
+def _fullest(stages: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Return the fullest stages, in order of stage."""
+    fullest = sorted(stages, key=lambda stage: -stage["total"])[:_MOST_STAGES]
+    return sorted(fullest, key=lambda stage: stage["stage"])
+
+
+def _fit_sentence(metrics: Metrics, capacity_bytes: int) -> str:
+    peak, capacity = metrics["peak_memory_bytes"], format_bytes(capacity_bytes)
+    stages = len(metrics["peak_memory_bytes_per_stage"])
+    shown = f"; the {_MOST_STAGES} fullest of {stages} stages" if stages > _MOST_STAGES else ""
+    if metrics["fits_memory"]:
+        return f"fits: {format_bytes(peak)} of {capacity}{shown}"
+    return f"does not fit: {format_bytes(peak - capacity_bytes)} more than {capacity}{shown}"
+
+
+def _size_sentence(metrics: Metrics, folding: str) -> str:
+    away = metrics["num_tasks_folded_away"]
+    folded = f" ({away:,} folded away)" if away else ""
+    sizes = f"{metrics['num_devices']:,} devices, {metrics['num_tasks']:,} tasks{folded}"
+    return f"{sizes}; folding: {folding}"
+
+
+def _bar(share: float) -> str:
+    """Return a bar whose full width is 1, to an eighth of a character."""
+    eighths = round(min(max(share, 0.0), 1.0) * _BAR_WIDTH * 8)
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

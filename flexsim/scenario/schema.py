@@ -1,0 +1,199 @@
+"""What a scenario file may hold: one model a table, one field a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from flexsim.errors import ScenarioError
+from flexsim.scenario.quantities import Count, Flag, Fraction, Name, Positive, Seconds, Table
+from flexsim.validation import one_sentence
+
+DEFAULT_ORDER = "tensor,data,pipeline"
+
+
+class ModelTable(Table):
+    """What is trained: a preset, a family of models with sizes, or a preset with changes."""
+
+    preset: Name | None = Field(
+        default=None, description="a name that `flexsim list models` prints"
+    )
+    name: Name | None = Field(default=None, description="a family of models: gpt, bert, llama …")
+    layers: Count | None = None
+    hidden: Count | None = None
+    heads: Count | None = None
+    kv_heads: Count | None = Field(
+        default=None, description="key and value heads; heads unless given"
+    )
+    head_size: Count | None = Field(default=None, description="hidden / heads unless given")
+    ffn: Count | None = Field(
+        default=None, description="feed-forward size; 4 x hidden unless given"
+    )
+    sequence: Count | None = Field(default=None, description="tokens a sequence")
+    vocabulary: Count | None = None
+    attention: Literal["unfused", "flash"] | None = None
+    tied_embedding: Flag | None = Field(
+        default=None, description="output layer shares the embedding"
+    )
+    embedding_and_head: Flag | None = Field(default=None, description="false: the bare layers")
+
+    @model_validator(mode="after")
+    def _is_named(self) -> ModelTable:
+        if self.preset is None and self.name is None:
+            raise ValueError("say which: preset = 'gpt3-175b', or name = 'gpt' and its sizes")
+        return self
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The keys that were given beside ``preset`` and ``name``."""
+        return self.model_dump(exclude={"preset", "name"}, exclude_none=True)
+
+
+class ClusterTable(Table):
+    """Where it is trained."""
+
+    device_graph: Name = Field(description="a name in device_graphs/ or a path to a .toml file")
+    hosts: Count | None = Field(default=None, description="as the device graph says unless given")
+    devices: Count | None = Field(default=None, description="use only the first so many devices")
+
+
+class TrainingTable(Table):
+    """How it is trained."""
+
+    global_batch: Count = Field(description="sequences an iteration")
+    micro_batch: Count = Field(default=1, description="sequences a microbatch and replica")
+    precision: Literal["fp16", "bf16", "fp32"] = "fp16"
+    software: Name = Field(
+        default="megatron-lm", description="a name in profiles/software/ or a path"
+    )
+    optimizer: Literal["adam", "sgd"] = "adam"
+    recompute: Literal["none", "selective", "full"] = "none"
+
+
+class StrategyTable(Table):
+    """How the work is spread over the devices."""
+
+    name: Name = Field(description="single, data or megatron")
+    tensor: Count = 1
+    pipeline: Count = 1
+    data: Count | None = Field(
+        default=None, description="devices / (tensor x pipeline) unless given"
+    )
+    chunks: Count = Field(default=1, description="stages a device (virtual stages)")
+    sequence_parallel: Flag = False
+    schedule: Name | None = Field(
+        default=None,
+        description="1f1b unless given; interleaved-1f1b with chunks, gpipe on one stage",
+    )
+    order: Name = Field(
+        default=DEFAULT_ORDER, description="axes from the fastest-varying device number"
+    )
+    overlap_gradients: Flag | None = Field(
+        default=None, description="as the software does unless given"
+    )
+    scatter_gather: Flag | None = Field(
+        default=None, description="as the software does unless given"
+    )
+    gradient_norm: Flag = Field(default=True, description="the global all-reduce before the step")
+    fold: Flag = Field(default=True, description="simulate one of each class of equal devices")
+
+    @property
+    def chosen_schedule(self) -> str:
+        """The schedule that is given, or the one that suits pipeline and chunks."""
+        if self.schedule is not None:
+            return self.schedule
+        if self.chunks > 1:
+            return "interleaved-1f1b"
+        return "1f1b" if self.pipeline > 1 else "gpipe"
+
+
+class SimulationTable(Table):
+    """How it is simulated."""
+
+    engine: Literal["event"] = "event"
+    network: Literal["analytic"] = "analytic"
+
+
+class OutputTable(Table):
+    """What is written, and where to."""
+
+    directory: Name | None = Field(
+        default=None, description="plots/<name of the file> unless given"
+    )
+    detail: Literal["auto", "operators"] = Field(
+        default="auto", description="operators: every span, even on large runs"
+    )
+
+
+class PublishedTable(Table):
+    """What was measured, to be printed beside what is simulated."""
+
+    iteration_time_s: Seconds | None = Field(default=None, alias="iteration_time")
+    forward_time_s: Seconds | None = Field(default=None, alias="forward_time")
+    backward_time_s: Seconds | None = Field(default=None, alias="backward_time")
+    mfu: Fraction | None = None
+    hfu: Fraction | None = None
+    tflops_per_device: Positive | None = None
+    tokens_per_s: Positive | None = None
+    source: Name | None = None
+
+
+class Scenario(Table):
+    """One training set-up: what, where, how, and what is written about it."""
+
+    title: str = ""
+    model: ModelTable
+    cluster: ClusterTable
+    training: TrainingTable
+    strategy: StrategyTable
+    simulation: SimulationTable = SimulationTable()
+    output: OutputTable = OutputTable()
+    published: PublishedTable | None = None
+
+    _source: str = PrivateAttr("scenario")
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: str = "scenario") -> Scenario:
+        """Return the scenario that ``content`` (tables as in a file) describes.
+
+        ``source`` names it in messages and, as a path, gives its name. Raise
+        :class:`ScenarioError` in one sentence where a key or a value is wrong.
+        """
+        try:
+            scenario = cls.model_validate(content)
+        except ValidationError as problem:
+            raise ScenarioError(one_sentence(source, problem, cls)) from problem
+        scenario._source = source
+        return scenario
+
+    @property
+    def source(self) -> str:
+        """The file it was read from."""
+        return self._source
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return Path(self._source).stem
+
+    @property
+    def directory(self) -> Path:
+        """Where its outputs go."""
+        return Path(self.output.directory or f"plots/{self.name}")
+
+    def beside(self, name_or_path: str) -> str:
+        """Return the path of a file that lies beside the scenario's, or the name as it is."""
+        near = Path(self._source).parent / name_or_path
+        return str(near) if near.suffix == ".toml" and near.is_file() else name_or_path
+
+    def keys(self) -> dict[str, object]:
+        """Return every given key and its value, flat: ``{"strategy.tensor": 8, …}``."""
+        tables = self.model_dump(exclude={"published"}, exclude_none=True)
+        flat: dict[str, object] = {}
+        for table, value in tables.items():
+            inner = value if isinstance(value, dict) else {"": value}
+            flat |= {f"{table}.{key}".rstrip("."): each for key, each in inner.items()}
+        return flat

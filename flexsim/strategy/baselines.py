@@ -1,0 +1,180 @@
+"""Named strategies: points that experts chose in the space of configs.
+
+None has code below this module: each only maps dimensions, by their names, to mesh axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from flexsim.errors import StrategyError, choices_text
+from flexsim.operator_graph.graph import SAMPLE_DIM, OperatorGraph
+from flexsim.operator_graph.records import Operator
+from flexsim.strategy.config import ParallelConfig
+from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.strategy import Strategy
+
+AXES = ("tensor", "data", "pipeline")
+TENSOR_DIMS = ("f", "v")
+"""Dimensions that tensor parallelism cuts, beside the heads (g, r)."""
+
+
+@dataclass(frozen=True)
+class Degrees:
+    """How many ways each named axis is cut, and how the pipeline runs.
+
+    ``order`` names the axes from the fastest-varying device number to the slowest.
+    ``chunks`` are stages a rank; ``recompute`` is none, selective or full.
+    """
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    chunks: int = 1
+    sequence_parallel: bool = False
+    order: str = "tensor,data,pipeline"
+    schedule: str = "1f1b"
+    num_microbatches: int = 1
+    recompute: str = "none"
+    overlap_gradients: bool = False
+    scatter_gather: bool = False
+    gradient_norm: bool = True
+
+    @property
+    def num_devices(self) -> int:
+        """Product of the degrees."""
+        return self.tensor * self.pipeline * self.data
+
+
+def single(graph: OperatorGraph, degrees: Degrees) -> Strategy:
+    """Everything on one device."""
+    _only(degrees, "single", ())
+    return replace(megatron(graph, degrees), name="single")
+
+
+def data(graph: OperatorGraph, degrees: Degrees) -> Strategy:
+    """Data parallelism: the batch is cut, every weight replicated and synchronized."""
+    _only(degrees, "data", ("data",))
+    return replace(megatron(graph, degrees), name="data")
+
+
+def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
+    """Tensor x pipeline x data parallelism in Megatron's rank order (Narayanan et al. 2021).
+
+    The batch is cut over ``data``; heads, feed-forward and vocabulary over ``tensor``; with
+    sequence parallelism the other operators' positions too (Korthikanti et al. 2022); layers
+    over ``pipeline`` ranks, round-robin in chunks.
+    """
+    meshes = [_mesh(graph, degrees, rank) for rank in range(degrees.pipeline)]
+    stage_of = _stages(graph, degrees)
+    configs = {
+        op.name: _config(op, meshes[stage_of[op.name] % degrees.pipeline], degrees)
+        for op in graph.operators
+    }
+    num_stages = degrees.pipeline * degrees.chunks
+    return Strategy(
+        name="megatron",
+        configs=configs,
+        stage_of=stage_of,
+        rank_of_stage=tuple(stage % degrees.pipeline for stage in range(num_stages)),
+        schedule=degrees.schedule,
+        num_chunks=degrees.chunks,
+        num_microbatches=degrees.num_microbatches,
+        recompute=recompute_segments(graph, degrees.recompute),
+        overlap_gradients=degrees.overlap_gradients,
+        scatter_gather=degrees.scatter_gather,
+        gradient_norm=degrees.gradient_norm,
+    )
+
+
+BASELINES: Mapping[str, Callable[[OperatorGraph, Degrees], Strategy]] = {
+    "single": single,
+    "data": data,
+    "megatron": megatron,
+}
+
+
+def recompute_segments(graph: OperatorGraph, policy: str) -> tuple[tuple[str, ...], ...]:
+    """Return the runs of operators that a policy recomputes.
+
+    ``full`` repeats every block from its input, ``selective`` the operators that a model
+    marks as cheap to repeat and large to keep (the attention core), ``none`` nothing.
+    """
+    keys: dict[str, Callable[[Operator], str]] = {
+        "none": lambda op: "",
+        "selective": lambda op: op.group and f"{op.block}/{op.group}",
+        "full": lambda op: op.block,
+    }
+    if policy not in keys:
+        raise StrategyError(f"recompute = {policy!r} is unknown: {choices_text(policy, keys)}")
+    runs = groupby(graph.operators, keys[policy])
+    return tuple(tuple(op.name for op in run) for key, run in runs if key)
+
+
+def _only(degrees: Degrees, name: str, free: tuple[str, ...]) -> None:
+    for key in ("tensor", "pipeline", "data", "chunks"):
+        value = getattr(degrees, key)
+        if key not in free and value != 1:
+            raise StrategyError(
+                f"strategy.{key} = {value} does not go with strategy {name!r}; "
+                f"leave it at 1 or choose 'megatron'"
+            )
+
+
+def _mesh(graph: OperatorGraph, degrees: Degrees, rank: int) -> Mesh:
+    order = [name.strip() for name in degrees.order.split(",")]
+    if sorted(order) != sorted(AXES):
+        raise StrategyError(
+            f"strategy.order = {degrees.order!r} must name {', '.join(AXES)} once each"
+        )
+    sizes = [getattr(degrees, name) for name in reversed(order)]
+    array = np.arange(degrees.num_devices).reshape(sizes)
+    slowest_first = [order[::-1].index(name) for name in ("pipeline", "data", "tensor")]
+    stage = array.transpose(slowest_first)[rank]
+    groups, repeats = _tensor_axes(graph, degrees.tensor)
+    if repeats == 1:
+        return Mesh(("data", "tensor"), stage)
+    names = ("data", "tensor.group", "tensor.repeat")
+    return Mesh(names, stage.reshape(degrees.data, groups, repeats))
+
+
+def _tensor_axes(graph: OperatorGraph, tensor: int) -> tuple[int, int]:
+    """Return how many ways key heads are cut, and then the query heads that share one."""
+    groups = [op.sizes["g"] for op in graph.operators if "g" in op.sizes]
+    num_groups = min(groups, default=tensor)
+    return (tensor, 1) if tensor <= num_groups else (num_groups, tensor // num_groups)
+
+
+def _config(operator: Operator, mesh: Mesh, degrees: Degrees) -> ParallelConfig:
+    tensor = mesh.names[1:]
+    splits: dict[str, tuple[str, ...]] = {SAMPLE_DIM: ("data",)}
+    if "g" in operator.sizes:
+        splits |= {"g": tensor[:1], "r": tensor[1:]}
+    cut = [dim for dim in TENSOR_DIMS if dim in operator.sizes]
+    splits |= dict.fromkeys(cut[:1], tensor)
+    if degrees.sequence_parallel and len(splits) == 1 and "s" in operator.sizes:
+        splits["s"] = tensor
+    return ParallelConfig.of(mesh, {d: a for d, a in splits.items() if d in operator.sizes})
+
+
+def _stages(graph: OperatorGraph, degrees: Degrees) -> dict[str, int]:
+    """Return the global stage of every operator: blocks in equal runs, the rest at the ends."""
+    blocks = list(dict.fromkeys(op.block for op in graph.operators if op.block))
+    num_stages = degrees.pipeline * degrees.chunks
+    if num_stages > 1 and (not blocks or len(blocks) % num_stages):
+        raise StrategyError(
+            f"strategy.pipeline x strategy.chunks = {degrees.pipeline} x {degrees.chunks} does "
+            f"not divide the {len(blocks)} layers of {graph.name}"
+        )
+    run = max(1, len(blocks) // num_stages)
+    stage_of_block = {block: index // run for index, block in enumerate(blocks)}
+    stages: dict[str, int] = {}
+    here = 0
+    for operator in graph.operators:
+        here = min(stage_of_block.get(operator.block, here), num_stages - 1)
+        stages[operator.name] = here
+    return stages

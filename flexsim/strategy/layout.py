@@ -1,0 +1,98 @@
+"""Layouts: how a tensor lies on a mesh, read off a config and the way a map uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from math import prod
+
+from flexsim.errors import StrategyError
+from flexsim.operator_graph.records import Axis, Map, Operator, Use
+from flexsim.strategy.config import ParallelConfig
+from flexsim.strategy.mesh import Mesh, largest_part
+
+
+@dataclass(frozen=True)
+class Layout:
+    """For each tensor axis the mesh axes that split it, and the mesh axes with partial results.
+
+    Mesh axes that stand nowhere replicate the tensor. ``partial`` pairs a mesh axis with how
+    its partial results combine ("sum" or "max").
+    """
+
+    mesh: Mesh
+    axes: tuple[tuple[str, ...], ...]
+    partial: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def split_axes(self) -> frozenset[str]:
+        """Mesh axes that split some axis of the tensor."""
+        return frozenset(name for axis in self.axes for name in axis)
+
+    @cached_property
+    def partial_axes(self) -> frozenset[str]:
+        """Mesh axes over which the tensor holds partial results."""
+        return frozenset(name for name, _ in self.partial)
+
+    @cached_property
+    def replicated_axes(self) -> tuple[str, ...]:
+        """Mesh axes along which every device holds the same."""
+        used = self.split_axes | self.partial_axes
+        return tuple(name for name in self.mesh.names if name not in used)
+
+    def local_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the sizes of the largest part of a tensor of ``shape``."""
+        return tuple(
+            largest_part(size, self.mesh.degree(axes))
+            for size, axes in zip(shape, self.axes, strict=True)
+        )
+
+    def local_elements(self, shape: tuple[int, ...]) -> int:
+        """Return the number of elements of the largest part."""
+        return prod(self.local_shape(shape))
+
+    def with_partial(self, partial: Iterable[tuple[str, str]]) -> Layout:
+        """Return the same split with other partial axes, in mesh order."""
+        order = self.mesh.names.index
+        return replace(self, partial=tuple(sorted(set(partial), key=lambda p: order(p[0]))))
+
+    def whole(self) -> Layout:
+        """Return the same split with nothing partial."""
+        return replace(self, partial=()) if self.partial else self
+
+
+@lru_cache(maxsize=65536)
+def read_layout(operator: Operator, config: ParallelConfig, use: Use) -> Layout:
+    """Return the layout in which a part finds the box of ``use`` that it needs."""
+    return Layout(config.mesh, tuple(_axis_splits(operator, config, axis) for axis in use.axes))
+
+
+@lru_cache(maxsize=65536)
+def write_layout(operator: Operator, config: ParallelConfig, m: Map) -> Layout:
+    """Return the layout in which a map leaves its result.
+
+    A split dimension that the write lacks makes partial results if a read of the map has it,
+    and replicas otherwise.
+    """
+    layout = read_layout(operator, config, m.write)
+    read = {dim for use in m.reads for dim in use.dims}
+    summed = [dim for dim in m.dims if dim in read and dim not in m.write.dims]
+    return layout.with_partial(
+        (axis, m.write.combine) for dim in summed for axis in config.axes(dim)
+    )
+
+
+def _axis_splits(operator: Operator, config: ParallelConfig, axis: Axis) -> tuple[str, ...]:
+    splits: tuple[str, ...] = ()
+    for position, dim in enumerate(axis):
+        minor_split = any(config.axes(later) for later in axis[position + 1 :])
+        degree, size = config.degree(dim), operator.sizes[dim]
+        if (minor_split and degree != size) or (len(axis) > 1 and size % degree):
+            raise StrategyError(
+                f"operator {operator.name!r}: dimension {dim!r} of size {size} is split "
+                f"{degree} times, which leaves {'x'.join(axis)} in pieces; choose a divisor"
+                + (f", or {size} itself" if minor_split else "")
+            )
+        splits += config.axes(dim)
+    return splits

@@ -1,0 +1,104 @@
+"""A strategy: a config an operator, its stages, and how they run in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.errors import StrategyError, choices_text
+from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.strategy.config import ParallelConfig, check_config
+from flexsim.strategy.mesh import Mesh
+
+
+@dataclass(frozen=True, eq=False)
+class Strategy:
+    """How an operator graph runs on devices.
+
+    ``configs`` and ``stage_of`` have an entry an operator; ``rank_of_stage`` places global
+    stages on pipeline ranks. ``recompute`` lists segments of operators whose forward is
+    repeated in the backward. ``scatter_gather`` sends replicated activations between stages
+    in shares; ``overlap_gradients`` starts a weight's synchronization as soon as its gradient
+    is complete; ``gradient_norm`` adds the global all-reduce before the optimizer step.
+    """
+
+    name: str
+    configs: Mapping[str, ParallelConfig]
+    stage_of: Mapping[str, int] = field(default_factory=dict)
+    rank_of_stage: tuple[int, ...] = (0,)
+    schedule: str = "gpipe"
+    num_chunks: int = 1
+    num_microbatches: int = 1
+    recompute: tuple[tuple[str, ...], ...] = ()
+    overlap_gradients: bool = False
+    scatter_gather: bool = False
+    gradient_norm: bool = True
+
+    @property
+    def num_stages(self) -> int:
+        """Number of global stages."""
+        return len(self.rank_of_stage)
+
+    @property
+    def num_ranks(self) -> int:
+        """Number of pipeline ranks."""
+        return max(self.rank_of_stage) + 1
+
+    @cached_property
+    def devices(self) -> NDArray[np.int32]:
+        """Every device that some operator uses, sorted."""
+        meshes = dict.fromkeys(config.mesh for config in self.configs.values())
+        return np.unique(np.concatenate([mesh.flat for mesh in meshes]))
+
+    @cached_property
+    def meshes_of_stage(self) -> tuple[tuple[Mesh, ...], ...]:
+        """The distinct meshes of every global stage, in program order."""
+        found: list[dict[Mesh, None]] = [{} for _ in self.rank_of_stage]
+        for name, config in self.configs.items():
+            found[self.stage_of.get(name, 0)][config.mesh] = None
+        return tuple(tuple(meshes) for meshes in found)
+
+
+def check_strategy(strategy: Strategy, graph: OperatorGraph, num_devices: int) -> None:
+    """Raise :class:`StrategyError` where a strategy does not fit a model and a cluster."""
+    for operator in graph.operators:
+        if operator.name not in strategy.configs:
+            raise StrategyError(f"strategy {strategy.name!r} leaves out {operator.name!r}")
+        check_config(operator, strategy.configs[operator.name])
+    for name in (*strategy.configs, *strategy.stage_of, *_recomputed(strategy)):
+        if name not in graph.by_name:
+            known = choices_text(name, graph.by_name) if len(graph.by_name) < 20 else "none such"
+            raise StrategyError(f"strategy {strategy.name!r}: no operator {name!r}: {known}")
+    _check_stages(strategy)
+    highest = int(strategy.devices[-1])
+    if highest >= num_devices:
+        raise StrategyError(
+            f"strategy {strategy.name!r} names device {highest}, but the cluster has "
+            f"{num_devices} (0 to {num_devices - 1})"
+        )
+
+
+def _recomputed(strategy: Strategy) -> list[str]:
+    return [name for segment in strategy.recompute for name in segment]
+
+
+def _check_stages(strategy: Strategy) -> None:
+    if strategy.num_microbatches < 1:
+        raise StrategyError(f"strategy {strategy.name!r} needs at least one microbatch")
+    stages = [strategy.stage_of.get(name, 0) for name in strategy.configs]
+    empty = sorted(set(range(strategy.num_stages)) - set(stages))
+    if empty or max(stages) >= strategy.num_stages:
+        raise StrategyError(
+            f"strategy {strategy.name!r} has {strategy.num_stages} stages, but "
+            + (f"no operator on stage {empty[0]}" if empty else f"one on stage {max(stages)}")
+        )
+    for segment in strategy.recompute:
+        if len({strategy.stage_of.get(name, 0) for name in segment}) > 1:
+            raise StrategyError(
+                f"strategy {strategy.name!r}: the recomputed run from {segment[0]!r} to "
+                f"{segment[-1]!r} crosses a stage boundary"
+            )

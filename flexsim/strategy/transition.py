@@ -1,0 +1,199 @@
+"""From the layout that a tensor has to the layout that is needed: one rule a mesh axis.
+
+==============  ==================================  =====
+source, target  what happens                        order
+==============  ==================================  =====
+R to S          slice, free                         1
+P to S          reduce-scatter                      2
+S(i) to S(j)    all-to-all                          3
+P to R          all-reduce                          4
+other devices   move to the equal coordinates       5
+S to R          all-gather                          6
+==============  ==================================  =====
+
+(P partial, S split, R replicated.) Mesh axes with the same row form one collective over
+their product. Where layouts do not align, partial results are reduced and the rest is
+exchanged by overlap of boxes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.strategy.layout import Layout
+from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.overlap import exchange
+
+
+@dataclass(frozen=True)
+class Collective:
+    """A collective over ``axes`` of ``mesh``: one instance a group.
+
+    ``num_bytes`` is the whole message of a group's member: what an all-reduce or
+    reduce-scatter starts from, what an all-gather ends with, an all-to-all's buffer.
+    """
+
+    kind: str
+    mesh: Mesh
+    axes: tuple[str, ...]
+    num_bytes: int
+    result: Layout
+
+
+@dataclass(frozen=True)
+class Move:
+    """Each device of one mesh sends ``num_bytes`` to the device of its coordinates on another."""
+
+    source: Mesh
+    target: Mesh
+    num_bytes: int
+    result: Layout
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Point-to-point transfers, one an overlapping pair of boxes."""
+
+    sources: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    num_bytes: NDArray[np.int64]
+    result: Layout
+
+
+Step = Collective | Move | Exchange
+
+
+@dataclass(frozen=True)
+class TensorSize:
+    """Sizes by axis and bytes an element."""
+
+    shape: tuple[int, ...]
+    bytes_per_element: int
+
+    def local_bytes(self, layout: Layout) -> int:
+        """Bytes of the largest part under ``layout``."""
+        return layout.local_elements(self.shape) * self.bytes_per_element
+
+
+@lru_cache(maxsize=65536)
+def transition(
+    source: Layout, target: Layout, size: TensorSize, scatter_gather: bool = False
+) -> tuple[Step, ...]:
+    """Return the communication that takes a tensor from ``source`` to ``target``.
+
+    ``target`` may hold partial results only where ``source`` does. With ``scatter_gather`` a
+    move of a replicated tensor sends disjoint shares and gathers them at the destination
+    (Narayanan et al. 2021, section 4.1).
+    """
+    if _aligned(source, target):
+        return _aligned_steps(source, target, size, scatter_gather)
+    steps: list[Step] = []
+    if source.partial:
+        axes = tuple(n for n in source.mesh.names if n in source.partial_axes)
+        whole = source.whole()
+        bytes_ = size.local_bytes(source)
+        steps.append(Collective("all-reduce", source.mesh, axes, bytes_, whole))
+        source = whole
+    pairs = exchange(source, target, size.shape)
+    counts = pairs.elements * size.bytes_per_element
+    return (*steps, Exchange(pairs.sources, pairs.targets, counts, target))
+
+
+def _aligned(source: Layout, target: Layout) -> bool:
+    """Whether meshes have one shape and, axis by axis, only one side has mesh axes left."""
+    return (
+        source.mesh.same_shape(target.mesh)
+        and (source.mesh == target.mesh or not _share_devices(source.mesh, target.mesh))
+        and all(_common(a, b) in (a, b) for a, b in zip(source.axes, target.axes, strict=True))
+    )
+
+
+def _share_devices(a: Mesh, b: Mesh) -> bool:
+    return bool(np.intersect1d(a.flat, b.flat).size)
+
+
+def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+    return a[: min(len(a), len(b)) if length is None else length]
+
+
+def _aligned_steps(
+    source: Layout, target: Layout, size: TensorSize, scatter_gather: bool
+) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    here = _slice(source, target)
+    for kind, found in _reductions(here, target):
+        bytes_ = size.local_bytes(here)
+        here = _slice(_after(here, target, found), target)
+        steps.append(Collective(kind, here.mesh, found, bytes_, here))
+    if here.mesh != target.mesh:
+        if scatter_gather:
+            here = _scatter(here, target, size.shape)
+        here = Layout(target.mesh, here.axes, here.partial)
+        steps.append(Move(source.mesh, target.mesh, size.local_bytes(here), here))
+    gathered = _in_order(here.mesh, here.split_axes - target.split_axes)
+    if gathered:
+        bytes_ = size.local_bytes(target)
+        steps.append(Collective("all-gather", target.mesh, gathered, bytes_, target))
+    return tuple(steps)
+
+
+def _slice(source: Layout, target: Layout) -> Layout:
+    """Return ``source`` cut further along mesh axes that replicate it; costs nothing."""
+    free = set(source.replicated_axes)
+    axes = []
+    for have, want in zip(source.axes, target.axes, strict=True):
+        more = want[len(have) :] if want[: len(have)] == have else ()
+        axes.append(have + tuple(itertools.takewhile(free.__contains__, more)))
+    return Layout(source.mesh, tuple(axes), source.partial)
+
+
+def _reductions(source: Layout, target: Layout) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the collectives on the source's mesh, in order."""
+    partial = source.partial_axes - target.partial_axes
+    moved = {
+        name
+        for have, want in zip(source.axes, target.axes, strict=True)
+        for name in have
+        if name not in want and name in target.split_axes
+    }
+    found = (
+        ("reduce-scatter", partial & target.split_axes),
+        ("all-to-all", moved),
+        ("all-reduce", partial - target.split_axes),
+    )
+    return [(kind, _in_order(source.mesh, names)) for kind, names in found if names]
+
+
+def _after(here: Layout, target: Layout, done: tuple[str, ...]) -> Layout:
+    """Return the layout once the mesh axes ``done`` stand as in ``target``."""
+    partial = tuple(p for p in here.partial if p[0] not in done)
+    axes = tuple(
+        tuple(n for n in have if n not in done or n in want)
+        + tuple(n for n in want if n in done and n not in have)
+        for have, want in zip(here.axes, target.axes, strict=True)
+    )
+    return Layout(here.mesh, axes, partial)
+
+
+def _scatter(here: Layout, target: Layout, shape: tuple[int, ...]) -> Layout:
+    """Return ``here`` cut along the mesh axes that replicate it on both sides, if an axis takes it.
+
+    The first tensor axis that they divide evenly is cut; otherwise nothing changes.
+    """
+    both = tuple(n for n in here.replicated_axes if n in target.replicated_axes)
+    local = here.local_shape(shape)
+    for position, size in enumerate(local):
+        if size % here.mesh.degree(both) == 0:
+            axes = tuple(a + both if i == position else a for i, a in enumerate(here.axes))
+            return Layout(here.mesh, axes, here.partial)
+    return here
+
+
+def _in_order(mesh: Mesh, names: frozenset[str] | set[str]) -> tuple[str, ...]:
+    return tuple(name for name in mesh.names if name in names)

@@ -1,0 +1,76 @@
+"""From an operator graph under a strategy to the task graph of one iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from flexsim.cost.costs import Costs
+from flexsim.device_graph import DeviceGraph
+from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.strategy.strategy import Strategy, check_strategy
+from flexsim.task_graph.assemble import assemble
+from flexsim.task_graph.columns import TaskGraph
+from flexsim.task_graph.folding import folded, representatives, why_not_foldable
+from flexsim.task_graph.memory import activation_memory, static_memory
+from flexsim.task_graph.program import build_program
+from flexsim.task_graph.rows import B, F, Row, U
+from flexsim.task_graph.schedules import PipelineShape, build_schedule
+from flexsim.task_graph.templates import Templates
+from flexsim.task_graph.update import write_update
+
+
+def build_task_graph(
+    operators: OperatorGraph,
+    strategy: Strategy,
+    devices: DeviceGraph,
+    costs: Costs,
+    fold: bool = True,
+) -> TaskGraph:
+    """Return the tasks of one training iteration.
+
+    ``operators`` describes one microbatch of all replicas. With ``fold`` one device stands for
+    all that behave alike, where that is exact; :attr:`TaskGraph.folding` says what was done.
+    Raise :class:`StrategyError` where the strategy does not fit the model or the cluster.
+    """
+    check_strategy(strategy, operators, devices.num_devices)
+    program = build_program(operators, strategy, devices, costs)
+    parts = write_update(program, costs.software)
+    rows: Sequence[Row] = program.notebook.rows
+    names = tuple(op.name for op in operators.operators)
+    reason = why_not_foldable(rows, strategy, names) if fold else "folding is switched off"
+    kept = strategy.devices if reason else np.unique(representatives(strategy))
+    full = _num_tasks(rows, strategy)
+    rows = rows if reason else folded(rows, strategy)
+    shape = PipelineShape(
+        num_ranks=strategy.num_ranks,
+        num_chunks=strategy.num_chunks,
+        num_microbatches=strategy.num_microbatches,
+    )
+    schedule = build_schedule(strategy.schedule, shape)
+    templates = Templates.of(rows, strategy.num_stages, strategy.num_ranks)
+    graph = assemble(templates, schedule, names, strategy.overlap_gradients)
+    return replace(
+        graph,
+        static_memory=static_memory(program, parts, costs.software, kept),
+        activation_memory=activation_memory(program, graph.actions, kept),
+        hardware_flops=float(program.notebook.flops) * strategy.num_microbatches,
+        num_tasks_folded_away=full - graph.num_tasks,
+        folding=_report(strategy, reason),
+    )
+
+
+def _num_tasks(rows: Sequence[Row], strategy: Strategy) -> int:
+    repeats = {F: strategy.num_microbatches, B: strategy.num_microbatches, U: 1}
+    return sum(row.places.num_members * repeats[row.action] for row in rows)
+
+
+def _report(strategy: Strategy, reason: str) -> str:
+    num_devices, num_ranks = len(strategy.devices), strategy.num_ranks
+    if num_devices == num_ranks:
+        return "nothing to fold: every device has a rank of its own"
+    if reason:
+        return f"not folded, all {num_devices} devices simulated: {reason}"
+    return f"{num_devices} devices folded to {num_ranks}, one for each pipeline rank"

@@ -1,0 +1,96 @@
+"""Where the members of a row run: one device, a group of devices, or a pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """The members of one row of a template: ``groups[k]`` are the devices of member k.
+
+    A compute row has groups of one, a collective one group a member. A transfer has
+    ``targets``: member k goes from device ``groups[k, 0]`` to ``targets[k]``.
+    """
+
+    groups: Int32
+    targets: Int32 | None = None
+
+    @property
+    def num_members(self) -> int:
+        """Number of tasks that the row stands for."""
+        return len(self.groups)
+
+    @cached_property
+    def members(self) -> Int64:
+        """The member of every device in ``groups``, flattened."""
+        return np.repeat(np.arange(len(self.groups)), self.groups.shape[1])
+
+    @cached_property
+    def inputs(self) -> Sorted:
+        """Devices on which members take their data."""
+        return Sorted.of(self.groups.reshape(-1), self.members)
+
+    @cached_property
+    def outputs(self) -> Sorted:
+        """Devices on which members leave their result."""
+        if self.targets is None:
+            return self.inputs
+        return Sorted.of(self.targets, np.arange(len(self.targets)))
+
+    @cached_property
+    def devices(self) -> Int32:
+        """Every device that takes part, sorted."""
+        ends = self.groups.reshape(-1)
+        return np.unique(ends if self.targets is None else np.concatenate([ends, self.targets]))
+
+    @cached_property
+    def mask(self) -> int:
+        """The devices that take part as the bits of one number."""
+        bits = np.zeros(int(self.devices[-1]) + 1, np.uint8)
+        bits[self.devices] = 1
+        return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+
+
+@dataclass(frozen=True, eq=False)
+class Sorted:
+    """Pairs of a device and a member, sorted by device."""
+
+    devices: Int32
+    members: Int64
+
+    @classmethod
+    def of(cls, devices: Int32, members: Int64) -> Sorted:
+        """Sort pairs by device, members in order."""
+        order = np.argsort(devices, kind="stable")
+        return cls(devices[order], members[order])
+
+    def covers_once(self, devices: Int32) -> bool:
+        """Whether each of ``devices`` (sorted) appears once and none other does."""
+        return np.array_equal(self.devices, devices)
+
+
+def join(before: Sorted, after: Sorted) -> tuple[Int64, Int64]:
+    """Return the pairs of members (of ``before``, of ``after``) that share a device."""
+    low = np.searchsorted(before.devices, after.devices, side="left")
+    high = np.searchsorted(before.devices, after.devices, side="right")
+    counts = high - low
+    right = np.repeat(after.members, counts)
+    left = before.members[ragged_ranges(low, counts)]
+    pairs = np.unique(np.stack([left, right], 1), axis=0) if len(left) else np.empty((0, 2), int)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def ragged_ranges(starts: NDArray[np.integer], counts: NDArray[np.integer]) -> Int64:
+    """Return the concatenation of ``starts[i], starts[i] + 1, … (counts[i] values)``."""
+    total = int(counts.sum())
+    ends = np.cumsum(counts)
+    offsets: Int64 = np.repeat(np.asarray(starts, np.int64) - (ends - counts), counts)
+    return offsets + np.arange(total)

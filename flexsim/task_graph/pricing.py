@@ -1,0 +1,139 @@
+"""From a step of an operator under a config to what a cost model prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.cost.costs import Costs
+from flexsim.cost.work import Work
+from flexsim.device_graph import DeviceGraph
+from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.operator_graph.records import GRADIENT, Map, Operator, Step, Use
+from flexsim.strategy.config import ParallelConfig, part_sizes
+from flexsim.strategy.mesh import Mesh
+from flexsim.task_graph.places import Places
+
+
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """One row's members: durations, bytes moved and nominal floating-point operations."""
+
+    duration_ns: NDArray[np.int64]
+    num_bytes: NDArray[np.int64]
+    flops: int
+
+
+class Pricing:
+    """Prices rows of one model on one cluster; remembers what repeats."""
+
+    def __init__(self, graph: OperatorGraph, devices: DeviceGraph, costs: Costs) -> None:
+        """Keep what is needed to price; nothing is priced yet."""
+        self._graph = graph
+        self._devices = devices
+        self._costs = costs
+        self._types: dict[Mesh, tuple[tuple[str, ...], NDArray[np.int64]]] = {}
+        self._collectives: dict[tuple[str, int, Places], NDArray[np.int64]] = {}
+        self._moves: dict[tuple[bytes, Places], NDArray[np.int64]] = {}
+
+    def compute(self, operator: Operator, config: ParallelConfig, step: Step) -> Priced:
+        """Price every part of one step."""
+        sizes = part_sizes(operator, config)
+        works = [work_of(self._graph, step, box) for box in sizes.boxes]
+        flops = [step.nominal_flops(box) for box in sizes.boxes]
+        counts = np.bincount(sizes.box_of_part, minlength=len(works))
+        return Priced(
+            self.durations(works, sizes.box_of_part, config.mesh),
+            np.array([w.num_bytes for w in works])[sizes.box_of_part],
+            sum(int(n) * f for n, f in zip(counts, flops, strict=True)),
+        )
+
+    def durations(
+        self, works: list[Work], work_of_part: NDArray[np.int64], mesh: Mesh
+    ) -> NDArray[np.int64]:
+        """Return the duration of every part: ``works[work_of_part[k]]`` on device k's type."""
+        names, type_of_part = self._device_types(mesh)
+        table = np.array(
+            [[max(1, int(self._costs.compute(w, name))) for name in names] for w in works],
+            np.int64,
+        )
+        durations: NDArray[np.int64] = table[work_of_part, type_of_part]
+        return durations
+
+    def collective(self, kind: str, num_bytes: int, places: Places) -> NDArray[np.int64]:
+        """Return the duration of a collective on every group."""
+        key = (kind, num_bytes, places)
+        if key not in self._collectives:
+            found = self._costs.communication.collective_ns(kind, num_bytes, places.groups)
+            self._collectives[key] = np.maximum(found, 1)
+        return self._collectives[key]
+
+    def move(self, num_bytes: NDArray[np.int64], places: Places) -> NDArray[np.int64]:
+        """Return the duration of every transfer."""
+        key = (num_bytes.tobytes(), places)
+        if key not in self._moves:
+            assert places.targets is not None
+            sources = places.groups[:, 0]
+            found = self._costs.communication.transfer_ns(num_bytes, sources, places.targets)
+            self._moves[key] = np.maximum(found, 1)
+        return self._moves[key]
+
+    def _device_types(self, mesh: Mesh) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        if mesh not in self._types:
+            names = [self._devices.device_types[d] for d in mesh.flat.tolist()]
+            distinct = tuple(dict.fromkeys(names))
+            self._types[mesh] = distinct, np.array([distinct.index(n) for n in names])
+        return self._types[mesh]
+
+
+def work_of(graph: OperatorGraph, step: Step, box: Mapping[str, int]) -> Work:
+    """Return what one part with a ``box`` of sizes does in ``step``."""
+    nominal = step.nominal_flops(box)
+    return Work(
+        kind=step.kernel,
+        step=step.pass_name,
+        flops=round(nominal * step.work_fraction),
+        num_bytes=_step_bytes(graph, step, box),
+        matmul=_product(step, box),
+        precision=graph.precision,
+        fusion=step.fusion,
+    )
+
+
+def _step_bytes(graph: OperatorGraph, step: Step, box: Mapping[str, int]) -> int:
+    """Count every tensor that the step touches once; a look-up moves what it looks up."""
+    dense = {u.tensor: u for m in step.maps for u in m.uses if u.dense}
+    total = sum(_use_bytes(graph, use, box) for use in dense.values())
+    for m in step.maps:
+        if any(not use.dense for use in m.uses):
+            total += max(_use_bytes(graph, use, box) for use in m.uses if use.dense)
+    return total
+
+
+def _use_bytes(graph: OperatorGraph, use: Use, box: Mapping[str, int]) -> int:
+    width = graph.bytes_per_element(use.tensor.removeprefix(GRADIENT))
+    return width * prod(box[dim] for dim in use.dims)
+
+
+def _product(step: Step, box: Mapping[str, int]) -> tuple[int, int, int, int] | None:
+    """Return (batch, m, n, k) of the step's products joined along their ``merge`` side."""
+    products = [m for m in step.maps if m.flops_per_point]
+    if step.kernel == "attention":
+        heads = prod(box[d] for d in ("b", "g", "r"))
+        return heads, box["s"], box["kv"], box["d"]
+    if step.kernel != "matmul" or not products:
+        return None
+    sides = [_sides(m, box) for m in products]
+    joined = dict(zip(("batch", "m", "n", "k"), sides[0], strict=True))
+    if step.merge:
+        column = ("batch", "m", "n", "k").index(step.merge)
+        joined[step.merge] = sum(side[column] for side in sides)
+    return joined["batch"], joined["m"], joined["n"], joined["k"]
+
+
+def _sides(m: Map, box: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(prod(box[d] for d in dims) for dims in m.matmul_dims)

@@ -1,0 +1,114 @@
+"""What a schedule is: for every rank the order of its actions, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+from flexsim.errors import ScheduleError
+from flexsim.task_graph.columns import Int32, Int64, UInt8
+from flexsim.task_graph.kinds import ACTION_CODE, ACTION_KINDS
+from flexsim.task_graph.schedules.notation import Action
+
+
+@dataclass(frozen=True)
+class PipelineShape:
+    """How many ranks a pipeline has, microbatches through it, and chunks (stages) on each rank."""
+
+    num_ranks: int
+    num_microbatches: int
+    num_chunks: int = 1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value < 1:
+                what = field.name.removeprefix("num_")
+                raise ScheduleError(f"{what} = {value}: a pipeline has at least 1")
+
+    @property
+    def num_stages(self) -> int:
+        """Number of global stages."""
+        return self.num_ranks * self.num_chunks
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The actions of all ranks: rank ``r`` runs rows ``rank_offsets[r]:rank_offsets[r + 1]``.
+
+    Rows of one rank with the same ``step`` form a *set*: its members start after the whole
+    previous set, in any order, and the next set waits for all of them.
+    """
+
+    num_microbatches: int
+    rank_of_stage: Int32
+    """Placement of the global stages."""
+    kind: UInt8
+    """Index into :data:`flexsim.task_graph.kinds.ACTION_KINDS`."""
+    stage: Int32
+    microbatch: Int32
+    step: Int32
+    """Position within its rank of the set that the action belongs to."""
+    rank_offsets: Int64
+    blocking_transfers: bool = False
+    """Whether a rank goes on only after what it sends has arrived."""
+
+    @classmethod
+    def from_sets(
+        cls,
+        num_microbatches: int,
+        rank_of_stage: Sequence[int],
+        sets_of_rank: Sequence[Sequence[Sequence[Action]]],
+    ) -> Schedule:
+        """Return the schedule in which rank ``r`` runs the sets ``sets_of_rank[r]`` in order.
+
+        Whether it can run is not looked at: :func:`check` does.
+        """
+        rows = [
+            (ACTION_CODE[action.kind], action.stage, action.microbatch, step)
+            for sets in sets_of_rank
+            for step, members in enumerate(sets)
+            for action in members
+        ]
+        kind, stage, microbatch, step = np.array(rows, np.int32).reshape(-1, 4).T.copy()
+        sizes = [sum(len(members) for members in sets) for sets in sets_of_rank]
+        placement = np.array(rank_of_stage, np.int32)
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        columns = (kind.astype(np.uint8), stage, microbatch, step)
+        return cls(num_microbatches, placement, *columns, offsets)
+
+    @property
+    def num_ranks(self) -> int:
+        """Number of pipeline ranks."""
+        return len(self.rank_offsets) - 1
+
+    @property
+    def num_stages(self) -> int:
+        """Number of global stages."""
+        return len(self.rank_of_stage)
+
+    @property
+    def num_actions(self) -> int:
+        """Number of rows."""
+        return len(self.kind)
+
+    @cached_property
+    def rank(self) -> Int32:
+        """Rank of every row."""
+        ranks = np.arange(self.num_ranks, dtype=np.int32)
+        return np.repeat(ranks, np.diff(self.rank_offsets))
+
+    def actions(self, rank: int) -> list[Action]:
+        """Return the actions of one rank in order."""
+        rows = slice(self.rank_offsets[rank], self.rank_offsets[rank + 1])
+        kinds = (ACTION_KINDS[code] for code in self.kind[rows].tolist())
+        columns = (self.stage[rows].tolist(), kinds, self.microbatch[rows].tolist())
+        return [Action(*row) for row in zip(*columns, strict=True)]
+
+    def action(self, row: int) -> Action:
+        """Return the action of one row."""
+        kind = ACTION_KINDS[self.kind[row]]
+        return Action(int(self.stage[row]), kind, int(self.microbatch[row]))

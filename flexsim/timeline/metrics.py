@@ -1,0 +1,107 @@
+"""The numbers of one iteration; docs/metrics.md defines each and gives its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexsim.task_graph.columns import Int64
+from flexsim.timeline.device_times import DeviceTimes, device_times
+from flexsim.timeline.memory import PARTS, PeakMemory, peak_memory
+from flexsim.timeline.spans import Timeline
+from flexsim.units import NS_PER_S
+
+
+@dataclass(frozen=True)
+class IterationFacts:
+    """What a timeline cannot know about its iteration; all are sums over all devices."""
+
+    num_devices: int
+    sequences: int
+    """Global batch."""
+    tokens_per_sequence: int
+    model_flops: float
+    """What the model's mathematics asks for, without recomputation."""
+    hardware_flops: float
+    """What is executed, recomputation included."""
+    peak_flops_per_s: float
+    memory_capacity_bytes: int
+    """Of one device."""
+
+
+def metrics(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
+    """Return every metric by name: speed, shares of time, memory, sizes."""
+    return {
+        **_speed(timeline, facts),
+        **_shares(timeline),
+        **_memory(timeline, facts.memory_capacity_bytes),
+        "num_devices": facts.num_devices,
+        "num_tasks": timeline.task_graph.num_tasks,
+        "num_tasks_folded_away": timeline.task_graph.num_tasks_folded_away,
+    }
+
+
+def _speed(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
+    iteration_time_s = timeline.makespan_ns / NS_PER_S
+    samples_per_s = _ratio(facts.sequences, iteration_time_s)
+    possible_flops = iteration_time_s * facts.peak_flops_per_s
+    return {
+        "iteration_time_s": iteration_time_s,
+        "tokens_per_s": samples_per_s * facts.tokens_per_sequence,
+        "samples_per_s": samples_per_s,
+        "model_flops": facts.model_flops,
+        "hardware_flops": facts.hardware_flops,
+        "mfu": _ratio(facts.model_flops, possible_flops),
+        "hfu": _ratio(facts.hardware_flops, possible_flops),
+    }
+
+
+def _shares(timeline: Timeline) -> dict[str, object]:
+    times = device_times(timeline)
+    compute_ns, bubble_ns = _mean(times.compute_ns), _mean(times.bubble_ns)
+    makespan_ns = timeline.makespan_ns
+    return {
+        "bubble_fraction": _ratio(bubble_ns, makespan_ns),
+        "bubble_ratio": _ratio(bubble_ns, makespan_ns - bubble_ns),
+        "compute_fraction": _ratio(compute_ns, makespan_ns),
+        "exposed_communication_s": _exposed_s(times),
+    }
+
+
+def _exposed_s(times: DeviceTimes) -> dict[str, float]:
+    return {kind: _mean(ns) / NS_PER_S for kind, ns in times.exposed_ns.items()}
+
+
+def _memory(timeline: Timeline, capacity_bytes: int) -> dict[str, object]:
+    peak = peak_memory(timeline)
+    if peak is None:
+        names = ("peak_memory_bytes", "peak_memory_bytes_per_stage", "fits_memory")
+        return dict.fromkeys(names)
+    largest = int(peak.total.max(initial=0))
+    return {
+        "peak_memory_bytes": largest,
+        "peak_memory_bytes_per_stage": _per_stage(peak),
+        "fits_memory": largest <= capacity_bytes,
+    }
+
+
+def _per_stage(peak: PeakMemory) -> list[dict[str, int]]:
+    """Return the parts on the fullest device of every pipeline rank, in order of rank."""
+    rows = []
+    for rank in np.unique(peak.rank):
+        members = np.flatnonzero(peak.rank == rank)
+        fullest = members[np.argmax(peak.total[members])]
+        parts = {part: int(getattr(peak, part)[fullest]) for part in PARTS}
+        device = int(peak.device[fullest])
+        rows.append({"stage": int(rank), "device": device, **parts, "total": sum(parts.values())})
+    return rows
+
+
+def _mean(values: Int64) -> float:
+    return int(values.sum()) / len(values) if len(values) else 0.0
+
+
+def _ratio(above: float, below: float) -> float:
+    """Return ``above / below``; 0 for an iteration without any time in it."""
+    return above / below if below else 0.0

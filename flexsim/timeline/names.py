@@ -1,0 +1,75 @@
+"""What actions, resources and tasks are called, in tables, traces and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.ragged import Csr
+from flexsim.task_graph.columns import ActionTable, Int64, ResourceTable, TaskGraph
+from flexsim.task_graph.kinds import ACTION_KINDS, TASK_KINDS
+
+UInt64 = NDArray[np.uint64]
+
+
+def action_names(actions: ActionTable) -> list[str]:
+    """Return ``"7F3"`` (global stage, kind, microbatch) for every action; ``"7U"`` without one."""
+    columns = (actions.stage.tolist(), actions.kind.tolist(), actions.microbatch.tolist())
+    return [action_name(*row) for row in zip(*columns, strict=True)]
+
+
+def action_name(stage: int, kind: int, microbatch: int) -> str:
+    """Return ``"7F3"`` from the columns of one action."""
+    return f"{stage}{ACTION_KINDS[kind]}{microbatch if microbatch >= 0 else ''}"
+
+
+def stream_name(kind: int, peer: int) -> str:
+    """Return what a resource is called on its own device: "compute", "tensor", "pipeline to 4"."""
+    name = TASK_KINDS[kind] if kind else "compute"
+    return name if peer < 0 else f"{TASK_KINDS[kind] if kind else 'channel'} to {peer}"
+
+
+def resource_names(table: ResourceTable) -> list[str]:
+    """Return a name that tells every resource apart: "device 3 tensor"."""
+    columns = (table.device.tolist(), table.kind.tolist(), table.peer.tolist())
+    return [
+        f"device {device} {stream_name(kind, peer)}"
+        for device, kind, peer in zip(*columns, strict=True)
+    ]
+
+
+def resource_set_names(held: Csr, names: Sequence[str]) -> tuple[Int64, list[str]]:
+    """Return each task's set of resources as an index, and the joined names of every set.
+
+    Sets are few where tasks are many, so only distinct ones are spelled out.
+    """
+    _, first, index = np.unique(_row_hashes(held), return_index=True, return_inverse=True)
+    return index, ["; ".join(names[r] for r in held.row(task).tolist()) for task in first]
+
+
+def task_name(graph: TaskGraph, task: int) -> str:
+    """Return ``"7F3 layer 4 mlp"``: a task's action and operator, for messages."""
+    action, operator = int(graph.action[task]), int(graph.operator[task])
+    columns = (graph.actions.stage, graph.actions.kind, graph.actions.microbatch)
+    parts = [] if action < 0 else [action_name(*(int(column[action]) for column in columns))]
+    parts += [] if operator < 0 else [graph.operator_names[operator]]
+    return " ".join(parts) or f"task {task} ({TASK_KINDS[graph.kind[task]]})"
+
+
+def _row_hashes(held: Csr) -> UInt64:
+    """Return a 64-bit hash of every row of resource ids, in which their order counts."""
+    position = np.arange(len(held.values)) - held.offsets[:-1][held.rows]
+    mixed = _mix(held.values.astype(np.uint64) * np.uint64(1 << 20) + position.astype(np.uint64))
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
+    hashes: UInt64 = sums[held.offsets[1:]] - sums[held.offsets[:-1]]
+    return hashes
+
+
+def _mix(values: UInt64) -> UInt64:
+    """Scramble 64-bit integers (the finalizer of SplitMix64)."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
