@@ -86,6 +86,8 @@ def _reason(found: ErrorDetails, value: object) -> str:
     choices = re.findall(r"'([^']*)'", str(expected))
     if choices:
         return choices_text(str(value), choices)
+    if found["type"] == "model_type":
+        return "it should be a table"
     reason = found["msg"].replace("Input should", "it should")
     return reason[0].lower() + reason[1:]
 

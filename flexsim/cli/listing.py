@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from flexsim.errors import FlexSimError
+from flexsim.errors import FlexSimError, choices_text
 from flexsim.files import data_directory, read_toml, shipped_names
 
 Rows = Iterable[tuple[str, str]]
@@ -52,16 +51,20 @@ _ROWS: dict[str, Callable[[], Rows]] = {
     "schedules": _schedules,
     "strategies": _strategies,
 }
-Kind = StrEnum("Kind", list(_ROWS))  # type: ignore[misc]
 
 
 def list_command(
-    kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help=f"One of {', '.join(_ROWS)}.", show_default=False),
+    ],
 ) -> None:
     """List the names that a scenario may use, each with what it is."""
     from flexsim.cli.console import facts_table, out  # noqa: PLC0415
 
-    out().print(facts_table(_ROWS[kind.value]()))
+    if kind not in _ROWS:
+        raise FlexSimError(f"there is nothing called {kind!r} to list: {choices_text(kind, _ROWS)}")
+    out().print(facts_table(_ROWS[kind]()))
 
 
 def _first_line(text: str | None) -> str:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from flexsim.task_graph.columns import TaskGraph
     from flexsim.task_graph.schedules import Schedule
     from flexsim.task_graph.schedules.report import ScheduleReport
     from flexsim.timeline.spans import Timeline
+
+_JSON_KEYS = ("order", "makespan", "bubble_fraction", "peak_in_flight")
 
 
 def schedule_command(  # noqa: PLR0913
@@ -38,25 +41,33 @@ def schedule_command(  # noqa: PLR0913
 
     shape = PipelineShape(num_ranks=stages, num_chunks=chunks, num_microbatches=microbatches)
     durations = (forward, input_gradient, weight_gradient, transfer)
-    report = _report(build_schedule(name, shape), durations)
+    report, timeline = _replayed(build_schedule(name, shape), durations)
     if plot is not None:
-        _draw(report, f"{name}, {stages} ranks, {microbatches} microbatches", plot)
+        _draw(timeline, report, f"{name}, {stages} ranks, {microbatches} microbatches", plot)
     if as_json:
-        print(json.dumps(report.to_json()))
+        print(json.dumps({key: getattr(report, key) for key in _JSON_KEYS}))
     else:
         _print(report, plot)
 
 
-def _report(
+def _replayed(
     schedule: Schedule, durations: tuple[float, float, float, float]
-) -> ScheduleReport[Timeline]:
+) -> tuple[ScheduleReport, Timeline]:
+    """Return the report on a schedule and the timeline that it comes from."""
     from flexsim.engine.event import simulate  # noqa: PLC0415
     from flexsim.task_graph.schedules.report import schedule_report  # noqa: PLC0415
 
-    return schedule_report(schedule, *durations, simulate)
+    timelines: list[Timeline] = []
+
+    def simulate_and_keep(graph: TaskGraph) -> Timeline:
+        timelines.append(simulate(graph))
+        return timelines[-1]
+
+    report = schedule_report(schedule, *durations, simulate_and_keep)
+    return report, timelines[-1]
 
 
-def _print(report: ScheduleReport[Timeline], plot: Path | None) -> None:
+def _print(report: ScheduleReport, plot: Path | None) -> None:
     from flexsim.cli.console import facts_table, out  # noqa: PLC0415
 
     ranks = [(f"rank {rank}", " ".join(actions)) for rank, actions in report.order.items()]
@@ -72,7 +83,7 @@ def _print(report: ScheduleReport[Timeline], plot: Path | None) -> None:
     console.print(facts_table([*facts, *picture]))
 
 
-def _draw(report: ScheduleReport[Timeline], title: str, path: Path) -> None:
+def _draw(timeline: Timeline, report: ScheduleReport, title: str, path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     from flexsim.cli.pictures import save_figure  # noqa: PLC0415
@@ -81,6 +92,6 @@ def _draw(report: ScheduleReport[Timeline], title: str, path: Path) -> None:
     height = 2.0 + 0.4 * len(report.order)
     figure = Figure(figsize=(12, min(height, 16)), layout="constrained")
     ax = figure.subplots()
-    draw_bubbles(bubble_table(report.timeline), ax)
+    draw_bubbles(bubble_table(timeline), ax)
     ax.set_title(f"{title}: bubble {report.bubble_fraction:.1%}".replace("%", " %"))
     save_figure(figure, path)

@@ -144,9 +144,9 @@ class Step:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operator:
-    """An index space with its forward and backward steps.
+    """An index space with its forward and backward steps; equal only to itself.
 
     ``block`` names the repeated unit (a transformer layer) that the operator belongs to and
     ``group`` a run of operators that recomputation may treat as one (the attention core).

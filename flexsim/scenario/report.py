@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +15,7 @@ from flexsim.units import format_bytes, format_seconds
 
 Metrics = Mapping[str, Any]
 
-_BAR_WIDTH = 28
+_BAR_WIDTH = 24
 _MEMORY_PARTS = ("weights", "gradients", "optimizer", "activations")
 _MOST_STAGES = 16
 _LARGE_ERROR = 0.1
@@ -49,14 +48,16 @@ class Reportable(Protocol):
 def summary_table(result: Reportable) -> RenderableType:
     """Return title, speed, shares of time, memory and size of a result, one below the other."""
     scenario, metrics = result.scenario, result.metrics
-    parts: list[Text | Table] = [
-        Text(scenario.title or scenario.name, style="bold"),
+    return Group(
+        Text(f"{scenario.title or scenario.name}\n", style="bold"),
         speed_table(metrics, result.published),
+        _source_line(result.published),
         time_table(metrics),
-        *memory_tables(metrics, result.memory_capacity_bytes),
+        Text(),
+        *_memory_parts(metrics, result.memory_capacity_bytes),
         Text(_size_sentence(metrics, result.task_graph.folding), style="dim"),
-    ]
-    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
+        Text(),
+    )
 
 
 def speed_table(metrics: Metrics, published: PublishedTable | None) -> Table:
@@ -70,7 +71,6 @@ def speed_table(metrics: Metrics, published: PublishedTable | None) -> Table:
     table.add_column("error", justify="right")
     for label, value, measured in _speed_rows(metrics, published):
         table.add_row(label, _shown(label, value), *_compared(label, value, measured))
-    table.caption = published.source
     return table
 
 
@@ -85,26 +85,36 @@ def time_table(metrics: Metrics) -> Table:
     return table
 
 
-def memory_tables(metrics: Metrics, capacity_bytes: int) -> list[Table]:
-    """Return the peak memory of each stage's fullest device, and whether it fits."""
-    stages = metrics.get("peak_memory_bytes_per_stage")
-    if not stages:
-        return []
-    table = _table("Peak memory a device", *_MEMORY_PARTS, "total", "of capacity")
-    for stage in _fullest(stages):
+def memory_table(metrics: Metrics, capacity_bytes: int) -> Table:
+    """Return the peak memory of each stage's fullest device, in red where it does not fit."""
+    share = f"of {format_bytes(capacity_bytes)}"
+    table = _table("Peak memory", *_MEMORY_PARTS, "total", share)
+    for stage in _fullest(metrics["peak_memory_bytes_per_stage"]):
         style = "red" if stage["total"] > capacity_bytes else ""
         cells = [format_bytes(stage[part]) for part in (*_MEMORY_PARTS, "total")]
         share = _percent(stage["total"] / capacity_bytes)
         table.add_row(f"stage {stage['stage']}", *cells, share, style=style)
-    table.caption = _fit_sentence(metrics, capacity_bytes)
-    table.caption_style = "green" if metrics["fits_memory"] else "bold red"
-    return [table]
+    return table
+
+
+def _memory_parts(metrics: Metrics, capacity_bytes: int) -> list[Table | Text]:
+    """Return the table and its verdict; nothing where no memory was followed."""
+    if not metrics.get("peak_memory_bytes_per_stage"):
+        return []
+    style = "green" if metrics["fits_memory"] else "bold red"
+    verdict = Text(f"{_fit_sentence(metrics, capacity_bytes)}\n", style=style)
+    return [memory_table(metrics, capacity_bytes), verdict]
+
+
+def _source_line(published: PublishedTable | None) -> Text:
+    source = published.source if published else None
+    return Text(f"published: {source}\n" if source else "", style="dim")
 
 
 def _table(title: str, *columns: str) -> Table:
     from rich import box  # noqa: PLC0415
 
-    table = Table(box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(title, no_wrap=True, header_style="bold cyan")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)

@@ -62,7 +62,7 @@ class Mesh:
 
     def axis_size(self, name: str) -> int:
         """Number of devices along one axis."""
-        return self.shape[self.names.index(name)]
+        return int(self.shape[self.names.index(name)])
 
     def degree(self, axes: Sequence[str]) -> int:
         """Product of the sizes of ``axes``."""

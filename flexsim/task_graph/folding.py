@@ -48,11 +48,12 @@ def why_not_foldable(rows: Sequence[Row], strategy: Strategy, names: Sequence[st
 def folded(rows: Sequence[Row], strategy: Strategy) -> list[Row]:
     """Return the rows with one member each, on the representatives."""
     reps = representatives(strategy)
-    memo: dict[Places, Places] = {}
+    distinct = dict.fromkeys(row.places for row in rows)
+    stand_in = {places: _representative(places, reps) for places in distinct}
     return [
         replace(
             row,
-            places=memo.setdefault(row.places, _representative(row.places, reps)),
+            places=stand_in[row.places],
             duration_ns=row.duration_ns[:1],
             num_bytes=row.num_bytes[:1],
         )

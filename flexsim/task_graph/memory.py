@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from flexsim.cost.profiles import SoftwareProfile
 from flexsim.strategy.layout import Layout
+from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.columns import ActionTable, ActivationMemory, StaticMemory
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, F
@@ -24,15 +25,11 @@ def static_memory(
     """Return weights, gradients and optimizer state of ``devices`` (sorted)."""
     weights = np.zeros(len(devices), np.int64)
     parameters = np.zeros(len(devices), np.int64)
-    seen: set[tuple[str, int]] = set()
-    for part in parts:
-        mine = np.flatnonzero(np.isin(devices, part.layout.mesh.flat))
-        if (part.name, id(part.layout.mesh)) in seen:
-            continue
-        seen.add((part.name, id(part.layout.mesh)))
-        width = program.graph.bytes_per_element(part.name)
-        weights[mine] += part.num_parameters * width
-        parameters[mine] += part.num_parameters
+    held = {(part.name, part.layout.mesh): part for part in parts}
+    on_mesh = {mesh: np.isin(devices, mesh.flat) for _, mesh in held}
+    for (name, mesh), part in held.items():
+        weights[on_mesh[mesh]] += part.num_parameters * program.graph.bytes_per_element(name)
+        parameters[on_mesh[mesh]] += part.num_parameters
     return StaticMemory(
         devices,
         weights,
@@ -59,22 +56,27 @@ def activation_memory(
     here = kept + transient > 0
     rows = np.flatnonzero((actions.kind == F) | (actions.kind == B))
     action, device = np.nonzero(here[actions.stage[rows]])
-    stage, forward = actions.stage[rows[action]], actions.kind[rows[action]] == F
-    amount = kept[stage, device]
+    stages = actions.stage[rows[action]]
+    forward = actions.kind[rows[action]] == F
+    amount = kept[stages, device]
     return ActivationMemory(
         rows[action].astype(np.int32),
         devices[device],
         np.where(forward, amount, 0),
         np.where(forward, 0, amount),
-        np.where(forward, 0, transient[stage, device]),
+        np.where(forward, 0, transient[stages, device]),
     )
 
 
 def _held(program: Program, layouts: dict[str, Layout], devices: NDArray[np.int32]) -> Int64:
     """Return the bytes of ``layouts``' largest parts on every device."""
     total = np.zeros(len(devices), np.int64)
+    bytes_on_mesh: dict[Mesh, int] = {}
     for tensor, layout in layouts.items():
-        total[np.isin(devices, layout.mesh.flat)] += program.size(tensor).local_bytes(layout)
+        held = program.size(tensor).local_bytes(layout)
+        bytes_on_mesh[layout.mesh] = bytes_on_mesh.get(layout.mesh, 0) + held
+    for mesh, held in bytes_on_mesh.items():
+        total[np.isin(devices, mesh.flat)] += held
     return total
 
 

@@ -160,7 +160,8 @@ def _durations_ns(schedule: Schedule, durations: StageDurations, rows: _Rows) ->
     for kind, name in _TASK_KIND.items():
         duration_of[ACTION_CODE[kind]] = durations.action_ns(kind)
         if not durations.action_ns(kind) and (schedule.kind == ACTION_CODE[kind]).any():
-            raise ScheduleError(f"a {name} (action {kind}) of 0 ns: it must last at least 1 ns")
+            article = "an" if name[0] == "i" else "a"
+            raise ScheduleError(f"{article} {name} (action {kind}) must last longer than 0")
     duration_ns = np.full(rows.num_tasks, durations.transfer_ns, np.int64)
     duration_ns[rows.action] = duration_of[schedule.kind]
     return duration_ns

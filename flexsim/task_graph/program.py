@@ -169,7 +169,7 @@ class _Forward(_Pass):
             return target
         needs = (
             self.layout(self.graph.by_name[name], use)
-            for name in self.graph.readers[tensor]
+            for name in self.graph.readers.get(tensor, ())
             for step in self.graph.by_name[name].forward
             for use in step.reads
             if use.tensor == tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.task_graph.columns import Int32, Int64, TaskGraph
+from flexsim.task_graph.columns import Int64, TaskGraph
 from flexsim.task_graph.kinds import TASK_KINDS
 from flexsim.timeline.names import action_names, resource_names, resource_set_names
 
@@ -49,8 +49,8 @@ class Timeline:
                 "device": graph.device,
                 "kind": categorical(graph.kind, TASK_KINDS),
                 "action": categorical(graph.action, action_names(actions)),
-                "stage": _of_action(graph.action, actions.stage),
-                "microbatch": _of_action(graph.action, actions.microbatch),
+                "stage": of_action(graph.action, actions.stage),
+                "microbatch": of_action(graph.action, actions.microbatch),
                 "operator": categorical(graph.operator, graph.operator_names),
                 "part": graph.part,
                 "start_ns": self.start_ns,
@@ -62,9 +62,12 @@ class Timeline:
         )
 
 
-def _of_action(action: Int32, column: Int32) -> Int32:
-    """Return the value of ``column`` for each task's action; -1 for a task without one."""
-    return np.append(column, np.int32(-1))[action]
+def of_action(
+    action: NDArray[np.integer], column: NDArray[np.integer], otherwise: int = -1
+) -> Int64:
+    """Return ``column[action]``; ``otherwise`` for action -1."""
+    values: Int64 = np.append(column.astype(np.int64), otherwise)[action]
+    return values
 
 
 def categorical(codes: NDArray[np.integer], names: Sequence[str]) -> pd.Categorical[object]:
