@@ -13,6 +13,7 @@ import argparse
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,10 @@ def ring_rows(table: pd.DataFrame, device: Device) -> pd.DataFrame:
 
 def without_in_switch(profile: DeviceProfile) -> DeviceProfile:
     """Return the profile of a switch that cannot sum."""
-    return changed(profile, "links.nvlink.in_switch_bandwidth_bytes_per_s", lambda _: 0.0)
+    found: DeviceProfile = changed(
+        profile, "links.nvlink.in_switch_bandwidth_bytes_per_s", lambda _: 0.0
+    )
+    return found
 
 
 def changed(record: Any, path: str, change: Callable[[float], float]) -> Any:
@@ -135,7 +139,7 @@ def fit(
         before = best
         for path in paths:
             for factor in (1 + step, 1 / (1 + step)):
-                trial = changed(profile, path, lambda value, by=factor: value * by)
+                trial = changed(profile, path, factor.__mul__)
                 trial_error = error(trial)
                 if trial_error < best:
                     profile, best = trial, trial_error
@@ -157,6 +161,17 @@ def log_error(simulated: Float, measured: Float) -> float:
     return float(np.mean(np.abs(np.log(simulated / measured))))
 
 
+def product_error(table: pd.DataFrame, profile: DeviceProfile) -> float:
+    """Return the error to be fitted for products."""
+    return log_error(product_seconds(table, profile), table.latency_ms.to_numpy() / 1e3)
+
+
+def collective_error(table: pd.DataFrame, graph_name: str, profile: DeviceProfile) -> float:
+    """Return the error to be fitted for collectives."""
+    simulated = collective_seconds(table, profile, graph_name)
+    return log_error(simulated, table.time_us.to_numpy() / 1e6)
+
+
 def print_constants(profile: DeviceProfile, paths: tuple[str, ...]) -> None:
     """Print fitted constants."""
     for path in paths:
@@ -170,13 +185,7 @@ def compare_products(path: str, refit: bool) -> None:
         rows = table[table.gpu == device.measured]
         profile = load_device_profile(device.profile)
         if refit:
-            some = rows.iloc[::5]
-            goal = some.latency_ms.to_numpy() / 1e3
-            profile = fit(
-                profile,
-                PRODUCT_CONSTANTS,
-                lambda p, some=some, goal=goal: log_error(product_seconds(some, p), goal),
-            )
+            profile = fit(profile, PRODUCT_CONSTANTS, partial(product_error, rows.iloc[::5]))
             print_constants(profile, PRODUCT_CONSTANTS)
         simulated, measured = product_seconds(rows, profile), rows.latency_ms.to_numpy() / 1e3
         report(f"{device.profile}: products", simulated, measured)
@@ -191,15 +200,8 @@ def compare_collectives(path: str, refit: bool) -> None:
         rows, graph = ring_rows(table, device), device.device_graph
         profile = without_in_switch(load_device_profile(device.profile))
         if refit:
-            some = rows.iloc[::3]
-            goal = some.time_us.to_numpy() / 1e6
-            profile = fit(
-                profile,
-                COLLECTIVE_CONSTANTS,
-                lambda p, some=some, goal=goal, graph=graph: log_error(
-                    collective_seconds(some, p, graph), goal
-                ),
-            )
+            error = partial(collective_error, rows.iloc[::3], graph)
+            profile = fit(profile, COLLECTIVE_CONSTANTS, error)
             print_constants(profile, COLLECTIVE_CONSTANTS)
         simulated = collective_seconds(rows, profile, graph)
         measured = rows.time_us.to_numpy() / 1e6

@@ -59,12 +59,15 @@ def hierarchical(passes: int) -> Algorithm:
 
 
 def tree_all_reduce(num_bytes: Float, rings: Rings) -> Cost:
-    """Local rings, and between the hosts a double binary tree: ``2·S/k/B + 2·⌈log₂ H⌉·α``."""
+    """A double binary tree over the hosts: ``2·S/k/B + 2·⌈log₂ H⌉·α``, as NCCL 2.4 brought.
+
+    Chunks stream through it, so that local rings and trees work side by side.
+    """
     local, local_latency = _local_part(num_bytes, rings)
     rail = num_bytes / rings.members_per_host / rings.rail_bandwidth_bytes_per_s
     depth = np.ceil(np.log2(rings.num_hosts))
     rail_latency = depth * rings.rail_latency_ns / NS_PER_S
-    return Cost(2 * (local + rail), 2 * (local_latency + rail_latency))
+    return Cost(2 * np.maximum(local, rail), 2 * (local_latency + rail_latency))
 
 
 def in_switch_all_reduce(num_bytes: Float, rings: Rings) -> Cost:

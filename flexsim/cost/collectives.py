@@ -71,19 +71,18 @@ class Communication:
         return self._whole_ns(np.min(totals, axis=0))
 
     def transfer_ns(
-        self, num_bytes: int, sources: NDArray[np.integer], targets: NDArray[np.integer]
+        self, num_bytes: Int64 | int, sources: NDArray[np.integer], targets: NDArray[np.integer]
     ) -> Int64:
-        """Return the time of one transfer of ``num_bytes`` for each pair, all concurrent.
+        """Return the time of one transfer of ``num_bytes`` (one number, or one a pair) for each
+        pair, all concurrent.
 
         At least 1; 0 from a device to itself and where no bytes move.
         """
-        if num_bytes == 0:
-            return np.zeros(np.broadcast(sources, targets).size, np.int64)
         routes = self.device_graph.routes(sources, targets)
         bandwidth = shared_bandwidth(routes, self.links.transfer_bandwidth_bytes_per_s)
         latency_ns = route_latency(routes, self.links, self.links.transfer_latency_ns)
         total = self._whole_ns(num_bytes / bandwidth + latency_ns / NS_PER_S)
-        return np.where(routes.counts == 0, 0, total)
+        return np.where((routes.counts == 0) | (np.asarray(num_bytes) == 0), 0, total)
 
     def _total_s(self, cost: Cost, own_s: Float) -> Float:
         start_s = self.constants.launch_ns / NS_PER_S + cost.latency_s

@@ -108,11 +108,11 @@ def _hosts_of_groups(graph: DeviceGraph, ordered: Ints) -> Ints:
     """Return how many equal blocks each row has, one a host; its length where uneven."""
     hosts = graph.host_of_device[ordered]
     size = ordered.shape[1]
-    num_hosts = 1 + np.count_nonzero(np.diff(hosts, axis=1), axis=1)
+    num_hosts = 1 + np.asarray(np.count_nonzero(np.diff(hosts, axis=1), axis=1), np.int64)
     for count in np.unique(num_hosts):
         rows = np.flatnonzero(num_hosts == count)
         num_hosts[rows[~_even(hosts[rows], int(count))]] = size
-    return num_hosts.astype(np.int64)
+    return num_hosts
 
 
 def _even(hosts: NDArray[np.int32], count: int) -> NDArray[np.bool_]:

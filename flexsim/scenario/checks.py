@@ -11,10 +11,15 @@ from flexsim.errors import FlexSimError, ScenarioError, choices_text
 from flexsim.scenario.schema import Scenario
 
 _MOST_CHOICES = 12
+_WITHOUT_HEADS = ("mlp",)
 
 
 class Shape(Protocol):
-    """The sizes of a model that a strategy cuts; 0 heads: no attention."""
+    """The sizes of a model that a strategy cuts."""
+
+    @property
+    def family(self) -> str:
+        """Name of the function that builds it."""
 
     @property
     def layers(self) -> int:
@@ -126,20 +131,29 @@ def _check_devices(source: str, sizes: Sizes, num_devices: int) -> None:
 
 
 def _check_shape(source: str, sizes: Sizes, shape: Shape) -> None:
-    _check_divides(source, "strategy.tensor", sizes.tensor, "model.heads", shape.heads)
+    if shape.family not in _WITHOUT_HEADS:
+        _check_heads(source, sizes, shape)
+    _check_layers(source, sizes, shape)
+
+
+def _check_heads(source: str, sizes: Sizes, shape: Shape) -> None:
+    check_divides(source, "strategy.tensor", sizes.tensor, "model.heads", shape.heads)
     fewer, more = sorted((sizes.tensor, shape.kv_heads))
-    if fewer and more % fewer:
+    if more % fewer:
         raise ScenarioError(
             f"{source}: strategy.tensor = {sizes.tensor} neither divides model.kv_heads ="
             f" {shape.kv_heads} nor is a multiple of it; choose from {_divisors(shape.kv_heads)}"
         )
-    chunks = f" x strategy.chunks = {sizes.pipeline} x {sizes.chunks}" if sizes.chunks > 1 else ""
+
+
+def _check_layers(source: str, sizes: Sizes, shape: Shape) -> None:
+    times = f" x strategy.chunks = {sizes.pipeline} x {sizes.chunks}" if sizes.chunks > 1 else ""
     stages = sizes.pipeline * sizes.chunks
-    key = f"strategy.pipeline{chunks}"
-    _check_divides(source, key, stages, "model.layers", shape.layers)
+    check_divides(source, f"strategy.pipeline{times}", stages, "model.layers", shape.layers)
 
 
-def _check_divides(source: str, key: str, degree: int, size_key: str, size: int) -> None:
+def check_divides(source: str, key: str, degree: int, size_key: str, size: int) -> None:
+    """Raise :class:`ScenarioError` with the divisors where a degree does not divide a size."""
     if size % degree:
         raise ScenarioError(
             f"{source}: {key} = {degree} does not divide {size_key} = {size}; choose from"

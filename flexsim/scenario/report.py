@@ -11,9 +11,14 @@ from rich.text import Text
 
 from flexsim.scenario.schema import PublishedTable, Scenario
 from flexsim.task_graph.columns import TaskGraph
-from flexsim.units import format_bytes, format_seconds
+from flexsim.task_graph.kinds import ACTION_CODE
+from flexsim.timeline.memory import action_spans_ns
+from flexsim.timeline.spans import Timeline
+from flexsim.units import NS_PER_S, format_bytes, format_seconds
 
 Metrics = Mapping[str, Any]
+SpeedRow = tuple[str, float, float | None]
+"""Label, simulated and measured value."""
 
 _BAR_WIDTH = 24
 _MEMORY_PARTS = ("weights", "gradients", "optimizer", "activations")
@@ -37,6 +42,10 @@ class Reportable(Protocol):
         """The tasks that were replayed."""
 
     @property
+    def timeline(self) -> Timeline:
+        """When each task ran."""
+
+    @property
     def memory_capacity_bytes(self) -> int:
         """Memory of one device."""
 
@@ -50,7 +59,7 @@ def summary_table(result: Reportable) -> RenderableType:
     scenario, metrics = result.scenario, result.metrics
     return Group(
         Text(f"{scenario.title or scenario.name}\n", style="bold"),
-        speed_table(metrics, result.published),
+        speed_table(result),
         _source_line(result.published),
         time_table(metrics),
         Text(),
@@ -60,17 +69,15 @@ def summary_table(result: Reportable) -> RenderableType:
     )
 
 
-def speed_table(metrics: Metrics, published: PublishedTable | None) -> Table:
+def speed_table(result: Reportable) -> Table:
     """Return how fast the iteration is, beside what was measured where that is known."""
-    table = _table("One iteration", "simulated")
-    if published is None:
-        for label, value, _ in _speed_rows(metrics, PublishedTable()):
-            table.add_row(label, _shown(label, value))
-        return table
-    table.add_column("published", justify="right")
-    table.add_column("error", justify="right")
-    for label, value, measured in _speed_rows(metrics, published):
-        table.add_row(label, _shown(label, value), *_compared(label, value, measured))
+    published = result.published or PublishedTable()
+    rows = [*_speed_rows(result.metrics, published), *_pass_rows(result.timeline, published)]
+    is_compared = any(measured is not None for *_, measured in rows)
+    table = _table("One iteration", "simulated", *(("published", "error") * is_compared))
+    for label, value, measured in rows:
+        beside = _compared(label, value, measured) if is_compared else ()
+        table.add_row(label, _shown(label, value), *beside)
     return table
 
 
@@ -121,10 +128,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _speed_rows(
-    metrics: Metrics, published: PublishedTable
-) -> list[tuple[str, float, float | None]]:
-    """Return (label, simulated, measured) of every speed."""
+def _speed_rows(metrics: Metrics, published: PublishedTable) -> list[SpeedRow]:
     flops_per_s = metrics["model_flops"] / metrics["iteration_time_s"]
     per_device = flops_per_s / metrics["num_devices"] / 1e12
     return [
@@ -135,6 +139,23 @@ def _speed_rows(
         ("hardware FLOP utilization (HFU)", metrics["hfu"], published.hfu),
         ("model TFLOP/s a device", per_device, published.tflops_per_device),
     ]
+
+
+def _pass_rows(timeline: Timeline, published: PublishedTable) -> list[SpeedRow]:
+    """Return the mean time of one action's passes, where those were measured."""
+    measured = {"F": published.forward_time_s, "B": published.backward_time_s}
+    names = {"F": "forward time of a microbatch", "B": "backward time of a microbatch"}
+    return [
+        (names[kind], _mean_action_s(timeline, kind), time_s)
+        for kind, time_s in measured.items()
+        if time_s is not None
+    ]
+
+
+def _mean_action_s(timeline: Timeline, kind: str) -> float:
+    start_ns, end_ns = action_spans_ns(timeline)
+    rows = timeline.task_graph.actions.kind == ACTION_CODE[kind]
+    return float((end_ns - start_ns)[rows].mean()) / NS_PER_S if rows.any() else 0.0
 
 
 def _compared(label: str, value: float, measured: float | None) -> tuple[str, Text]:

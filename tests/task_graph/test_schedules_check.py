@@ -38,7 +38,7 @@ def test_what_can_run_passes(orders):
         (("0B0 0F0 0F1 0B1", "1F0 1F1 1B0 1B1"), "0B0, number 1 of rank 0, waits for 1B0"),
         (("0F0 0F1 0B0 0B1", "1F0 1B1 1F1 1B0"), "1B1, number 2 of rank 1, waits for 1F1"),
         (("0F0 0F1 0W0 0I0 0B1", "1F0 1F1 1B0 1B1"), "0W0, number 3 of rank 0, waits for 0I0"),
-        (("0F0+0B0 0F1 0B1", "1F1 1F0+1B0 1B1"), "1F1, number 1 of rank 1, waits for 0F1"),
+        (("0F0+0B0 0F1 0B1", "1F1 1F0+1B0 1B1"), "0B0, number 2 of rank 0, waits for 1B0"),
     ],
 )
 def test_a_dead_lock_names_the_first_action_that_cannot_run(orders, told):

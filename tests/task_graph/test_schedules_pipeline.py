@@ -94,13 +94,14 @@ def test_between_chunks_the_last_rank_sends_to_the_first():
     assert channels == [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]
 
 
-def test_a_set_starts_together_and_ends_before_the_next():
-    text = ["0F0 0F1 0B0 0B1", "1F0 1F1+1B0 1B1"]
-    sets = pipeline_task_graph(schedule_of(text, [0, 1], 2), StageDurations(4, 5, 6))
-    found = spans(sets)
-    assert found["1F1"] == (19, 23)  # the set's backward was ready at once, and so went first
-    assert found["1B0"] == (8, 19)
-    assert found["1B1"] == (23, 34)
+def test_members_of_a_set_go_as_they_become_ready_and_the_next_set_waits_for_all():
+    text = ["0F0 0B0+0F1 0B1", "1F0 1B0+1F1 1B1"]
+    graph = pipeline_task_graph(schedule_of(text, [0, 1], 2), StageDurations(4, 5, 6))
+    assert spans(graph) == {
+        "0F0": (0, 4), "0F1": (4, 8), "0B0": (19, 30), "0B1": (34, 45),
+        "1F0": (4, 8), "1B0": (8, 19), "1F1": (19, 23), "1B1": (23, 34),
+    }  # fmt: skip
+    assert [graph.successors.row(task).tolist() for task in (0, 1, 2)] == [[1, 2, 4], [3], [3, 6]]
 
 
 def test_the_input_gradient_alone_is_what_the_stage_before_waits_for():
@@ -156,7 +157,6 @@ def report(name: str, shape: PipelineShape, *durations: float):
 @settings(max_examples=25, deadline=None)
 @given(p=st.integers(1, 8), m=st.integers(1, 20), backward=st.integers(1, 3))
 def test_bubble_of_gpipe_and_1f1b(name, p, m, backward):
-    # 1F1B with unequal passes needs a full pipeline; GPipe and m >= p do not care.
     found = report(name, PipelineShape(p, m), 1, backward, 1, 0)
     assert found.bubble_ratio == (p - 1) / m
     assert found.bubble_fraction == (p - 1) / (m + p - 1)

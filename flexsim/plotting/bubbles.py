@@ -1,0 +1,218 @@
+"""The bubble picture: a row a pipeline rank, a bar an action, and the gaps between them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.files import whole_file
+from flexsim.plotting.bubble_table import bubble_table
+from flexsim.plotting.raster import raster
+from flexsim.plotting.style import KIND_COLORS, TEXT_COLOR, kind_rgb, text_color_on, tint
+from flexsim.timeline.spans import Timeline
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["bubble_figure", "bubble_table", "draw_bubbles", "save_bubbles"]
+
+_DPI = 170
+_MOST_SHAPES = 6000
+_NARROWEST_SHAPE_PT = 1.2
+"""More or narrower bars than these are drawn as pixels, also in an SVG."""
+_MOST_NUMBERS = 2000
+_PIXELS_A_POINT = 2.8
+_LINES_A_ROW = 10
+_NUMBER_PT = 7.0
+_TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def save_bubbles(
+    timeline: Timeline, metrics: Mapping[str, Any], title: str, directory: Path
+) -> list[Path]:
+    """Write ``bubbles.png`` and ``bubbles.svg`` into ``directory`` and return their paths."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    figure = bubble_figure(bubble_table(timeline), title, _shares_text(metrics))
+    paths = [directory / "bubbles.png", directory / "bubbles.svg"]
+    for path in paths:
+        same_bytes = {"Date": None} if path.suffix == ".svg" else {}
+        with whole_file(path) as temporary, mpl.rc_context({"svg.hashsalt": "flexsim"}):
+            figure.savefig(temporary, dpi=_DPI, metadata=same_bytes)
+    return paths
+
+
+def bubble_figure(table: pd.DataFrame, title: str, subtitle: str = "") -> Figure:
+    """Return a figure that suits the number of ranks and bars of a :func:`bubble_table`."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    num_ranks = max(table["rank"].nunique(), 1)
+    width_in = 12.0 if len(table) / num_ranks < 60 else 16.0
+    height_in = 1.9 + num_ranks * min(0.48, 8.5 / num_ranks)
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    ax = figure.subplots()
+    draw_bubbles(table, ax)
+    wrapped = textwrap.fill(title, int(width_in * 8))
+    ax.set_title(wrapped, loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR, pad=26)
+    ax.annotate(subtitle, (0, 1), xytext=(0, 9), xycoords="axes fraction",
+                textcoords="offset points", fontsize=10.5, color=TEXT_COLOR)  # fmt: skip
+    return figure
+
+
+def _shares_text(metrics: Mapping[str, Any]) -> str:
+    """Return "bubble 12.3 % · compute 70.1 % · …" for the line under the title."""
+    exposed_s = sum(metrics["exposed_communication_s"].values())
+    time_s = metrics["iteration_time_s"]
+    shares = [
+        ("bubble", metrics["bubble_fraction"]),
+        ("compute", metrics["compute_fraction"]),
+        ("exposed communication", exposed_s / time_s if time_s else 0.0),
+    ]
+    factor, unit = _time_unit(time_s)
+    parts = [f"{name} {share * 100:.1f} %" for name, share in shares]
+    return " · ".join([*parts, f"one iteration {time_s / factor:.4g} {unit}"])
+
+
+def draw_bubbles(table: pd.DataFrame, ax: Axes, unit: str | None = None) -> None:
+    """Draw a :func:`bubble_table` on ``ax``: bars, microbatch numbers, axes and legend.
+
+    ``unit`` names what one second of the table stands for where it is not a second, as in a
+    schedule whose durations are plain numbers.
+    """
+    end_s = float(table["end_s"].max()) if len(table) else 0.0
+    factor, label = (1.0, unit) if unit else _time_unit(end_s)
+    bars = table.assign(start=table["start_s"] / factor, end=table["end_s"] / factor)
+    bars["row"] = np.searchsorted(np.unique(bars["rank"]), bars["rank"])
+    bars = bars.iloc[np.argsort(bars["kind"] == "communication", kind="stable")]
+    points_per_time = _width_pt(ax) / (end_s / factor or 1.0)
+    _draw_axes(bars, ax, label, end_s / factor or 1.0)
+    _draw_bars(bars, ax, points_per_time)
+    _draw_numbers(bars, ax, points_per_time)
+    _draw_legend(bars, ax)
+
+
+def _time_unit(seconds: float) -> tuple[float, str]:
+    return next((pair for pair in _TIME_UNITS if seconds >= pair[0]), _TIME_UNITS[-1])
+
+
+def _width_pt(ax: Axes) -> float:
+    """Return about how wide the data area of ``ax`` will be, in points."""
+    figure = ax.get_figure(root=True)
+    width_in = figure.get_size_inches()[0] if figure else 1.0
+    return float(ax.get_position().width * 1.15 * width_in * 72)
+
+
+def _draw_axes(bars: pd.DataFrame, ax: Axes, unit: str, end: float) -> None:
+    ranks = np.unique(bars["rank"])
+    every = max(1, -(-len(ranks) // 16))
+    ax.set_xlim(0, end)
+    ax.set_ylim(len(ranks) - 0.5, -0.5)
+    ax.set_yticks(range(0, len(ranks), every), [str(rank) for rank in ranks[::every]])
+    ax.set_xlabel(f"time ({unit})", color=TEXT_COLOR)
+    ax.set_ylabel("pipeline rank", color=TEXT_COLOR)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw_bars(bars: pd.DataFrame, ax: Axes, points_per_time: float) -> None:
+    """Draw bars as shapes where they are few and wide enough, else as pixels."""
+    actions = bars[bars["stage"] >= 0]
+    typical_pt = float((actions["end"] - actions["start"]).median() * points_per_time)
+    if len(bars) > _MOST_SHAPES or typical_pt < _NARROWEST_SHAPE_PT:
+        _draw_pixels(bars, ax)
+    else:
+        _draw_shapes(bars, ax, min(0.6, typical_pt / 12))
+
+
+def _draw_pixels(bars: pd.DataFrame, ax: Axes) -> None:
+    """Draw bars as an image, one line of pixels a row, above a thin white line."""
+    end = ax.get_xlim()[1]
+    image = raster(bars, _colors(bars), end, int(_width_pt(ax) * _PIXELS_A_POINT))
+    image = np.repeat(image, _LINES_A_ROW, axis=0)
+    image[_LINES_A_ROW - 1 :: _LINES_A_ROW] = 1.0
+    bottom, top = ax.get_ylim()
+    ax.imshow(image, extent=(0, end, bottom, top), aspect="auto")
+
+
+def _draw_shapes(bars: pd.DataFrame, ax: Axes, edge_pt: float) -> None:
+    """Draw all bars as one collection; the white edges of actions tell equal ones apart."""
+    from matplotlib.collections import PolyCollection  # noqa: PLC0415
+
+    collection = PolyCollection(
+        list(_corners(bars, 0.42)),
+        facecolors=_colors(bars),
+        edgecolors="white",
+        linewidths=np.where(bars["stage"] >= 0, edge_pt, 0.0),
+    )
+    ax.add_collection(collection, autolim=False)
+
+
+def _corners(bars: pd.DataFrame, half_height: float) -> NDArray[np.float64]:
+    """Return the four corners of every bar: an array of shape (bars, 4, 2)."""
+    start, end, row = (bars[name].to_numpy(float) for name in ("start", "end", "row"))
+    x = np.stack([start, end, end, start], axis=1)
+    y = row[:, None] + half_height * np.array([-1, -1, 1, 1])
+    return np.stack([x, y], axis=2)
+
+
+def _colors(bars: pd.DataFrame) -> NDArray[np.float64]:
+    """Return red, green, blue of every bar."""
+    num_chunks = _num_chunks(bars)
+    chunk = bars["chunk"].to_numpy().clip(0)
+    kinds = list(KIND_COLORS)
+    palette = np.array(
+        [[tint(kind_rgb(k), c, num_chunks) for c in range(num_chunks)] for k in kinds]
+    )
+    code = bars["kind"].map({kind: code for code, kind in enumerate(kinds)}).to_numpy()
+    colors: NDArray[np.float64] = palette[code, chunk]
+    return colors
+
+
+def _num_chunks(bars: pd.DataFrame) -> int:
+    return int(max(bars["chunk"].max(), 0)) + 1 if len(bars) else 1
+
+
+def _draw_numbers(bars: pd.DataFrame, ax: Axes, points_per_time: float) -> None:
+    """Write microbatch numbers into the bars that are wide enough."""
+    numbered = bars[(bars["microbatch"] >= 0) & (bars["kind"] != "recompute")]
+    width_pt = (numbered["end"] - numbered["start"]) * points_per_time
+    digits = numbered["microbatch"].astype(str).str.len()
+    fitting = numbered[width_pt > (0.62 * digits + 0.35) * _NUMBER_PT]
+    if len(fitting) > _MOST_NUMBERS:
+        return
+    colors = [text_color_on(rgb) for rgb in _colors_of(fitting, bars)]
+    columns = (fitting[name].tolist() for name in ("start", "end", "row", "microbatch"))
+    for start, end, row, microbatch, color in zip(*columns, colors, strict=True):
+        ax.text((start + end) / 2, row, str(microbatch), ha="center", va="center_baseline",
+                fontsize=_NUMBER_PT, color=color)  # fmt: skip
+
+
+def _colors_of(some: pd.DataFrame, bars: pd.DataFrame) -> NDArray[np.float64]:
+    return _colors(bars)[bars.index.get_indexer(some.index)]
+
+
+def _draw_legend(bars: pd.DataFrame, ax: Axes) -> None:
+    """Put the legend below the time axis, a swatch a chunk for the kinds that have chunks."""
+    from matplotlib.legend_handler import HandlerTuple  # noqa: PLC0415
+    from matplotlib.patches import Patch  # noqa: PLC0415
+    from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
+
+    handles, labels = [], []
+    present = set(bars["kind"])
+    for kind in (kind for kind in KIND_COLORS if kind in present):
+        num = _num_chunks(bars) if (bars.loc[bars["kind"] == kind, "chunk"] > 0).any() else 1
+        shades = [tint(kind_rgb(kind), chunk, num) for chunk in range(num)]
+        handles.append(tuple(Patch(facecolor=tuple(shade)) for shade in shades))
+        labels.append(kind if num == 1 else f"{kind}, chunks 0 to {num - 1}")
+    below = ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)
+    ax.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False,
+              bbox_transform=ax.transAxes + below, ncols=len(labels), fontsize=9,
+              handler_map={tuple: HandlerTuple(ndivide=None, pad=0)})  # fmt: skip

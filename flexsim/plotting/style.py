@@ -1,0 +1,39 @@
+"""Colours shared by all pictures, told apart by colour-blind readers too (Okabe and Ito, 2008)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+KIND_COLORS = {
+    "forward": "#0072B2",
+    "backward": "#009E73",
+    "input-gradient": "#009E73",
+    "weight-gradient": "#E69F00",
+    "recompute": "#CC79A7",
+    "optimizer": "#4D4D4D",
+    "communication": "#D55E00",
+    "idle": "#ECECEC",
+}
+"""Kind of bar to colour, in the order of the legend."""
+
+TEXT_COLOR = "#222222"
+_LIGHTEST = 0.62
+
+
+def kind_rgb(kind: str) -> NDArray[np.float64]:
+    """Return the colour of a kind as red, green, blue between 0 and 1."""
+    digits = KIND_COLORS[kind].lstrip("#")
+    return np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+
+
+def tint(rgb: NDArray[np.float64], chunk: int, num_chunks: int) -> NDArray[np.float64]:
+    """Return a colour lightened by chunk: chunk 0 is plain, the last one lightest."""
+    share = _LIGHTEST * chunk / max(num_chunks - 1, 1)
+    return rgb + (1 - rgb) * share
+
+
+def text_color_on(rgb: NDArray[np.float64]) -> str:
+    """Return the colour in which text is readable on ``rgb``."""
+    luminance = float(rgb @ np.array([0.299, 0.587, 0.114]))
+    return "white" if luminance < 0.58 else TEXT_COLOR

@@ -1,0 +1,81 @@
+"""What people build upon: public names, commands and their options, frozen."""
+
+from importlib.util import find_spec
+
+import pytest
+import typer.main
+from command_line import flexsim as command_line
+
+import flexsim
+from flexsim.cli import app
+
+NAMES = [
+    "DeviceGraph",
+    "FlexSimError",
+    "OperatorGraph",
+    "ParallelConfig",
+    "Result",
+    "Scenario",
+    "Strategy",
+    "TaskGraph",
+    "Timeline",
+    "__version__",
+    "build_model",
+    "load_device_graph",
+    "load_scenario",
+    "run",
+    "simulate",
+]
+OPTIONS = {
+    "run": ["--engine", "--set", "--output", "--detail", "--json", "--quiet"],
+    "list": [],
+    "describe": ["--hosts", "--plot"],
+    "schedule": [
+        "--stages",
+        "--microbatches",
+        "--chunks",
+        "--forward",
+        "--input-gradient",
+        "--weight-gradient",
+        "--transfer",
+        "--json",
+        "--plot",
+    ],
+    "schema": [],
+}
+
+
+def test_exported_names_are_frozen():
+    assert sorted(flexsim.__all__) == NAMES
+    assert dir(flexsim) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_exported_name_exists(name):
+    home = flexsim._HOME.get(name)
+    if home and find_spec(home) is None:
+        pytest.skip(f"{home} is not built")
+    assert getattr(flexsim, name) is not None
+
+
+def test_other_names_do_not_exist():
+    with pytest.raises(AttributeError, match="nonsense"):
+        flexsim.nonsense  # noqa: B018
+
+
+def test_commands_and_options_are_frozen():
+    commands = typer.main.get_command(app).commands
+    found = {
+        name: [
+            option
+            for each in command.params
+            if each.param_type_name == "option" and each.name != "help"
+            for option in each.opts
+        ]
+        for name, command in commands.items()
+    }
+    assert found == OPTIONS
+
+
+def test_version_is_the_package_s():
+    assert command_line("--version") == (0, f"flexsim {flexsim.__version__}\n", "")
