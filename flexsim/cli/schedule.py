@@ -43,7 +43,8 @@ def schedule_command(  # noqa: PLR0913
     durations = (forward, input_gradient, weight_gradient, transfer)
     report, timeline = _replayed(build_schedule(name, shape), durations)
     if plot is not None:
-        _draw(timeline, report, f"{name}, {stages} ranks, {microbatches} microbatches", plot)
+        title = f"{name}, {stages} ranks, {chunks} chunks, {microbatches} microbatches"
+        _draw(timeline, report, title, plot)
     if as_json:
         print(json.dumps({key: getattr(report, key) for key in _JSON_KEYS}))
     else:
@@ -89,9 +90,10 @@ def _draw(timeline: Timeline, report: ScheduleReport, title: str, path: Path) ->
     from flexsim.cli.pictures import save_figure  # noqa: PLC0415
     from flexsim.plotting.bubbles import bubble_table, draw_bubbles  # noqa: PLC0415
 
-    height = 2.0 + 0.4 * len(report.order)
-    figure = Figure(figsize=(12, min(height, 16)), layout="constrained")
+    num_ranks = len(report.order)
+    height_in = 1.9 + num_ranks * min(0.48, 8.5 / num_ranks)
+    figure = Figure(figsize=(12.0, height_in), layout="constrained")
     ax = figure.subplots()
-    draw_bubbles(bubble_table(timeline), ax)
-    ax.set_title(f"{title}: bubble {report.bubble_fraction:.1%}".replace("%", " %"))
+    draw_bubbles(bubble_table(timeline), ax, unit="units of the given durations")
+    ax.set_title(f"{title}: bubble {100 * report.bubble_fraction:.1f} %", loc="left", pad=12)
     save_figure(figure, path)

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["bubble_figure", "bubble_table", "draw_bubbles", "save_bubbles"]
 
-_DPI = 170
+_DPI = 150
 _MOST_SHAPES = 6000
 _NARROWEST_SHAPE_PT = 1.2
 """More or narrower bars than these are drawn as pixels, also in an SVG."""
 _MOST_NUMBERS = 2000
-_PIXELS_A_POINT = 2.8
-_LINES_A_ROW = 10
+_PIXELS_A_POINT = 2.1
+_LINES_A_ROW = 7
 _NUMBER_PT = 7.0
 _TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
@@ -52,12 +52,13 @@ def save_bubbles(
 def bubble_figure(table: pd.DataFrame, title: str, subtitle: str = "") -> Figure:
     """Return a figure that suits the number of ranks and bars of a :func:`bubble_table`."""
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
     num_ranks = max(table["rank"].nunique(), 1)
     width_in = 12.0 if len(table) / num_ranks < 60 else 16.0
     height_in = 1.9 + num_ranks * min(0.48, 8.5 / num_ranks)
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    figure = Figure(figsize=(width_in, height_in), layout=layout)
     ax = figure.subplots()
     draw_bubbles(table, ax)
     wrapped = textwrap.fill(title, int(width_in * 8))
@@ -136,10 +137,10 @@ def _draw_pixels(bars: pd.DataFrame, ax: Axes) -> None:
     """Draw bars as an image, one line of pixels a row, above a thin white line."""
     end = ax.get_xlim()[1]
     image = raster(bars, _colors(bars), end, int(_width_pt(ax) * _PIXELS_A_POINT))
-    image = np.repeat(image, _LINES_A_ROW, axis=0)
-    image[_LINES_A_ROW - 1 :: _LINES_A_ROW] = 1.0
+    image = np.repeat((image * 255).round().astype(np.uint8), _LINES_A_ROW, axis=0)
+    image[_LINES_A_ROW - 1 :: _LINES_A_ROW] = 255
     bottom, top = ax.get_ylim()
-    ax.imshow(image, extent=(0, end, bottom, top), aspect="auto")
+    ax.imshow(image, extent=(0, end, bottom, top), aspect="auto", interpolation="nearest")
 
 
 def _draw_shapes(bars: pd.DataFrame, ax: Axes, edge_pt: float) -> None:

@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 
 KIND_COLORS = {
     "forward": "#0072B2",
-    "backward": "#009E73",
-    "input-gradient": "#009E73",
-    "weight-gradient": "#E69F00",
+    "backward": "#E69F00",
+    "input-gradient": "#E69F00",
+    "weight-gradient": "#009E73",
     "recompute": "#CC79A7",
-    "optimizer": "#4D4D4D",
-    "communication": "#D55E00",
+    "optimizer": "#D55E00",
+    "communication": "#333333",
     "idle": "#ECECEC",
 }
 """Kind of bar to colour, in the order of the legend."""
 
 TEXT_COLOR = "#222222"
-_LIGHTEST = 0.62
+_LIGHTEST = 0.55
 
 
 def kind_rgb(kind: str) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flexsim.errors import FlexSimError, ScenarioError, choices_text
-from flexsim.scenario.schema import Scenario
+from flexsim.scenario.schema import Scenario, StrategyTable
 
 _MOST_CHOICES = 12
 _WITHOUT_HEADS = ("mlp",)
@@ -74,9 +74,11 @@ def check_sizes(scenario: Scenario, shape: Shape, num_devices: int) -> Sizes:
     Raise :class:`ScenarioError` in one sentence where the cluster is too small or a degree
     does not divide what it cuts.
     """
+    if shape.family not in _WITHOUT_HEADS:
+        _check_heads(scenario.source, scenario.strategy.tensor, shape)
+    _check_layers(scenario.source, scenario.strategy, shape)
     sizes = _sizes(scenario, num_devices)
     _check_devices(scenario.source, sizes, num_devices)
-    _check_shape(scenario.source, sizes, shape)
     return sizes
 
 
@@ -130,26 +132,21 @@ def _check_devices(source: str, sizes: Sizes, num_devices: int) -> None:
         )
 
 
-def _check_shape(source: str, sizes: Sizes, shape: Shape) -> None:
-    if shape.family not in _WITHOUT_HEADS:
-        _check_heads(source, sizes, shape)
-    _check_layers(source, sizes, shape)
-
-
-def _check_heads(source: str, sizes: Sizes, shape: Shape) -> None:
-    check_divides(source, "strategy.tensor", sizes.tensor, "model.heads", shape.heads)
-    fewer, more = sorted((sizes.tensor, shape.kv_heads))
+def _check_heads(source: str, tensor: int, shape: Shape) -> None:
+    check_divides(source, "strategy.tensor", tensor, "model.heads", shape.heads)
+    fewer, more = sorted((tensor, shape.kv_heads))
     if more % fewer:
         raise ScenarioError(
-            f"{source}: strategy.tensor = {sizes.tensor} neither divides model.kv_heads ="
+            f"{source}: strategy.tensor = {tensor} neither divides model.kv_heads ="
             f" {shape.kv_heads} nor is a multiple of it; choose from {_divisors(shape.kv_heads)}"
         )
 
 
-def _check_layers(source: str, sizes: Sizes, shape: Shape) -> None:
-    times = f" x strategy.chunks = {sizes.pipeline} x {sizes.chunks}" if sizes.chunks > 1 else ""
-    stages = sizes.pipeline * sizes.chunks
-    check_divides(source, f"strategy.pipeline{times}", stages, "model.layers", shape.layers)
+def _check_layers(source: str, strategy: StrategyTable, shape: Shape) -> None:
+    pipeline, chunks = strategy.pipeline, strategy.chunks
+    times = f" x strategy.chunks = {pipeline} x {chunks}" if chunks > 1 else ""
+    key = f"strategy.pipeline{times}"
+    check_divides(source, key, pipeline * chunks, "model.layers", shape.layers)
 
 
 def check_divides(source: str, key: str, degree: int, size_key: str, size: int) -> None:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flexsim.scenario.schema import PublishedTable, Scenario
+from flexsim.scenario.schema import PublishedTable
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.kinds import ACTION_CODE
 from flexsim.timeline.memory import action_spans_ns
@@ -20,17 +20,18 @@ Metrics = Mapping[str, Any]
 SpeedRow = tuple[str, float, float | None]
 """Label, simulated and measured value."""
 
-_BAR_WIDTH = 24
+_BAR_WIDTH = 20
 _MEMORY_PARTS = ("weights", "gradients", "optimizer", "activations")
 _MOST_STAGES = 16
 _LARGE_ERROR = 0.1
+_LEAST_SHARE = 0.0005
 
 
 class Reportable(Protocol):
     """What a report needs of a result."""
 
     @property
-    def scenario(self) -> Scenario:
+    def title(self) -> str:
         """What was simulated."""
 
     @property
@@ -56,9 +57,9 @@ class Reportable(Protocol):
 
 def summary_table(result: Reportable) -> RenderableType:
     """Return title, speed, shares of time, memory and size of a result, one below the other."""
-    scenario, metrics = result.scenario, result.metrics
+    metrics = result.metrics
     return Group(
-        Text(f"{scenario.title or scenario.name}\n", style="bold"),
+        Text(f"{result.title}\n", style="bold"),
         speed_table(result),
         _source_line(result.published),
         time_table(metrics),
@@ -216,4 +217,6 @@ def _bar(share: float) -> str:
 
 
 def _percent(share: float) -> str:
+    if 0 < share < _LEAST_SHARE:
+        return "<0.1 %"
     return f"{100 * share:.1f} %"

@@ -30,7 +30,12 @@ def metrics(stages):
         "hfu": 0.522,
         "bubble_fraction": 0.05,
         "compute_fraction": 0.85,
-        "exposed_communication_s": {"pipeline": 0.3472, "tensor": 1.0416, "gradient": 0.0},
+        "exposed_communication_s": {
+            "pipeline": 0.3472,
+            "tensor": 1.0416,
+            "gradient": 0.0,
+            "gradient-norm": 4e-5,
+        },
         "peak_memory_bytes": max(each["total"] for each in stages),
         "peak_memory_bytes_per_stage": stages,
         "fits_memory": max(each["total"] for each in stages) <= 80 * GIB,
@@ -53,7 +58,7 @@ def report(published=None, stages=TWO_STAGES, colours=False, width=80):
     )
     times = np.array([0, 7_700_000, 19_600_000])
     result = SimpleNamespace(
-        scenario=scenario,
+        title="GPT-3 on 64 A100",
         metrics=metrics(list(stages)),
         task_graph=graph,
         timeline=Timeline(graph, times[:-1], times[1:]),
@@ -94,10 +99,11 @@ def test_published_passes_stand_beside_the_simulated_ones():
 
 def test_time_is_told_by_kind_the_largest_communication_first():
     text = report()
-    assert row(text, "compute") == ["11.8 s", "85.0 %", "████████████████████▍"]
+    assert row(text, "compute") == ["11.8 s", "85.0 %", "█████████████████"]
     assert row(text, "pipeline bubble")[:1] == ["694 ms"]
     assert text.index("exposed tensor") < text.index("exposed pipeline")
-    assert "exposed gradient" not in text
+    assert "exposed gradient communication" not in text
+    assert row(text, "exposed gradient-norm communication") == ["40.0 µs", "<0.1 %"]
 
 
 def test_memory_that_fits_is_green_and_that_does_not_is_red():
@@ -115,6 +121,10 @@ def test_of_many_stages_the_fullest_are_shown():
     assert "stage 18 " not in text
     assert "stage 19 " in text
     assert "stage 34 " in text
+
+
+def test_the_title_stands_first():
+    assert report().splitlines()[0] == "GPT-3 on 64 A100"
 
 
 def test_tasks_and_folding_are_told():
