@@ -32,7 +32,7 @@ app.command("schema")(schema_command)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from flexsim import __version__  # noqa: PLC0415
+        from flexsim import __version__
 
         print(f"flexsim {__version__}")
         raise typer.Exit

@@ -22,9 +22,9 @@ def describe_command(
     ] = None,
 ) -> None:
     """Print what a device graph holds, and draw it."""
-    from flexsim.cli.console import facts_table, out  # noqa: PLC0415
-    from flexsim.device_graph import load_device_graph  # noqa: PLC0415
-    from flexsim.device_graph.describe import describe  # noqa: PLC0415
+    from flexsim.cli.console import facts_table, out
+    from flexsim.device_graph import load_device_graph
+    from flexsim.device_graph.describe import describe
 
     graph = load_device_graph(file, hosts)
     path = plot or Path(f"plots/{graph.name}.png")
@@ -33,7 +33,7 @@ def describe_command(
 
 
 def _draw(graph: DeviceGraph, path: Path) -> None:
-    from flexsim.cli.pictures import save_figure  # noqa: PLC0415
-    from flexsim.plotting.topology import topology_figure  # noqa: PLC0415
+    from flexsim.cli.pictures import save_figure
+    from flexsim.plotting.topology import topology_figure
 
     save_figure(topology_figure(graph), path)

@@ -14,7 +14,7 @@ Rows = Iterable[tuple[str, str]]
 
 
 def _models() -> Rows:
-    from flexsim.models import PRESETS  # noqa: PLC0415
+    from flexsim.models import PRESETS
 
     for name, shape in PRESETS.items():
         sizes = f"{shape.layers} layers, hidden {shape.hidden}, {shape.heads} heads"
@@ -33,13 +33,13 @@ def _profiles() -> Rows:
 
 
 def _schedules() -> Rows:
-    from flexsim.task_graph.schedules import SCHEDULES  # noqa: PLC0415
+    from flexsim.task_graph.schedules import SCHEDULES
 
     return [(name, entry.description) for name, entry in SCHEDULES.items()]
 
 
 def _strategies() -> Rows:
-    from flexsim.strategy import BASELINES  # noqa: PLC0415
+    from flexsim.strategy import BASELINES
 
     return [(name, _first_line(function.__doc__)) for name, function in BASELINES.items()]
 
@@ -60,7 +60,7 @@ def list_command(
     ],
 ) -> None:
     """List the names that a scenario may use, each with what it is."""
-    from flexsim.cli.console import facts_table, out  # noqa: PLC0415
+    from flexsim.cli.console import facts_table, out
 
     if kind not in _ROWS:
         raise FlexSimError(f"there is nothing called {kind!r} to list: {choices_text(kind, _ROWS)}")

@@ -38,7 +38,7 @@ def run_command(  # noqa: PLR0913
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Simulate a scenario: print its numbers, write its picture, trace and tables."""
-    from flexsim.scenario.load import load_scenario  # noqa: PLC0415
+    from flexsim.scenario.load import load_scenario
 
     named = {"simulation.engine": engine, "output.directory": output, "output.detail": detail}
     options = [f"{key}={json.dumps(str(value))}" for key, value in named.items() if value]
@@ -52,9 +52,9 @@ def run_command(  # noqa: PLR0913
 
 def _simulated(scenario: Scenario, is_silent: bool) -> tuple[Result, Sequence[Path]]:
     """Run a scenario and save it, with a sign of life where a person watches."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from flexsim.scenario.runner import run  # noqa: PLC0415
+    from flexsim.scenario.runner import run
 
     console = Console(stderr=True, quiet=is_silent)
     if not console.is_terminal or is_silent:
@@ -67,8 +67,8 @@ def _simulated(scenario: Scenario, is_silent: bool) -> tuple[Result, Sequence[Pa
 
 
 def _report(result: Result, written: Sequence[Path]) -> None:
-    from flexsim.cli.console import out  # noqa: PLC0415
-    from flexsim.scenario.report import summary_table  # noqa: PLC0415
+    from flexsim.cli.console import out
+    from flexsim.scenario.report import summary_table
 
     console = out()
     console.print(summary_table(result))

@@ -37,7 +37,7 @@ def schedule_command(  # noqa: PLR0913
     ] = None,
 ) -> None:
     """Print every rank's actions, in PyTorch's notation, with makespan and bubble."""
-    from flexsim.task_graph.schedules import PipelineShape, build_schedule  # noqa: PLC0415
+    from flexsim.task_graph.schedules import PipelineShape, build_schedule
 
     shape = PipelineShape(num_ranks=stages, num_chunks=chunks, num_microbatches=microbatches)
     durations = (forward, input_gradient, weight_gradient, transfer)
@@ -55,8 +55,8 @@ def _replayed(
     schedule: Schedule, durations: tuple[float, float, float, float]
 ) -> tuple[ScheduleReport, Timeline]:
     """Return the report on a schedule and the timeline that it comes from."""
-    from flexsim.engine.event import simulate  # noqa: PLC0415
-    from flexsim.task_graph.schedules.report import schedule_report  # noqa: PLC0415
+    from flexsim.engine.event import simulate
+    from flexsim.task_graph.schedules.report import schedule_report
 
     timelines: list[Timeline] = []
 
@@ -69,7 +69,7 @@ def _replayed(
 
 
 def _print(report: ScheduleReport, plot: Path | None) -> None:
-    from flexsim.cli.console import facts_table, out  # noqa: PLC0415
+    from flexsim.cli.console import facts_table, out
 
     ranks = [(f"rank {rank}", " ".join(actions)) for rank, actions in report.order.items()]
     facts = [
@@ -85,10 +85,10 @@ def _print(report: ScheduleReport, plot: Path | None) -> None:
 
 
 def _draw(timeline: Timeline, report: ScheduleReport, title: str, path: Path) -> None:
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
 
-    from flexsim.cli.pictures import save_figure  # noqa: PLC0415
-    from flexsim.plotting.bubbles import bubble_table, draw_bubbles  # noqa: PLC0415
+    from flexsim.cli.pictures import save_figure
+    from flexsim.plotting.bubbles import bubble_table, draw_bubbles
 
     num_ranks = len(report.order)
     height_in = 1.9 + num_ranks * min(0.48, 8.5 / num_ranks)

@@ -7,6 +7,6 @@ import json
 
 def schema_command() -> None:
     """Print the JSON Schema of a scenario file."""
-    from flexsim.scenario.schema import Scenario  # noqa: PLC0415
+    from flexsim.scenario.schema import Scenario
 
     print(json.dumps(Scenario.model_json_schema(), indent=2))

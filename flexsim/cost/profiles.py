@@ -126,15 +126,28 @@ class SoftwareProfile:
     """Whether gradients synchronize during the backward pass by default."""
     gradient_bucket_bytes: int = quantity("size")
     """Gradients that are synchronized together; 0: one collective a weight."""
+    overlapped_gradient_bucket_bytes: int = quantity("size")
+    """The same where gradients synchronize during the backward pass."""
     recompute_waits_for_gradient: bool = quantity("flag")
+    overlap_input_gradients: bool = quantity("flag")
+    """Whether the collective of an input gradient runs beside the weight-gradient product."""
+    blocking_transfers: bool = quantity("flag")
+    """Whether a stage goes on only after what it sends has arrived."""
     scatter_gather: bool = quantity("flag")
     """Whether a stage's tensor ranks each send their share and gather at the other end."""
     gradient_bytes_per_parameter: float = quantity("number")
-    gradient_communication_bytes_per_parameter: float = quantity("number")
+    gradient_communication_bytes_per_parameter: dict[str, float] = quantity("numbers")
+    """By precision: bytes of a gradient that replicas synchronize."""
     optimizer_bytes_per_parameter: float = quantity("number")
     """Memory of the optimizer state, with the 32-bit master weights."""
     optimizer_traffic_bytes_per_parameter: float = quantity("number")
     """Bytes that an update reads and writes."""
+    gradient_accumulation_bytes_per_parameter: dict[str, float] = quantity(
+        "numbers", default_factory=dict
+    )
+    """By precision: bytes that a pass of its own moves to add a microbatch's gradients.
+
+    Without an entry the weight-gradient products add to the sum themselves."""
 
 
 @lru_cache(maxsize=64)

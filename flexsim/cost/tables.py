@@ -160,7 +160,14 @@ def _shares(value: Any, where: str) -> dict[str, float]:
     return {name: _fraction(share, _path(where, name)) for name, share in value.items()}
 
 
+def _numbers(value: Any, where: str) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise ProfileError(f"{where} = {value!r} is not a table of numbers")
+    return {key: _number(each, _path(where, key)) for key, each in value.items()}
+
+
 _READERS: dict[str, Callable[[Any, str], Any]] = {
+    "numbers": _numbers,
     "number": _number,
     "factor": _positive,
     "fraction": _fraction,

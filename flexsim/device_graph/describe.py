@@ -81,7 +81,7 @@ def host_egress_bytes_per_s(graph: DeviceGraph) -> NDArray[np.float64]:
 
 def halves_bytes_per_s(graph: DeviceGraph) -> float:
     """Return the maximum flow from the first half of the devices to the rest, by device id."""
-    import networkx as nx  # noqa: PLC0415
+    import networkx as nx
 
     flow: nx.DiGraph[int | str] = nx.DiGraph()
     links = graph.links

@@ -108,7 +108,7 @@ class DeviceGraph:
 
     def to_networkx(self) -> nx.MultiDiGraph[int]:
         """Return a view for drawing, teaching and tests; an edge's key is its link id."""
-        import networkx as nx  # noqa: PLC0415
+        import networkx as nx
 
         graph: nx.MultiDiGraph[int] = nx.MultiDiGraph(name=self.name)
         for vertex, name in enumerate(self.vertex_names):

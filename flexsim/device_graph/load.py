@@ -32,7 +32,7 @@ def load_device_graph(name_or_path: str, hosts: int | None = None) -> DeviceGrap
 
 def device_graph_from(content: dict[str, Any], path: Path, hosts: int | None = None) -> DeviceGraph:
     """Return the device graph of a parsed file; ``path`` names it in messages."""
-    from flexsim.device_graph.schema import ExplicitFile, LevelsFile  # noqa: PLC0415
+    from flexsim.device_graph.schema import ExplicitFile, LevelsFile
 
     if hosts is not None and hosts < 1:
         raise DeviceGraphError(f"{path}: hosts = {hosts} must be 1 or more")
@@ -42,9 +42,9 @@ def device_graph_from(content: dict[str, Any], path: Path, hosts: int | None = N
 
 
 def _checked(model: type[Model], content: dict[str, Any], path: Path) -> Model:
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from flexsim.validation import one_sentence  # noqa: PLC0415
+    from flexsim.validation import one_sentence
 
     try:
         return model.model_validate(content)
@@ -53,7 +53,7 @@ def _checked(model: type[Model], content: dict[str, Any], path: Path) -> Model:
 
 
 def _explicit(file: ExplicitFile, path: Path, hosts: int | None) -> DeviceGraph:
-    from flexsim.device_graph.explicit import build_explicit  # noqa: PLC0415
+    from flexsim.device_graph.explicit import build_explicit
 
     num_hosts = len(file.hosts) if hosts is None else hosts
     _check_at_most(path, num_hosts, len(file.hosts), "the hosts that the file lists")
@@ -61,8 +61,8 @@ def _explicit(file: ExplicitFile, path: Path, hosts: int | None) -> DeviceGraph:
 
 
 def _levels(file: LevelsFile, path: Path, hosts: int | None) -> DeviceGraph:
-    from flexsim.device_graph.levels import build_levels  # noqa: PLC0415
-    from flexsim.device_graph.schema import MOST_DEVICES  # noqa: PLC0415
+    from flexsim.device_graph.levels import build_levels
+    from flexsim.device_graph.schema import MOST_DEVICES
 
     num_hosts = file.hosts if hosts is None else hosts
     _check_at_most(path, num_hosts, file.max_hosts or num_hosts, "its max_hosts")

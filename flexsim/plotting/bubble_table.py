@@ -38,16 +38,18 @@ def bubble_table(timeline: Timeline, smallest_share: float = 1 / 2500) -> pd.Dat
     Columns: ``rank, kind, stage`` (global), ``microbatch, chunk, start_s, end_s``; -1 where
     there is none. An action is one bar from its first to its last compute task; what it
     recomputes is a bar of that summed length at its head, although layers may alternate.
-    Communication is drawn where compute is idle, also inside actions, if one stretch takes
-    at least ``smallest_share`` of the makespan. Idle is what no other bar covers.
+    Communication is a bar where compute is idle, also inside actions, if one stretch takes
+    at least ``smallest_share`` of the makespan. Idle is neither in an action nor communication.
     """
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     ranks, devices = _representatives(timeline.task_graph)
     actions = _action_bars(timeline, devices)
-    communication = _communication_bars(timeline, devices, smallest_share)
+    communication = _communication_bars(timeline, devices)
     idle = _idle_bars(timeline, pd.concat([actions, communication]), len(ranks))
-    table = pd.concat([actions, communication, idle], ignore_index=True)
+    length_ns = communication["end_ns"] - communication["start_ns"]
+    visible = communication[length_ns >= smallest_share * timeline.makespan_ns]
+    table = pd.concat([actions, visible, idle], ignore_index=True)
     table["rank"] = ranks[table["line"]]
     table["start_s"], table["end_s"] = table["start_ns"] / NS_PER_S, table["end_ns"] / NS_PER_S
     return table.sort_values(["line", "start_ns"], kind="stable", ignore_index=True)[list(_COLUMNS)]
@@ -72,7 +74,7 @@ def _line_of(devices: Int64, device: Int64) -> Int64:
 
 def _action_bars(timeline: Timeline, devices: Int64) -> pd.DataFrame:
     """Return the bars of actions and, before each, of what it recomputes."""
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     graph = timeline.task_graph
     line = _line_of(devices, graph.device.astype(np.int64))
@@ -92,7 +94,7 @@ def _action_bars(timeline: Timeline, devices: Int64) -> pd.DataFrame:
 
 def _merged_kinds(blocks: Blocks) -> pd.DataFrame:
     """Return one row a (line, action) with the summed length of its recomputation."""
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     recomputes = blocks.kind == TASK_CODE["recompute"]
     frame = pd.DataFrame(
@@ -118,15 +120,13 @@ def _chunks(graph: TaskGraph) -> Int64:
     return chunk
 
 
-def _communication_bars(timeline: Timeline, devices: Int64, smallest_share: float) -> pd.DataFrame:
+def _communication_bars(timeline: Timeline, devices: Int64) -> pd.DataFrame:
     intervals, label = device_intervals(timeline)
     line = _line_of(devices, devices_of(timeline)[intervals.line])
     intervals = Intervals(line, intervals.start_ns, intervals.end_ns)
-    computes = label == COMPUTE_CLASS
-    shown = line >= 0
+    computes, shown = label == COMPUTE_CLASS, line >= 0
     exposed = difference(intervals[shown & ~computes], intervals[shown & computes])
-    length_ns = exposed.end_ns - exposed.start_ns
-    return _bars(exposed[length_ns >= smallest_share * timeline.makespan_ns], "communication")
+    return _bars(exposed, "communication")
 
 
 def _idle_bars(timeline: Timeline, bars: pd.DataFrame, num_lines: int) -> pd.DataFrame:
@@ -137,7 +137,7 @@ def _idle_bars(timeline: Timeline, bars: pd.DataFrame, num_lines: int) -> pd.Dat
 
 
 def _bars(intervals: Intervals, kind: str) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     line, start_ns, end_ns = intervals.line, intervals.start_ns, intervals.end_ns
     frame = pd.DataFrame({"line": line, "start_ns": start_ns, "end_ns": end_ns})

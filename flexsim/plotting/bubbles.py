@@ -38,7 +38,7 @@ def save_bubbles(
     timeline: Timeline, metrics: Mapping[str, Any], title: str, directory: Path
 ) -> list[Path]:
     """Write ``bubbles.png`` and ``bubbles.svg`` into ``directory`` and return their paths."""
-    import matplotlib as mpl  # noqa: PLC0415
+    import matplotlib as mpl
 
     figure = bubble_figure(bubble_table(timeline), title, _shares_text(metrics))
     paths = [directory / "bubbles.png", directory / "bubbles.svg"]
@@ -51,12 +51,12 @@ def save_bubbles(
 
 def bubble_figure(table: pd.DataFrame, title: str, subtitle: str = "") -> Figure:
     """Return a figure that suits the number of ranks and bars of a :func:`bubble_table`."""
-    from matplotlib.figure import Figure  # noqa: PLC0415
-    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     num_ranks = max(table["rank"].nunique(), 1)
     width_in = 12.0 if len(table) / num_ranks < 60 else 16.0
-    height_in = 1.9 + num_ranks * min(0.48, 8.5 / num_ranks)
+    height_in = 1.9 + max(0.9, num_ranks * min(0.48, 8.5 / num_ranks))
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     figure = Figure(figsize=(width_in, height_in), layout=layout)
     ax = figure.subplots()
@@ -145,7 +145,7 @@ def _draw_pixels(bars: pd.DataFrame, ax: Axes) -> None:
 
 def _draw_shapes(bars: pd.DataFrame, ax: Axes, edge_pt: float) -> None:
     """Draw all bars as one collection; the white edges of actions tell equal ones apart."""
-    from matplotlib.collections import PolyCollection  # noqa: PLC0415
+    from matplotlib.collections import PolyCollection
 
     collection = PolyCollection(
         list(_corners(bars, 0.42)),
@@ -202,9 +202,9 @@ def _colors_of(some: pd.DataFrame, bars: pd.DataFrame) -> NDArray[np.float64]:
 
 def _draw_legend(bars: pd.DataFrame, ax: Axes) -> None:
     """Put the legend below the time axis, a swatch a chunk for the kinds that have chunks."""
-    from matplotlib.legend_handler import HandlerTuple  # noqa: PLC0415
-    from matplotlib.patches import Patch  # noqa: PLC0415
-    from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
+    from matplotlib.legend_handler import HandlerTuple
+    from matplotlib.patches import Patch
+    from matplotlib.transforms import ScaledTranslation
 
     handles, labels = [], []
     present = set(bars["kind"])

@@ -26,7 +26,7 @@ _INCHES_PER_UNIT = 0.4
 
 def topology_figure(graph: DeviceGraph) -> Figure:
     """Return a figure of the size that the device graph needs, drawn and ready to be saved."""
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
 
     left, right, bottom, top = lay_out(graph).bounds
     width = max(8.0, (right - left) * _INCHES_PER_UNIT + 1.0)
@@ -78,7 +78,7 @@ def drawn_links(graph: DeviceGraph, layout: Layout) -> list[tuple[int, int, str,
 
 
 def _draw_box(ax: Axes, box: HostBox) -> None:
-    from matplotlib.patches import FancyBboxPatch  # noqa: PLC0415
+    from matplotlib.patches import FancyBboxPatch
 
     width, height = box.right - box.left, box.top - box.bottom
     frame = FancyBboxPatch(
@@ -152,7 +152,7 @@ def _draw_long(ax: Axes, place: Place, layout: Layout) -> None:
 
 
 def _draw_legend(ax: Axes, graph: DeviceGraph, colours: dict[str, str]) -> None:
-    from matplotlib.lines import Line2D  # noqa: PLC0415
+    from matplotlib.lines import Line2D
 
     lines = [
         Line2D([], [], color=colours[each.kind], linewidth=2.5, label=f"{each.kind}: {each.text}")

@@ -120,7 +120,7 @@ def _source_line(published: PublishedTable | None) -> Text:
 
 
 def _table(title: str, *columns: str) -> Table:
-    from rich import box  # noqa: PLC0415
+    from rich import box
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(title, no_wrap=True, header_style="bold cyan")

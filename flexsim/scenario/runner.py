@@ -167,6 +167,7 @@ def _strategy(
         recompute=scenario.training.recompute,
         overlap_gradients=_given(table.overlap_gradients, software.overlap_gradients),
         scatter_gather=_given(table.scatter_gather, software.scatter_gather),
+        blocking_transfers=_given(table.blocking_transfers, software.blocking_transfers),
         gradient_norm=table.gradient_norm,
     )
     return BASELINES[table.name](graph, degrees)

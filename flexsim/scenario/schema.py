@@ -97,6 +97,9 @@ class StrategyTable(Table):
     scatter_gather: Flag | None = Field(
         default=None, description="as the software does unless given"
     )
+    blocking_transfers: Flag | None = Field(
+        default=None, description="as the software does unless given"
+    )
     gradient_norm: Flag = Field(default=True, description="the global all-reduce before the step")
     fold: Flag = Field(default=True, description="simulate one of each class of equal devices")
 

@@ -42,6 +42,7 @@ class Degrees:
     recompute: str = "none"
     overlap_gradients: bool = False
     scatter_gather: bool = False
+    blocking_transfers: bool = False
     gradient_norm: bool = True
 
     @property
@@ -87,6 +88,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         recompute=recompute_segments(graph, degrees.recompute),
         overlap_gradients=degrees.overlap_gradients,
         scatter_gather=degrees.scatter_gather,
+        blocking_transfers=degrees.blocking_transfers,
         gradient_norm=degrees.gradient_norm,
     )
 

@@ -75,9 +75,7 @@ def check_config(operator: Operator, config: ParallelConfig) -> None:
         unknown = [axis for axis in axes if axis not in config.mesh.names]
         if unknown:
             known = choices_text(unknown[0], config.mesh.names)
-            raise StrategyError(
-                f"operator {operator.name!r}: no mesh axis {unknown[0]!r}: {known}"
-            )
+            raise StrategyError(f"operator {operator.name!r}: no mesh axis {unknown[0]!r}: {known}")
         if config.degree(dim) > limits[dim]:
             raise StrategyError(
                 f"operator {operator.name!r}: dimension {dim!r} is split "

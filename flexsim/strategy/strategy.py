@@ -23,7 +23,8 @@ class Strategy:
     stages on pipeline ranks. ``recompute`` lists segments of operators whose forward is
     repeated in the backward. ``scatter_gather`` sends replicated activations between stages
     in shares; ``overlap_gradients`` starts a weight's synchronization as soon as its gradient
-    is complete; ``gradient_norm`` adds the global all-reduce before the optimizer step.
+    is complete; ``gradient_norm`` adds the global all-reduce before the optimizer step. With
+    ``blocking_transfers`` a stage goes on only after what it sends has arrived.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Strategy:
     recompute: tuple[tuple[str, ...], ...] = ()
     overlap_gradients: bool = False
     scatter_gather: bool = False
+    blocking_transfers: bool = False
     gradient_norm: bool = True
 
     @property

@@ -36,6 +36,8 @@ class Collective:
 
     ``num_bytes`` is the whole message of a group's member: what an all-reduce or
     reduce-scatter starts from, what an all-gather ends with, an all-to-all's buffer.
+    Where ``in_boxes`` is false, devices hold strided pieces of the size that ``result`` tells,
+    of use to the next step only.
     """
 
     kind: str
@@ -43,16 +45,21 @@ class Collective:
     axes: tuple[str, ...]
     num_bytes: int
     result: Layout
+    in_boxes: bool = True
 
 
 @dataclass(frozen=True)
 class Move:
-    """Each device of one mesh sends ``num_bytes`` to the device of its coordinates on another."""
+    """Each device of one mesh sends ``num_bytes`` to the device of its coordinates on another.
+
+    ``in_boxes`` is that of :class:`Collective`.
+    """
 
     source: Mesh
     target: Mesh
     num_bytes: int
     result: Layout
+    in_boxes: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,7 @@ class Exchange:
     targets: NDArray[np.int32]
     num_bytes: NDArray[np.int64]
     result: Layout
+    in_boxes: bool = True
 
 
 Step = Collective | Move | Exchange
@@ -126,16 +134,18 @@ def _aligned_steps(
     source: Layout, target: Layout, size: TensorSize, scatter_gather: bool
 ) -> tuple[Step, ...]:
     steps: list[Step] = []
-    here = _slice(source, target)
+    order = _orders(source, target)
+    here = _slice(source, target, size.shape)
     for kind, found in _reductions(here, target):
         bytes_ = size.local_bytes(here)
-        here = _slice(_after(here, target, found), target)
-        steps.append(Collective(kind, here.mesh, found, bytes_, here))
+        here = _slice(_after(here, target, found), target, size.shape)
+        steps.append(Collective(kind, here.mesh, found, bytes_, here, _in_boxes(here, order)))
     if here.mesh != target.mesh:
+        in_boxes = _in_boxes(here, order)
         if scatter_gather:
             here = _scatter(here, target, size.shape)
         here = Layout(target.mesh, here.axes, here.partial)
-        steps.append(Move(source.mesh, target.mesh, size.local_bytes(here), here))
+        steps.append(Move(source.mesh, target.mesh, size.local_bytes(here), here, in_boxes))
     gathered = _in_order(here.mesh, here.split_axes - target.split_axes)
     if gathered:
         bytes_ = size.local_bytes(target)
@@ -143,13 +153,31 @@ def _aligned_steps(
     return tuple(steps)
 
 
-def _slice(source: Layout, target: Layout) -> Layout:
-    """Return ``source`` cut further along mesh axes that replicate it; costs nothing."""
+def _orders(source: Layout, target: Layout) -> tuple[tuple[str, ...], ...]:
+    """Return, for every tensor axis, the mesh axes on the way from source to target, in order."""
+    return tuple(max(pair, key=len) for pair in zip(source.axes, target.axes, strict=True))
+
+
+def _in_boxes(here: Layout, order: tuple[tuple[str, ...], ...]) -> bool:
+    """Whether every device holds a contiguous piece of each tensor axis."""
+    return all(full[: len(axes)] == axes for axes, full in zip(here.axes, order, strict=True))
+
+
+def _slice(source: Layout, target: Layout, shape: tuple[int, ...]) -> Layout:
+    """Return ``source`` cut further along mesh axes that replicate it; costs nothing.
+
+    Where a tensor axis is cut evenly, minor cuts need not wait for major ones.
+    """
     free = set(source.replicated_axes)
     axes = []
-    for have, want in zip(source.axes, target.axes, strict=True):
-        more = want[len(have) :] if want[: len(have)] == have else ()
-        axes.append(have + tuple(itertools.takewhile(free.__contains__, more)))
+    for have, want, size in zip(source.axes, target.axes, shape, strict=True):
+        if not set(have) <= set(want):
+            axes.append(have)
+        elif size % source.mesh.degree(want) == 0:
+            axes.append(tuple(n for n in want if n in have or n in free))
+        else:
+            more = itertools.takewhile(free.__contains__, want[len(have) :])
+            axes.append(have + tuple(more) if want[: len(have)] == have else have)
     return Layout(source.mesh, tuple(axes), source.partial)
 
 
@@ -173,12 +201,12 @@ def _reductions(source: Layout, target: Layout) -> list[tuple[str, tuple[str, ..
 def _after(here: Layout, target: Layout, done: tuple[str, ...]) -> Layout:
     """Return the layout once the mesh axes ``done`` stand as in ``target``."""
     partial = tuple(p for p in here.partial if p[0] not in done)
-    axes = tuple(
-        tuple(n for n in have if n not in done or n in want)
-        + tuple(n for n in want if n in done and n not in have)
-        for have, want in zip(here.axes, target.axes, strict=True)
-    )
-    return Layout(here.mesh, axes, partial)
+    axes = []
+    for have, want in zip(here.axes, target.axes, strict=True):
+        left = {n for n in have if n not in done or n in want} | (set(want) & set(done))
+        order = want if left <= set(want) else have
+        axes.append(tuple(n for n in order if n in left))
+    return Layout(here.mesh, tuple(axes), partial)
 
 
 def _scatter(here: Layout, target: Layout, shape: tuple[int, ...]) -> Layout:

@@ -1,0 +1,1 @@
+"""Task graphs: operators under a strategy, expanded to columns of tasks."""

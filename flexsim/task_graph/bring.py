@@ -61,7 +61,8 @@ class Carrier:
             crossing = crossing and isinstance(step, Collective)
             stage = have.stage if crossing else reader.stage
             have = Have(step.result, rows, stage)
-            haves.append(have)
+            if step.in_boxes:
+                haves.append(have)
         if have.layout != target:
             haves.append(Have(target, have.rows, reader.stage))
         return have.rows

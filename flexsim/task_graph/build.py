@@ -49,7 +49,9 @@ def build_task_graph(
         num_chunks=strategy.num_chunks,
         num_microbatches=strategy.num_microbatches,
     )
-    schedule = build_schedule(strategy.schedule, shape)
+    schedule = replace(
+        build_schedule(strategy.schedule, shape), blocking_transfers=strategy.blocking_transfers
+    )
     templates = Templates.of(rows, strategy.num_stages, strategy.num_ranks)
     graph = assemble(templates, schedule, names, strategy.overlap_gradients)
     return replace(

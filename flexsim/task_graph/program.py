@@ -13,11 +13,12 @@ from itertools import chain
 import numpy as np
 
 from flexsim.cost.costs import Costs
+from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import Work
 from flexsim.device_graph import DeviceGraph
 from flexsim.errors import ModelError
 from flexsim.operator_graph.graph import OperatorGraph
-from flexsim.operator_graph.records import GRADIENT, Operator, Step, Use
+from flexsim.operator_graph.records import GRADIENT, Operator, Step, Use, gradient
 from flexsim.strategy.layout import Layout, read_layout, write_layout
 from flexsim.strategy.strategy import Strategy
 from flexsim.strategy.transition import TensorSize, transition
@@ -69,7 +70,7 @@ def build_program(
     forward = _Forward(program)
     for operator in graph.operators:
         forward.run(operator)
-    backward = _Backward(program, forward, costs.software.recompute_waits_for_gradient)
+    backward = _Backward(program, forward, costs.software)
     for operator in reversed(graph.operators):
         backward.run(operator)
     return program
@@ -181,10 +182,10 @@ class _Forward(_Pass):
 class _Backward(_Pass):
     """The backward pass: gradients summed and brought, saved tensors gathered again."""
 
-    def __init__(self, program: Program, forward: _Forward, waits: bool) -> None:
+    def __init__(self, program: Program, forward: _Forward, software: SoftwareProfile) -> None:
         super().__init__(program)
         self.forward = forward
-        self.waits = waits
+        self.software = software
         self.gradients: Store = {}
         self.contributions: dict[str, list[Contribution]] = {}
         self.kept: dict[int, Store] = {}
@@ -202,6 +203,17 @@ class _Backward(_Pass):
                 self._pass_on(operator, step, reader)
             else:
                 self._step(operator, step, reader)
+        if not self.software.overlap_input_gradients:
+            self._hold_back(operator)
+
+    def _hold_back(self, operator: Operator) -> None:
+        """Let the collectives of an operator's input gradients follow its weight gradients."""
+        weights = [self.program.weight_gradients.get(name, ()) for name in operator.inputs]
+        rows = tuple(row for found in weights if found for row in found[-1].rows)
+        for name in operator.inputs:
+            held = self.contributions.get(gradient(name), [])
+            if rows and held and held[-1].layout.partial:
+                held[-1] = replace(held[-1], rows=unique((*held[-1].rows, *rows)))
 
     def _gradient_rows(self, operator: Operator) -> tuple[int, ...]:
         """Bring every gradient that the operator's backward reads; return its rows."""
@@ -324,8 +336,9 @@ class _Backward(_Pass):
         if segment and segment[0] not in self.rebuilt:
             recompute = _Recompute(self.program, self, gate)
             self.rebuilt[segment[0]] = recompute
+            held_back = gate if self.software.recompute_waits_for_gradient else ()
             for name in segment:
-                recompute.run(self.graph.by_name[name], gate if self.waits else ())
+                recompute.run(self.graph.by_name[name], held_back)
             layouts = {t: haves[0].layout.whole() for t, haves in recompute.store.items()}
             self.program.rebuilt.append((self.program.stage(operator), layouts))
 

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import Work
-from flexsim.errors import StrategyError
+from flexsim.errors import ProfileError, StrategyError, choices_text
 from flexsim.operator_graph.records import Operator, Use
 from flexsim.strategy.layout import Layout, read_layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.transition import Collective, TensorSize, transition
-from flexsim.task_graph.gradients import Contribution, sum_partials
+from flexsim.task_graph.gradients import sum_partials
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.places import Places
 from flexsim.task_graph.program import Program
-from flexsim.task_graph.rows import Row, U, unique
+from flexsim.task_graph.rows import B, Row, U, unique
 
 NORM_BYTES = 4
 """A gradient norm is one fp32 number."""
@@ -69,7 +69,7 @@ def weight_parts(program: Program) -> list[WeightPart]:
 
 def write_update(program: Program, software: SoftwareProfile) -> list[WeightPart]:
     """Write the rows of the update, by rank, and return the weights' parts."""
-    parts = weight_parts(program)
+    parts = _accumulated(program, weight_parts(program), software)
     ready: dict[tuple[str, Mesh], tuple[int, ...]] = {}
     for p in parts:
         key = (p.name, p.layout.mesh)
@@ -88,6 +88,35 @@ def write_update(program: Program, software: SoftwareProfile) -> list[WeightPart
 
 def _one_mesh(homes: dict[Mesh, Layout]) -> bool:
     return len(homes) == 1
+
+
+def _accumulated(
+    program: Program, parts: list[WeightPart], software: SoftwareProfile
+) -> list[WeightPart]:
+    """Write, by stage, the pass that adds a microbatch's gradients to their sum.
+
+    Nothing is written where the weight-gradient products add to the sum themselves, or where
+    there is one microbatch only.
+    """
+    traffic = software.gradient_accumulation_bytes_per_parameter.get(program.graph.precision, 0)
+    if not traffic or program.strategy.num_microbatches == 1:
+        return parts
+    together: dict[tuple[int, Mesh], list[WeightPart]] = {}
+    for part in parts:
+        together.setdefault((part.stage, part.layout.mesh), []).append(part)
+    row_of = {key: _write_accumulation(program, some, traffic) for key, some in together.items()}
+    return [replace(part, rows=(row_of[part.stage, part.layout.mesh],)) for part in parts]
+
+
+def _write_accumulation(program: Program, parts: list[WeightPart], traffic: float) -> int:
+    stage, mesh = parts[0].stage, parts[0].layout.mesh
+    num_bytes = round(sum(part.num_parameters for part in parts) * traffic)
+    work = Work("elementwise", "W", 0, num_bytes, num_kernels=len(parts))
+    duration = program.pricing.durations([work], np.zeros(mesh.size, np.int64), mesh)
+    counts = np.full(mesh.size, num_bytes, np.int64)
+    needs = unique(row for part in parts for row in part.rows)
+    code, places = TASK_CODE["weight-gradient"], program.notebook.on_mesh(mesh)
+    return program.notebook.write(Row(stage, B, code, -1, places, duration, counts, needs, True))
 
 
 def _homes(program: Program, name: str) -> dict[Mesh, Layout]:
@@ -113,6 +142,9 @@ def _weight_uses(operator: Operator, name: str) -> Iterable[Use]:
 
 def _buckets(program: Program, parts: list[WeightPart], software: SoftwareProfile) -> list[_Bucket]:
     """Join the collectives of neighbouring weights up to the software's bucket size."""
+    limit = software.gradient_bucket_bytes
+    if program.strategy.overlap_gradients:
+        limit = software.overlapped_gradient_bucket_bytes
     done: list[_Bucket] = []
     filling: dict[tuple[int, Mesh, str, tuple[str, ...]], _Bucket] = {}
     for part in parts:
@@ -120,10 +152,10 @@ def _buckets(program: Program, parts: list[WeightPart], software: SoftwareProfil
             rank = program.strategy.rank_of_stage[part.stage]
             key = (rank, step.mesh, step.kind, step.axes)
             bucket = filling.get(key)
-            if bucket is None or bucket.num_bytes >= software.gradient_bucket_bytes:
+            if bucket is None or bucket.num_bytes >= limit:
                 bucket = filling[key] = _Bucket(*key)
                 done.append(bucket)
-            bucket.num_bytes += _gradient_bytes(part, software)
+            bucket.num_bytes += _gradient_bytes(program, part, software)
             bucket.needs += part.rows
             bucket.weights.append((part.name, step.mesh))
     return done
@@ -135,8 +167,15 @@ def _synchronization(program: Program, part: WeightPart) -> list[Collective]:
     return [step for step in steps if isinstance(step, Collective)]
 
 
-def _gradient_bytes(part: WeightPart, software: SoftwareProfile) -> float:
-    return part.num_parameters * software.gradient_communication_bytes_per_parameter
+def _gradient_bytes(program: Program, part: WeightPart, software: SoftwareProfile) -> float:
+    width = software.gradient_communication_bytes_per_parameter
+    precision = program.graph.precision
+    if precision not in width:
+        raise ProfileError(
+            f"software profile {software.name!r}: gradient_communication_bytes_per_parameter has "
+            f"no entry for precision {precision!r}: {choices_text(precision, width)}"
+        )
+    return part.num_parameters * width[precision]
 
 
 def _write_bucket(program: Program, bucket: _Bucket) -> int:
@@ -190,7 +229,7 @@ def _write_copies(
     needs: tuple[int, ...],
 ) -> int:
     groups = np.stack([part.layout.mesh.flat for part in copies], 1)
-    num_bytes = max(1, round(_gradient_bytes(copies[0], software)))
+    num_bytes = max(1, round(_gradient_bytes(program, copies[0], software)))
     rank = program.strategy.rank_of_stage[copies[0].stage]
     message = ("all-reduce", num_bytes, Places(groups))
     return _write_collective(program, rank, "embedding", message, needs)

@@ -48,7 +48,7 @@ def block_frame(timeline: Timeline) -> pd.DataFrame:
     ``pass`` is the action's letter; ``kind`` that of its tasks, which for communication
     tells what is communicated.
     """
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     blocks, actions = device_blocks(timeline), timeline.task_graph.actions
     passes = categorical(of_action(blocks.action, actions.kind, len(ACTION_KINDS)), _PASSES)

@@ -38,7 +38,7 @@ class Timeline:
         ``microbatch, operator, part, start_ns, end_ns, duration_ns, num_bytes, resources``
         (names joined by "; "). Tasks outside any action have an empty action and -1.
         """
-        import pandas as pd  # noqa: PLC0415
+        import pandas as pd
 
         graph = self.task_graph
         actions = graph.actions
@@ -72,7 +72,7 @@ def of_action(
 
 def categorical(codes: NDArray[np.integer], names: Sequence[str]) -> pd.Categorical[object]:
     """Return ``names[codes]`` as a categorical column; "" for code -1. Names may repeat."""
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     position, distinct = pd.factorize(np.array([*names, ""], object))
     labels: pd.Categorical[object] = pd.Categorical.from_codes(
