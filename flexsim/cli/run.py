@@ -11,6 +11,9 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+    from rich.progress import Progress
+
     from flexsim.scenario.runner import Result
     from flexsim.scenario.schema import Scenario
 
@@ -60,10 +63,22 @@ def _simulated(scenario: Scenario, is_silent: bool) -> tuple[Result, Sequence[Pa
     if not console.is_terminal or is_silent:
         result = run(scenario)
         return result, result.save(scenario.directory)
-    with console.status(f"Simulating {scenario.name} …") as status:
-        result = run(scenario)
-        status.update(f"Writing {scenario.directory} …")
+    with _bar(console) as bar:
+        task = bar.add_task(f"Building {scenario.name}", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, description="Replaying tasks", completed=done, total=total)
+
+        result = run(scenario, progress=show)
+        bar.update(task, description=f"Writing {scenario.directory}", total=None)
         return result, result.save(scenario.directory)
+
+
+def _bar(console: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def _report(result: Result, written: Sequence[Path]) -> None:
@@ -74,3 +89,15 @@ def _report(result: Result, written: Sequence[Path]) -> None:
     console.print(summary_table(result))
     for path in written:
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+    console.print(_detail_sentence(result), highlight=False, markup=False, soft_wrap=True)
+
+
+def _detail_sentence(result: Result) -> str:
+    from flexsim.timeline.export import chosen_detail
+
+    if chosen_detail(result.timeline, result.detail) == "operators":
+        return "timeline.csv and trace.json hold one row a task"
+    return (
+        "timeline.csv and trace.json hold one row a block (an action's tasks of one kind on one "
+        "device); --detail operators writes every task"
+    )

@@ -8,6 +8,7 @@ duration, and is never pre-empted.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,20 @@ from flexsim.ragged import Csr
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.timeline.spans import Timeline
 
+Progress = Callable[[int, int], None]
+"""Told from time to time how many tasks have become ready, of how many."""
 
-def simulate(task_graph: TaskGraph) -> Timeline:
-    """Return the timeline of ``task_graph``.
+_NUM_REPORTS = 200
+
+
+def simulate(task_graph: TaskGraph, progress: Progress | None = None) -> Timeline:
+    """Return the timeline of ``task_graph``; ``progress`` is told how far the replay is.
 
     Raise :class:`~flexsim.errors.DeadlockError` naming one cycle where tasks wait for each
     other, and :class:`~flexsim.errors.FlexSimError` for a task shorter than 1 ns.
     """
     check_durations(task_graph)
-    start_ns = np.array(_Replay(task_graph).run(), np.int64)
+    start_ns = np.array(_Replay(task_graph, progress).run(), np.int64)
     check_finished(task_graph, start_ns)
     return Timeline(task_graph, start_ns, start_ns + task_graph.duration_ns)
 
@@ -35,8 +41,11 @@ def simulate(task_graph: TaskGraph) -> Timeline:
 class _Replay:
     """The state of one replay; its columns are plain lists, which Python reads fastest."""
 
-    def __init__(self, graph: TaskGraph) -> None:
+    def __init__(self, graph: TaskGraph, progress: Progress | None) -> None:
         self.environment = Environment()
+        self.progress = progress
+        self.num_ready = 0
+        self.next_report = 0
         self.duration_ns = graph.duration_ns.tolist()
         self.first_held, self.held = _lists(graph.resources)
         self.first_next, self.following = _lists(graph.successors)
@@ -64,7 +73,15 @@ class _Replay:
             self.num_queued_behind[task] = behind
             if behind == 0:
                 self._start(task)
+        self.num_ready += len(self.ready)
+        if self.progress is not None and self.num_ready >= self.next_report:
+            self._report(self.progress)
         self.ready.clear()
+
+    def _report(self, progress: Progress) -> None:
+        num_tasks = len(self.start_ns)
+        progress(self.num_ready, num_tasks)
+        self.next_report = self.num_ready + num_tasks // _NUM_REPORTS
 
     def _start(self, task: int) -> None:
         environment = self.environment

@@ -130,7 +130,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _speed_rows(metrics: Metrics, published: PublishedTable) -> list[SpeedRow]:
-    flops_per_s = metrics["model_flops"] / metrics["iteration_time_s"]
+    flops_per_s = metrics["hardware_flops"] / metrics["iteration_time_s"]
     per_device = flops_per_s / metrics["num_devices"] / 1e12
     return [
         ("iteration time", metrics["iteration_time_s"], published.iteration_time_s),
@@ -138,7 +138,7 @@ def _speed_rows(metrics: Metrics, published: PublishedTable) -> list[SpeedRow]:
         ("sequences a second", metrics["samples_per_s"], None),
         ("model FLOP utilization (MFU)", metrics["mfu"], published.mfu),
         ("hardware FLOP utilization (HFU)", metrics["hfu"], published.hfu),
-        ("model TFLOP/s a device", per_device, published.tflops_per_device),
+        ("executed TFLOP/s a device", per_device, published.tflops_per_device),
     ]
 
 

@@ -15,7 +15,7 @@ from flexsim.cost.profiles import SoftwareProfile, load_device_profile, load_sof
 from flexsim.cost.roofline import Roofline
 from flexsim.cost.work import CostModel
 from flexsim.device_graph import DeviceGraph, load_device_graph
-from flexsim.engine.event import simulate
+from flexsim.engine.event import Progress, simulate
 from flexsim.models import FAMILIES, PRESETS, ModelConfig, build_model, model_config
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import (
@@ -73,11 +73,14 @@ class Result:
         return [csv, table, trace, *pictures]
 
 
-def run(scenario: Scenario, cost_model: CostModel | None = None) -> Result:
+def run(
+    scenario: Scenario, cost_model: CostModel | None = None, progress: Progress | None = None
+) -> Result:
     """Simulate one training iteration of a scenario.
 
-    ``cost_model`` prices kernels in place of the device profiles. Raise a
-    :class:`FlexSimError` in one sentence where the scenario cannot be simulated.
+    ``cost_model`` prices kernels in place of the device profiles; ``progress`` is told how far
+    the replay is. Raise a :class:`FlexSimError` in one sentence where the scenario cannot be
+    simulated.
     """
     devices, config, sizes = _parts(scenario)
     graph = build_model(
@@ -88,7 +91,9 @@ def run(scenario: Scenario, cost_model: CostModel | None = None) -> Result:
     costs = replace(costs, software=_with_optimizer(costs.software, scenario.training))
     with in_file(scenario.source, "strategy"):
         strategy = _strategy(scenario, graph, sizes, costs.software)
-    result = evaluate(graph, strategy, devices, costs, fold=scenario.strategy.fold)
+    with in_file(scenario.source, "strategy"):
+        task_graph = build_task_graph(graph, strategy, devices, costs, scenario.strategy.fold)
+    result = _measured(graph, strategy, devices, task_graph, progress)
     return replace(
         result,
         title=scenario.title or scenario.name,
@@ -108,7 +113,17 @@ def evaluate(
 ) -> Result:
     """Simulate one iteration of an operator graph under a strategy and measure it."""
     task_graph = build_task_graph(operators, strategy, devices, costs, fold)
-    timeline = simulate(task_graph)
+    return _measured(operators, strategy, devices, task_graph, None)
+
+
+def _measured(
+    operators: OperatorGraph,
+    strategy: Strategy,
+    devices: DeviceGraph,
+    task_graph: TaskGraph,
+    progress: Progress | None,
+) -> Result:
+    timeline = simulate(task_graph, progress)
     facts = _facts(operators, strategy, devices, task_graph)
     return Result(
         metrics(timeline, facts), timeline, task_graph, facts.memory_capacity_bytes, operators.name

@@ -139,7 +139,9 @@ class PublishedTable(Table):
     backward_time_s: Seconds | None = Field(default=None, alias="backward_time")
     mfu: Fraction | None = None
     hfu: Fraction | None = None
-    tflops_per_device: Positive | None = None
+    tflops_per_device: Positive | None = Field(
+        default=None, description="TFLOP/s of what is executed, recomputation counted"
+    )
     tokens_per_s: Positive | None = None
     source: Name | None = None
 

@@ -45,8 +45,9 @@ class ParallelConfig:
 
     @cached_property
     def by_dim(self) -> dict[str, tuple[str, ...]]:
-        """Mesh axes of every split dimension."""
-        return dict(self.splits)
+        """Mesh axes of every split dimension; an axis of one device splits nothing."""
+        size = self.mesh.axis_size
+        return {dim: tuple(a for a in axes if size(a) > 1) for dim, axes in self.splits}
 
     @property
     def devices(self) -> NDArray[np.int32]:

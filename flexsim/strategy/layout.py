@@ -57,6 +57,15 @@ class Layout:
         order = self.mesh.names.index
         return replace(self, partial=tuple(sorted(set(partial), key=lambda p: order(p[0]))))
 
+    def without_single_axes(self) -> Layout:
+        """Return the same placement without mesh axes of one device, which split nothing."""
+        if min(self.mesh.shape) > 1:
+            return self
+        names, shape = self.mesh.names, self.mesh.shape
+        kept = {name for name, size in zip(names, shape, strict=True) if size > 1}
+        axes = tuple(tuple(n for n in axis if n in kept) for axis in self.axes)
+        return Layout(self.mesh, axes, tuple(p for p in self.partial if p[0] in kept))
+
     def whole(self) -> Layout:
         """Return the same split with nothing partial."""
         return replace(self, partial=()) if self.partial else self

@@ -94,10 +94,11 @@ def transition(
 ) -> tuple[Step, ...]:
     """Return the communication that takes a tensor from ``source`` to ``target``.
 
-    ``target`` may hold partial results only where ``source`` does. With ``scatter_gather`` a
-    move of a replicated tensor sends disjoint shares and gathers them at the destination
-    (Narayanan et al. 2021, section 4.1).
+    ``target`` may hold partial results only where ``source`` does and the layouts align. With
+    ``scatter_gather`` a move of a replicated tensor sends disjoint shares and gathers them at
+    the destination (Narayanan et al. 2021, section 4.1).
     """
+    source, target = source.without_single_axes(), target.without_single_axes()
     if _aligned(source, target):
         return _aligned_steps(source, target, size, scatter_gather)
     steps: list[Step] = []

@@ -88,7 +88,7 @@ def computed(
 
 
 @given(cases())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_read_is_the_box_that_the_points_touch(
     case: tuple[Operator, Map, ParallelConfig],
 ) -> None:
@@ -102,7 +102,7 @@ def test_a_read_is_the_box_that_the_points_touch(
 
 
 @given(cases())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_write_is_split_partial_or_replicated_as_the_terms_say(
     case: tuple[Operator, Map, ParallelConfig],
 ) -> None:
@@ -124,7 +124,7 @@ def test_a_write_is_split_partial_or_replicated_as_the_terms_say(
 
 
 @given(cases())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_reduced_and_gathered_a_write_has_every_term_everywhere(
     case: tuple[Operator, Map, ParallelConfig],
 ) -> None:
@@ -156,7 +156,7 @@ def terms_state(
 
 
 @given(cases())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_sizes_of_parts_are_those_of_their_boxes(
     case: tuple[Operator, Map, ParallelConfig],
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from plan_execution import WIDTH, Execution, expected_state, received_by_formula
 
 from flexsim.strategy import Layout, Mesh, transition
-from flexsim.strategy.transition import Collective, Exchange, Move, Step, TensorSize
+from flexsim.strategy.transition import Exchange, Move, Step, TensorSize
 
 MESH_SHAPES = [(2,), (4,), (2, 2), (2, 3), (3, 2), (2, 4), (2, 2, 2), (1, 2, 3)]
 SIZES = [1, 2, 3, 4, 5, 6, 8, 12]
@@ -101,7 +101,7 @@ def is_even(case: Case) -> bool:
 
 
 @given(cases() | partial_cases(), st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_everyone_ends_with_every_contribution_once(case: Case, scatter_gather: bool) -> None:
     source, target, shape = case
     _, execution = executed(case, scatter_gather)
@@ -109,7 +109,7 @@ def test_everyone_ends_with_every_contribution_once(case: Case, scatter_gather: 
 
 
 @given(cases().filter(is_even) | partial_cases().filter(is_even), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_bytes_received_are_those_of_the_elements(case: Case, scatter_gather: bool) -> None:
     plan, execution = executed(case, scatter_gather)
     for step, counts in zip(plan, execution.received, strict=True):
@@ -118,7 +118,7 @@ def test_bytes_received_are_those_of_the_elements(case: Case, scatter_gather: bo
 
 
 @given(cases(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_messages_of_uneven_cuts_are_those_of_the_largest_part(
     case: Case, scatter_gather: bool
 ) -> None:
@@ -126,12 +126,10 @@ def test_messages_of_uneven_cuts_are_those_of_the_largest_part(
     for step, elements in zip(plan, execution.messages, strict=True):
         if isinstance(step, Move) or getattr(step, "kind", "") in ("all-gather", "all-reduce"):
             assert step.num_bytes == elements * WIDTH or not step.in_boxes
-        elif isinstance(step, Collective) and step.kind == "reduce-scatter" and step.in_boxes:
-            assert step.num_bytes <= elements * WIDTH
 
 
 @given(cases())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_an_exchange_is_used_only_where_layouts_do_not_align(case: Case) -> None:
     source, target, shape = case
     plan = transition(source, target, TensorSize(shape, WIDTH))

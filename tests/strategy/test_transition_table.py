@@ -237,3 +237,11 @@ def test_replicas_share_the_sending() -> None:
     assert summary(source, target) == [
         ("exchange", (0, 2, WHOLE), (0, 4, WHOLE), (1, 3, WHOLE), (1, 5, WHOLE))
     ]
+
+
+def test_mesh_axes_of_one_device_need_nothing() -> None:
+    mesh = Mesh(("x", "y"), np.arange(3).reshape(1, 3))
+    assert summary(lay("x", mesh=mesh), lay(mesh=mesh)) == []
+    assert summary(lay(partial="x", mesh=mesh), lay(mesh=mesh)) == []
+    reduced = [("all-reduce", "y", WHOLE)]
+    assert summary(lay(partial="xy", mesh=mesh), lay("x", mesh=mesh)) == reduced
