@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from flexsim.device_graph import DeviceGraph, load_device_graph
     from flexsim.engine.event import simulate
     from flexsim.errors import FlexSimError
-    from flexsim.models import build_model
+    from flexsim.models import build_model, model_config
     from flexsim.operator_graph import OperatorGraph
     from flexsim.scenario.load import load_scenario
-    from flexsim.scenario.runner import Result, run
+    from flexsim.scenario.runner import Result, evaluate, make_costs, run
     from flexsim.scenario.schema import Scenario
     from flexsim.strategy import ParallelConfig, Strategy
+    from flexsim.task_graph.build import build_task_graph
     from flexsim.task_graph.columns import TaskGraph
     from flexsim.timeline.spans import Timeline
 
@@ -34,8 +35,12 @@ _HOME = {
     "TaskGraph": "flexsim.task_graph.columns",
     "Timeline": "flexsim.timeline.spans",
     "build_model": "flexsim.models",
+    "build_task_graph": "flexsim.task_graph.build",
+    "evaluate": "flexsim.scenario.runner",
     "load_device_graph": "flexsim.device_graph",
     "load_scenario": "flexsim.scenario.load",
+    "make_costs": "flexsim.scenario.runner",
+    "model_config": "flexsim.models",
     "run": "flexsim.scenario.runner",
     "simulate": "flexsim.engine.event",
 }
@@ -52,8 +57,12 @@ __all__ = [
     "Timeline",
     "__version__",
     "build_model",
+    "build_task_graph",
+    "evaluate",
     "load_device_graph",
     "load_scenario",
+    "make_costs",
+    "model_config",
     "run",
     "simulate",
 ]

@@ -21,8 +21,12 @@ NAMES = [
     "Timeline",
     "__version__",
     "build_model",
+    "build_task_graph",
+    "evaluate",
     "load_device_graph",
     "load_scenario",
+    "make_costs",
+    "model_config",
     "run",
     "simulate",
 ]

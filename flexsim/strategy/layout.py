@@ -59,7 +59,7 @@ class Layout:
 
     def without_single_axes(self) -> Layout:
         """Return the same placement without mesh axes of one device, which split nothing."""
-        if min(self.mesh.shape) > 1:
+        if min(self.mesh.shape, default=2) > 1:
             return self
         names, shape = self.mesh.names, self.mesh.shape
         kept = {name for name, size in zip(names, shape, strict=True) if size > 1}

@@ -36,8 +36,8 @@ class Collective:
 
     ``num_bytes`` is the whole message of a group's member: what an all-reduce or
     reduce-scatter starts from, what an all-gather ends with, an all-to-all's buffer.
-    Where ``in_boxes`` is false, devices hold strided pieces of the size that ``result`` tells,
-    of use to the next step only.
+    What devices hold next is of use beyond the plan's next step only if it is ``lasting``: boxes
+    as ``result`` tells, not strided pieces of that size or shares in transit.
     """
 
     kind: str
@@ -45,21 +45,21 @@ class Collective:
     axes: tuple[str, ...]
     num_bytes: int
     result: Layout
-    in_boxes: bool = True
+    lasting: bool = True
 
 
 @dataclass(frozen=True)
 class Move:
     """Each device of one mesh sends ``num_bytes`` to the device of its coordinates on another.
 
-    ``in_boxes`` is that of :class:`Collective`.
+    ``lasting`` is that of :class:`Collective`.
     """
 
     source: Mesh
     target: Mesh
     num_bytes: int
     result: Layout
-    in_boxes: bool = True
+    lasting: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Exchange:
     targets: NDArray[np.int32]
     num_bytes: NDArray[np.int64]
     result: Layout
-    in_boxes: bool = True
+    lasting: bool = True
 
 
 Step = Collective | Move | Exchange
@@ -142,11 +142,10 @@ def _aligned_steps(
         here = _slice(_after(here, target, found), target, size.shape)
         steps.append(Collective(kind, here.mesh, found, bytes_, here, _in_boxes(here, order)))
     if here.mesh != target.mesh:
-        in_boxes = _in_boxes(here, order)
-        if scatter_gather:
-            here = _scatter(here, target, size.shape)
-        here = Layout(target.mesh, here.axes, here.partial)
-        steps.append(Move(source.mesh, target.mesh, size.local_bytes(here), here, in_boxes))
+        sent = _scatter(here, target, size.shape) if scatter_gather else here
+        lasting = sent == here and _in_boxes(here, order)
+        here = Layout(target.mesh, sent.axes, sent.partial)
+        steps.append(Move(source.mesh, target.mesh, size.local_bytes(here), here, lasting))
     gathered = _in_order(here.mesh, here.split_axes - target.split_axes)
     if gathered:
         bytes_ = size.local_bytes(target)

@@ -61,7 +61,7 @@ class Carrier:
             crossing = crossing and isinstance(step, Collective)
             stage = have.stage if crossing else reader.stage
             have = Have(step.result, rows, stage)
-            if step.in_boxes:
+            if step.lasting:
                 haves.append(have)
         if have.layout != target:
             haves.append(Have(target, have.rows, reader.stage))

@@ -48,7 +48,7 @@ def pieces(layout: Layout, shape: Sequence[int], orders: Orders = ()) -> Boxes:
     some of its mesh axes; by default a device has one box.
     """
     full = [
-        max(axes, order, key=len)
+        (*order, *(n for n in axes if n not in order))
         for axes, order in itertools.zip_longest(layout.axes, orders, fillvalue=())
     ]
     lines = [digits(n, layout.mesh, order) for n, order in zip(shape, full, strict=True)]
@@ -107,7 +107,7 @@ class Execution:
 
     def run(self, step: Step) -> None:
         """Carry out one step; what a device holds outside its new piece is dropped."""
-        orders = () if step.in_boxes else self.orders
+        orders = () if step.lasting else self.orders
         wanted = pieces(step.result, self.shape, orders)
         if isinstance(step, Collective):
             self.state = self._collective(step, wanted)

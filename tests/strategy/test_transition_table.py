@@ -183,10 +183,10 @@ def test_uneven_cuts_are_not_sliced_out_of_turn() -> None:
 def test_pieces_between_two_steps_are_marked_when_they_are_strided() -> None:
     source, target = lay("xy"), lay("", "x")
     first, second = transition(source, target, TensorSize(SHAPE, WIDTH))
-    assert (first.in_boxes, second.in_boxes) == (False, True)
+    assert (first.lasting, second.lasting) == (False, True)
     source, target = lay("xy"), lay("", "y")
     first, second = transition(source, target, TensorSize(SHAPE, WIDTH))
-    assert (first.in_boxes, second.in_boxes) == (True, True)
+    assert (first.lasting, second.lasting) == (True, True)
 
 
 def test_other_order_of_mesh_axes_is_exchanged() -> None:
