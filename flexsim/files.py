@@ -36,14 +36,31 @@ def find_file(kind: str, name_or_path: str, error: type[FlexSimError], what: str
     """
     if name_or_path.endswith(".toml") or os.sep in name_or_path:
         path = Path(name_or_path)
-        if not path.is_file():
+        if not _is_file(path):
             raise error(f"{name_or_path}: no such {what} file")
         return path
     shipped = data_directory(kind) / f"{name_or_path}.toml"
-    if not shipped.is_file():
+    if not _is_file(shipped):
         choices = choices_text(name_or_path, shipped_names(kind))
         raise error(f"there is no {what} {name_or_path!r}: {choices}, or give a path to a .toml")
     return shipped
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether ``path`` is a file; a name that the system refuses is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def check_directory(directory: Path) -> None:
+    """Raise :class:`FlexSimError` where ``directory`` neither is one nor can be made."""
+    existing = next(each for each in (directory, *directory.absolute().parents) if each.exists())
+    if not existing.is_dir():
+        raise FlexSimError(f"{directory}: nothing can be written there: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise FlexSimError(f"{directory}: nothing can be written there: {existing} is read-only")
 
 
 def read_toml(path: Path, error: type[FlexSimError]) -> dict[str, Any]:
@@ -51,7 +68,7 @@ def read_toml(path: Path, error: type[FlexSimError]) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             return tomllib.load(stream)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else problem
         raise error(f"{path}: cannot be read: {reason}") from problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,6 @@ from flexsim.errors import FlexSimError
 app = typer.Typer(
     name="flexsim",
     help="Simulate one training iteration of a neural network on a cluster, without a GPU.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -48,20 +47,39 @@ def _options(
     """Take the options that stand before a command."""
 
 
+UsageError = typer.BadParameter.__mro__[1]
+"""What a wrong option raises; typer may bring its own copy of click, so it is not imported."""
+
+
 def main() -> None:
-    """Run the command line: 0 is success, 2 a user's mistake told in one sentence."""
+    """Run the command line: 0 is success, 2 a user's mistake told in one sentence.
+
+    Without arguments it prints the help.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except FlexSimError as problem:
         _fail(str(problem))
+    except UsageError as problem:
+        _fail(_usage_text(problem))
     except KeyboardInterrupt:
         sys.exit(130)
+    except MemoryError:
+        _fail("out of memory; simulate fewer layers, stages or microbatches")
     except OSError as problem:
-        where = f"{problem.filename}: " if problem.filename else ""
+        name = problem.filename2 or problem.filename
+        where = f"{name}: " if name else ""
         _fail(f"{where}{problem.strerror or problem}")
+
+
+def _usage_text(problem: Any) -> str:
+    """Return a complaint of the command-line library as one sentence."""
+    command = problem.ctx.command_path if problem.ctx else "flexsim"
+    said = " ".join(problem.format_message().split()).rstrip(".")
+    return f"{said}; see {command} --help"
 
 
 def _fail(message: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _PIPE_WIDTH = 160
 
@@ -22,5 +23,5 @@ def facts_table(rows: Iterable[tuple[str, str]], title: str | None = None) -> Ta
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for label, text in rows:
-        table.add_row(label, text)
+        table.add_row(Text(label), Text(text))
     return table

@@ -33,7 +33,11 @@ def describe_command(
 
 
 def _draw(graph: DeviceGraph, path: Path) -> None:
+    import matplotlib as mpl
+
     from flexsim.cli.pictures import save_figure
     from flexsim.plotting.topology import topology_figure
 
-    save_figure(topology_figure(graph), path)
+    # Names are a user's: a dollar sign in them begins no formula.
+    with mpl.rc_context({"text.parse_math": False}):
+        save_figure(topology_figure(graph), path)

@@ -41,11 +41,15 @@ def run_command(  # noqa: PLR0913
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Simulate a scenario: print its numbers, write its picture, trace and tables."""
+    from flexsim.files import check_directory
     from flexsim.scenario.load import load_scenario
 
     named = {"simulation.engine": engine, "output.directory": output, "output.detail": detail}
-    options = [f"{key}={json.dumps(str(value))}" for key, value in named.items() if value]
+    options = [
+        f"{key}={json.dumps(str(value))}" for key, value in named.items() if value is not None
+    ]
     scenario = load_scenario(file, [*(changes or []), *options])
+    check_directory(scenario.directory)
     result, written = _simulated(scenario, is_silent=as_json or quiet)
     if as_json:
         print(json.dumps(result.metrics, indent=2))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flexsim.errors import FlexSimError, ScheduleError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flexsim.task_graph.columns import TaskGraph
     from flexsim.task_graph.schedules import Schedule
     from flexsim.task_graph.schedules.report import ScheduleReport
     from flexsim.timeline.spans import Timeline
 
+_MOST_PASSES = 10_000_000
 _JSON_KEYS = ("order", "makespan", "bubble_fraction", "peak_in_flight")
 
 
@@ -39,9 +45,11 @@ def schedule_command(  # noqa: PLR0913
     """Print every rank's actions, in PyTorch's notation, with makespan and bubble."""
     from flexsim.task_graph.schedules import PipelineShape, build_schedule
 
-    shape = PipelineShape(num_ranks=stages, num_chunks=chunks, num_microbatches=microbatches)
     durations = (forward, input_gradient, weight_gradient, transfer)
-    report, timeline = _replayed(build_schedule(name, shape), durations)
+    with _in_options(stages, chunks, microbatches):
+        shape = PipelineShape(num_ranks=stages, num_chunks=chunks, num_microbatches=microbatches)
+        schedule = build_schedule(name, shape)
+    report, timeline = _replayed(schedule, durations)
     if plot is not None:
         title = f"{name}, {stages} ranks, {chunks} chunks, {microbatches} microbatches"
         _draw(timeline, report, title, plot)
@@ -49,6 +57,18 @@ def schedule_command(  # noqa: PLR0913
         print(json.dumps({key: getattr(report, key) for key in _JSON_KEYS}))
     else:
         _print(report, plot)
+
+
+@contextmanager
+def _in_options(stages: int, chunks: int, microbatches: int) -> Iterator[None]:
+    """Put the sizes that were asked for in front of what is wrong with them."""
+    asked = f"--stages {stages} --chunks {chunks} --microbatches {microbatches}"
+    if stages * chunks * microbatches > _MOST_PASSES:
+        raise FlexSimError(f"{asked}: their product must be at most {_MOST_PASSES:,}")
+    try:
+        yield
+    except ScheduleError as problem:
+        raise ScheduleError(f"{asked}: {problem}") from problem
 
 
 def _replayed(

@@ -67,7 +67,7 @@ def _levels(file: LevelsFile, path: Path, hosts: int | None) -> DeviceGraph:
     num_hosts = file.hosts if hosts is None else hosts
     _check_at_most(path, num_hosts, file.max_hosts or num_hosts, "its max_hosts")
     most = max(1, MOST_DEVICES // file.devices_per_host)
-    _check_at_most(path, num_hosts, most, f"fits {MOST_DEVICES:,} devices")
+    _check_at_most(path, num_hosts, most, f"{MOST_DEVICES:,} devices allow")
     if num_hosts > 1 and file.inter_host is None:
         raise DeviceGraphError(
             f"{path}: hosts = {num_hosts}, but the table inter_host is missing, so the devices"

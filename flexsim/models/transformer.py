@@ -27,12 +27,13 @@ from flexsim.operator_graph.kinds import (
     linear,
     outside_loss,
 )
-from flexsim.operator_graph.kinds.attention import CORE, HEADS, KEY, QUERY, SCORES
+from flexsim.operator_graph.kinds.attention import CORE, HEADS, QUERY, SCORES
 
 TOKEN_BYTES = 8
 HIDDEN: tuple[Axis, ...] = (("b",), ("s",), ("h",))
 FEED_FORWARD: tuple[Axis, ...] = (("b",), ("s",), ("f",))
-ROTARY_AXES = (QUERY, KEY)
+ROTARY_AXES = (QUERY, (("b",), ("s",), ("g",), ("d",)))
+"""Axes of queries and of keys, whose positions are turned where they are made."""
 WORD_TABLE = "word_embedding"
 
 

@@ -68,6 +68,11 @@ class Use:
         """Every dimension that indexes the tensor, in axis order."""
         return tuple(dim for axis in self.axes for dim in axis)
 
+    @cached_property
+    def placing(self) -> tuple[tuple[Axis, ...], str]:
+        """The axes and how partial results combine: all that a layout depends on."""
+        return self.axes, self.combine
+
 
 @dataclass(frozen=True)
 class Map:
@@ -91,6 +96,18 @@ class Map:
     def dims(self) -> tuple[str, ...]:
         """The dimensions that the map runs over, in order of first use."""
         return tuple(dict.fromkeys(dim for use in self.uses for dim in use.dims))
+
+    @cached_property
+    def summed_dims(self) -> tuple[str, ...]:
+        """The dimensions that the factors have and the write lacks."""
+        read = {dim for use in self.reads for dim in use.dims}
+        return tuple(dim for dim in self.dims if dim in read and dim not in self.write.dims)
+
+    @cached_property
+    def signature(self) -> tuple[object, ...]:
+        """What remains of the map without the names of its tensors; equal in repeated layers."""
+        uses = tuple((use.axes, use.combine, use.dense) for use in self.uses)
+        return uses, len(self.reads), self.flops_per_point
 
     @cached_property
     def matmul_dims(self) -> tuple[Axis, Axis, Axis, Axis]:
@@ -134,6 +151,14 @@ class Step:
     def writes(self) -> tuple[Use, ...]:
         """Every distinct write of the step, in order."""
         return tuple(dict.fromkeys(m.write for m in self.maps))
+
+    @cached_property
+    def signature(self) -> tuple[object, ...]:
+        """What remains of the step without the names of its tensors; equal in repeated layers."""
+        kinds = (self.pass_name, self.kernel, self.merge, self.fusion, self.work_fraction)
+        tensors = [use.tensor for m in self.maps for use in m.uses]
+        order = tuple(tensors.index(tensor) for tensor in tensors)
+        return kinds, order, tuple(m.signature for m in self.maps)
 
     def nominal_flops(self, sizes: Mapping[str, int]) -> int:
         """Floating-point operations over a box of the given sizes, masked points counted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,10 +43,12 @@ def save_bubbles(
 
     figure = bubble_figure(bubble_table(timeline), title, _shares_text(metrics))
     paths = [directory / "bubbles.png", directory / "bubbles.svg"]
-    for path in paths:
-        same_bytes = {"Date": None} if path.suffix == ".svg" else {}
-        with whole_file(path) as temporary, mpl.rc_context({"svg.hashsalt": "flexsim"}):
-            figure.savefig(temporary, dpi=_DPI, metadata=same_bytes)
+    with mpl.rc_context({"svg.hashsalt": "flexsim"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        for path in paths:
+            same_bytes = {"Date": None} if path.suffix == ".svg" else {}
+            with whole_file(path) as temporary:
+                figure.savefig(temporary, dpi=_DPI, metadata=same_bytes)
     return paths
 
 
@@ -61,8 +64,9 @@ def bubble_figure(table: pd.DataFrame, title: str, subtitle: str = "") -> Figure
     figure = Figure(figsize=(width_in, height_in), layout=layout)
     ax = figure.subplots()
     draw_bubbles(table, ax)
-    wrapped = textwrap.fill(title, int(width_in * 8))
-    ax.set_title(wrapped, loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR, pad=26)
+    wrapped = textwrap.fill(title, int(width_in * 8), max_lines=2, placeholder=" …")
+    ax.set_title(wrapped, loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR, pad=26,
+                 parse_math=False)  # fmt: skip
     ax.annotate(subtitle, (0, 1), xytext=(0, 9), xycoords="axes fraction",
                 textcoords="offset points", fontsize=10.5, color=TEXT_COLOR)  # fmt: skip
     return figure

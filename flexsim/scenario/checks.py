@@ -52,14 +52,18 @@ class Sizes:
 
 @contextmanager
 def in_file(source: str, key: str) -> Iterator[None]:
-    """Put file and key in front of any error of ours that is raised inside."""
+    """Put file and key in front of any error of ours that is raised inside.
+
+    A message that already begins with a key of that table gets the file alone.
+    """
     try:
         yield
     except FlexSimError as problem:
         message = str(problem)
         if message.startswith(f"{source}: "):
             raise
-        raise type(problem)(f"{source}: {key}: {message}") from problem
+        where = source if message.startswith(f"{key}.") else f"{source}: {key}"
+        raise type(problem)(f"{where}: {message}") from problem
 
 
 def check_name(source: str, key: str, name: str, choices: Collection[str]) -> None:

@@ -42,6 +42,6 @@ def _value(text: str) -> Any:
     """Return what TOML makes of ``text``; the text itself where it is not TOML."""
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return parsed["value"] if len(parsed) == 1 else text

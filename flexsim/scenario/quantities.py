@@ -24,7 +24,14 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
-Name = Annotated[str, Field(min_length=1, max_length=1000)]
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it should not hold line breaks or control characters")
+    return text
+
+
+Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+Name = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
 Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Fraction = Annotated[float, Field(gt=0, le=1)]

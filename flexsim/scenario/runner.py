@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,15 @@ from flexsim.cost.roofline import Roofline
 from flexsim.cost.work import CostModel
 from flexsim.device_graph import DeviceGraph, load_device_graph
 from flexsim.engine.event import Progress, simulate
-from flexsim.models import FAMILIES, PRESETS, ModelConfig, build_model, model_config
+from flexsim.errors import ScenarioError, ScheduleError
+from flexsim.models import (
+    FAMILIES,
+    PRESETS,
+    ModelConfig,
+    build_model,
+    family_keys,
+    model_config,
+)
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import (
     Sizes,
@@ -26,6 +35,7 @@ from flexsim.scenario.checks import (
     in_file,
     usable_devices,
 )
+from flexsim.scenario.limits import check_counts, check_magnitude
 from flexsim.scenario.schema import PublishedTable, Scenario, TrainingTable
 from flexsim.strategy import BASELINES, Degrees, Strategy
 from flexsim.task_graph.build import build_task_graph
@@ -86,12 +96,13 @@ def run(
     graph = build_model(
         config, scenario.training.micro_batch * sizes.data, scenario.training.precision
     )
+    check_magnitude(scenario.source, graph, sizes.num_microbatches)
     with in_file(scenario.source, "training.software"):
         costs = make_costs(devices, scenario.beside(scenario.training.software), cost_model)
     costs = replace(costs, software=_with_optimizer(costs.software, scenario.training))
     with in_file(scenario.source, "strategy"):
         strategy = _strategy(scenario, graph, sizes, costs.software)
-    with in_file(scenario.source, "strategy"):
+    with in_file(scenario.source, "strategy"), _in_schedule(scenario, sizes):
         task_graph = build_task_graph(graph, strategy, devices, costs, scenario.strategy.fold)
     result = _measured(graph, strategy, devices, task_graph, progress)
     return replace(
@@ -148,8 +159,10 @@ def _parts(scenario: Scenario) -> tuple[DeviceGraph, ModelConfig, Sizes]:
         config = model_config(table.name, table.preset, **table.sizes)
     with in_file(source, "cluster.device_graph"):
         devices = load_device_graph(scenario.beside(cluster.device_graph), cluster.hosts)
+    _check_precision(scenario, devices)
     sizes = check_sizes(scenario, config, usable_devices(scenario, devices.num_devices))
-    _check_sequence(scenario, config)
+    _check_cuts(scenario, config)
+    check_counts(source, config.layers, sizes)
     return devices, config, sizes
 
 
@@ -160,8 +173,37 @@ def _check_model_names(scenario: Scenario) -> None:
         check_name(scenario.source, "model.name", scenario.model.name, FAMILIES)
 
 
-def _check_sequence(scenario: Scenario, config: ModelConfig) -> None:
+def _check_precision(scenario: Scenario, devices: DeviceGraph) -> None:
+    for name in dict.fromkeys(devices.device_types):
+        with in_file(scenario.source, f"cluster.device_graph = {devices.name!r}"):
+            profile = load_device_profile(name)
+        with in_file(scenario.source, "training.precision"):
+            profile.peak_flops_per_s(scenario.training.precision)
+
+
+@contextmanager
+def _in_schedule(scenario: Scenario, sizes: Sizes) -> Iterator[None]:
+    """Name the keys that a schedule follows from in front of its complaints."""
+    try:
+        yield
+    except ScheduleError as problem:
+        raise ScheduleError(
+            f"strategy.schedule = {scenario.strategy.chosen_schedule!r} and"
+            f" training.global_batch = {scenario.training.global_batch}"
+            f" ({sizes.num_microbatches} microbatches a replica): {problem}"
+        ) from problem
+
+
+def _check_cuts(scenario: Scenario, config: ModelConfig) -> None:
+    """Check that tensor parallelism does not cut a size into more parts than it has."""
     tensor = scenario.strategy.tensor
+    for key in ("ffn", "vocabulary") if config.embedding_and_head else ("ffn",):
+        size = getattr(config, key)
+        if size < tensor and key in family_keys(config.family):
+            raise ScenarioError(
+                f"{scenario.source}: strategy.tensor = {tensor} is more than model.{key} = {size};"
+                f" choose from 1 to {size}"
+            )
     if scenario.strategy.sequence_parallel:
         check_divides(scenario.source, "strategy.tensor", tensor, "model.sequence", config.sequence)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from flexsim.errors import ScenarioError
-from flexsim.scenario.quantities import Count, Flag, Fraction, Name, Positive, Seconds, Table
+from flexsim.scenario.quantities import Count, Flag, Fraction, Name, Positive, Seconds, Table, Text
 from flexsim.validation import one_sentence
 
 DEFAULT_ORDER = "tensor,data,pipeline"
@@ -149,7 +149,7 @@ class PublishedTable(Table):
 class Scenario(Table):
     """One training set-up: what, where, how, and what is written about it."""
 
-    title: str = ""
+    title: Text = ""
     model: ModelTable
     cluster: ClusterTable
     training: TrainingTable

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import prod
 
 from flexsim.errors import StrategyError
-from flexsim.operator_graph.records import Axis, Map, Operator, Use
+from flexsim.operator_graph.records import Axis, Dim, Map, Operator, Use
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh, largest_part
 
@@ -71,36 +71,53 @@ class Layout:
         return replace(self, partial=()) if self.partial else self
 
 
-@lru_cache(maxsize=65536)
 def read_layout(operator: Operator, config: ParallelConfig, use: Use) -> Layout:
     """Return the layout in which a part finds the box of ``use`` that it needs."""
-    return Layout(config.mesh, tuple(_axis_splits(operator, config, axis) for axis in use.axes))
+    try:
+        return _read_layout(operator.dims, config, use.axes)
+    except StrategyError as problem:
+        raise StrategyError(f"operator {operator.name!r}: {problem}") from problem
 
 
-@lru_cache(maxsize=65536)
 def write_layout(operator: Operator, config: ParallelConfig, m: Map) -> Layout:
     """Return the layout in which a map leaves its result.
 
     A split dimension that the write lacks makes partial results if a read of the map has it,
     and replicas otherwise.
     """
-    layout = read_layout(operator, config, m.write)
-    read = {dim for use in m.reads for dim in use.dims}
-    summed = [dim for dim in m.dims if dim in read and dim not in m.write.dims]
-    return layout.with_partial(
-        (axis, m.write.combine) for dim in summed for axis in config.axes(dim)
-    )
+    try:
+        return _write_layout(operator.dims, config, m.write.placing, m.summed_dims)
+    except StrategyError as problem:
+        raise StrategyError(f"operator {operator.name!r}: {problem}") from problem
 
 
-def _axis_splits(operator: Operator, config: ParallelConfig, axis: Axis) -> tuple[str, ...]:
+@lru_cache(maxsize=65536)
+def _read_layout(dims: tuple[Dim, ...], config: ParallelConfig, axes: tuple[Axis, ...]) -> Layout:
+    sizes = {dim.name: dim.size for dim in dims}
+    return Layout(config.mesh, tuple(_axis_splits(sizes, config, axis) for axis in axes))
+
+
+@lru_cache(maxsize=65536)
+def _write_layout(
+    dims: tuple[Dim, ...],
+    config: ParallelConfig,
+    write: tuple[tuple[Axis, ...], str],
+    summed: tuple[str, ...],
+) -> Layout:
+    axes, combine = write
+    layout = _read_layout(dims, config, axes)
+    return layout.with_partial((axis, combine) for dim in summed for axis in config.axes(dim))
+
+
+def _axis_splits(sizes: Mapping[str, int], config: ParallelConfig, axis: Axis) -> tuple[str, ...]:
     splits: tuple[str, ...] = ()
     for position, dim in enumerate(axis):
         minor_split = any(config.axes(later) for later in axis[position + 1 :])
-        degree, size = config.degree(dim), operator.sizes[dim]
+        degree, size = config.degree(dim), sizes[dim]
         if (minor_split and degree != size) or (len(axis) > 1 and size % degree):
             raise StrategyError(
-                f"operator {operator.name!r}: dimension {dim!r} of size {size} is split "
-                f"{degree} times, which leaves {'x'.join(axis)} in pieces; choose a divisor"
+                f"dimension {dim!r} of size {size} is split {degree} times, which leaves "
+                f"{'x'.join(axis)} in pieces; choose a divisor"
                 + (f", or {size} itself" if minor_split else "")
             )
         splits += config.axes(dim)

@@ -214,7 +214,8 @@ def _scatter(here: Layout, target: Layout, shape: tuple[int, ...]) -> Layout:
 
     The first tensor axis that they divide evenly is cut; otherwise nothing changes.
     """
-    both = tuple(n for n in here.replicated_axes if n in target.replicated_axes)
+    wide = [n for n in here.replicated_axes if here.mesh.axis_size(n) > 1]
+    both = tuple(n for n in wide if n in target.replicated_axes)
     local = here.local_shape(shape)
     for position, size in enumerate(local):
         if size % here.mesh.degree(both) == 0:

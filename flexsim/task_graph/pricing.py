@@ -39,9 +39,17 @@ class Pricing:
         self._types: dict[Mesh, tuple[tuple[str, ...], NDArray[np.int64]]] = {}
         self._collectives: dict[tuple[str, int, Places], NDArray[np.int64]] = {}
         self._moves: dict[tuple[bytes, Places], NDArray[np.int64]] = {}
+        self._steps: dict[tuple[object, ...], Priced] = {}
 
     def compute(self, operator: Operator, config: ParallelConfig, step: Step) -> Priced:
-        """Price every part of one step."""
+        """Price every part of one step, once for all layers that repeat it."""
+        widths = tuple(_width(self._graph, use) for m in step.maps for use in m.uses)
+        key = (operator.dims, config, step.signature, widths)
+        if key not in self._steps:
+            self._steps[key] = self._price(operator, config, step)
+        return self._steps[key]
+
+    def _price(self, operator: Operator, config: ParallelConfig, step: Step) -> Priced:
         sizes = part_sizes(operator, config)
         works = [work_of(self._graph, step, box) for box in sizes.boxes]
         flops = [step.nominal_flops(box) for box in sizes.boxes]
@@ -115,8 +123,11 @@ def _step_bytes(graph: OperatorGraph, step: Step, box: Mapping[str, int]) -> int
 
 
 def _use_bytes(graph: OperatorGraph, use: Use, box: Mapping[str, int]) -> int:
-    width = graph.bytes_per_element(use.tensor.removeprefix(GRADIENT))
-    return width * prod(box[dim] for dim in use.dims)
+    return _width(graph, use) * prod(box[dim] for dim in use.dims)
+
+
+def _width(graph: OperatorGraph, use: Use) -> int:
+    return graph.bytes_per_element(use.tensor.removeprefix(GRADIENT))
 
 
 def _product(step: Step, box: Mapping[str, int]) -> tuple[int, int, int, int] | None:

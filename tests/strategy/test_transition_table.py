@@ -245,3 +245,11 @@ def test_mesh_axes_of_one_device_need_nothing() -> None:
     assert summary(lay(partial="x", mesh=mesh), lay(mesh=mesh)) == []
     reduced = [("all-reduce", "y", WHOLE)]
     assert summary(lay(partial="xy", mesh=mesh), lay("x", mesh=mesh)) == reduced
+
+
+def test_scatter_gather_ignores_mesh_axes_of_one_device() -> None:
+    one, other = (Mesh(("x", "y"), np.arange(i, i + 2).reshape(1, 2)) for i in (0, 2))
+    assert summary(lay(mesh=one), lay(mesh=other), scatter=True) == [
+        ("move", WHOLE // 2),
+        ("all-gather", "y", WHOLE),
+    ]

@@ -1,0 +1,82 @@
+"""Simulate every shipped scenario with published times and write the comparison as Markdown.
+
+    python benchmarks/accuracy.py > docs/accuracy.md
+
+Takes some minutes: the largest scenarios have millions of tasks.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import flexsim
+from flexsim.files import data_directory
+from flexsim.task_graph.kinds import ACTION_CODE
+from flexsim.timeline.memory import action_spans_ns
+from flexsim.units import NS_PER_S
+
+FAMILIES = {
+    "gpt3-175b-64xa100": "Korthikanti et al. 2022, Table 5",
+    "korthikanti-22b-layer": "Korthikanti et al. 2022, Table 4 (one layer)",
+    "korthikanti": "Korthikanti et al. 2022, Table 5",
+    "sc21": "Narayanan et al. 2021, Table 1",
+    "mt-nlg": "Smith et al. 2022, section 2.4",
+    "shoeybi": "Shoeybi et al. 2019, Figure 5 and abstract",
+}
+HEADER = """# Accuracy
+
+Simulated against published times, one A100, one V100 and one profile of each software stack for
+all. Written by `python benchmarks/accuracy.py`. Errors are of time: a positive one means that the
+simulation is too slow. Published TFLOP/s were turned into times with the executed FLOPs.
+"""
+
+
+def main() -> None:
+    """Print a table a family and a summary line each."""
+    print(HEADER)
+    families: dict[str, list[tuple[str, float, float]]] = {}
+    for path in sorted(data_directory("scenarios").glob("*.toml")):
+        prefix = next((p for p in FAMILIES if path.stem.startswith(p)), None)
+        if prefix is not None:
+            families.setdefault(FAMILIES[prefix], []).extend(compared(path))
+    for family, rows in families.items():
+        print_family(family, rows)
+
+
+def compared(path: Path) -> Iterator[tuple[str, float, float]]:
+    """Yield (name, simulated, published) times in seconds of one scenario."""
+    scenario = flexsim.load_scenario(path)
+    published = scenario.published
+    if published is None:
+        return
+    result = flexsim.run(scenario)
+    simulated = result.metrics["iteration_time_s"]
+    if published.iteration_time_s is not None:
+        yield path.stem, simulated, published.iteration_time_s
+    elif published.tflops_per_device is not None:
+        flops = result.metrics["hardware_flops"] / result.metrics["num_devices"]
+        yield path.stem, simulated, flops / (published.tflops_per_device * 1e12)
+    passes = {"F": published.forward_time_s, "B": published.backward_time_s}
+    for kind, measured in passes.items():
+        if measured is not None:
+            yield f"{path.stem}, {kind}", action_time_s(result, kind), measured
+
+
+def action_time_s(result: flexsim.Result, kind: str) -> float:
+    """Return the mean time of one action of a kind, from its first task to its last."""
+    start_ns, end_ns = action_spans_ns(result.timeline)
+    rows = result.task_graph.actions.kind == ACTION_CODE[kind]
+    return float((end_ns - start_ns)[rows].mean()) / NS_PER_S
+
+
+def print_family(family: str, rows: list[tuple[str, float, float]]) -> None:
+    """Print one family's table and its mean and worst absolute error."""
+    errors = [simulated / published - 1 for _, simulated, published in rows]
+    print(f"\n## {family}\n\n| scenario | simulated | published | error |\n|---|--:|--:|--:|")
+    for (name, simulated, published), error in zip(rows, errors, strict=True):
+        print(f"| {name} | {simulated:.4g} s | {published:.4g} s | {error:+.1%} |")
+    mean = sum(map(abs, errors)) / len(errors)
+    print(f"\nMean absolute error {mean:.1%}, worst {max(map(abs, errors)):.1%}.", flush=True)
+
+
+if __name__ == "__main__":
+    main()
