@@ -36,7 +36,7 @@ class Program:
     """Rows of one microbatch, with what they leave behind.
 
     ``saved`` has, by stage, the layout in which a forward keeps each tensor that its backward
-    reads; ``rebuilt`` the tensors that each recomputed segment makes anew.
+    reads; ``rebuilt`` what backward reads of each recomputed segment.
     """
 
     graph: OperatorGraph
@@ -303,6 +303,7 @@ class _Backward(_Pass):
         target = self.layout(operator, use)
         segment = self.segment_of.get(operator.name, ())
         if segment and self.graph.writer[use.tensor] in segment:
+            self.rebuilt[segment[0]].read[use.tensor] = target
             return self.rebuilt[segment[0]].bring(use.tensor, target, reader)
         if not reader.gate:
             self.program.saved.setdefault(reader.stage, {})[use.tensor] = target
@@ -339,8 +340,7 @@ class _Backward(_Pass):
             held_back = gate if self.software.recompute_waits_for_gradient else ()
             for name in segment:
                 recompute.run(self.graph.by_name[name], held_back)
-            layouts = {t: haves[0].layout.whole() for t, haves in recompute.store.items()}
-            self.program.rebuilt.append((self.program.stage(operator), layouts))
+            self.program.rebuilt.append((self.program.stage(operator), recompute.read))
 
 
 class _Recompute(_Forward):
@@ -352,6 +352,7 @@ class _Recompute(_Forward):
         super().__init__(program, "recompute")
         self.backward = backward
         self.gradient_rows = gradient_rows
+        self.read: dict[str, Layout] = {}
 
     def bring(self, tensor: str, target: Layout, reader: Reader) -> tuple[int, ...]:
         if tensor in self.store:
