@@ -36,18 +36,18 @@ def find_file(kind: str, name_or_path: str, error: type[FlexSimError], what: str
     """
     if name_or_path.endswith(".toml") or os.sep in name_or_path:
         path = Path(name_or_path)
-        if not _is_file(path):
+        if not is_file(path):
             raise error(f"{name_or_path}: no such {what} file")
         return path
     shipped = data_directory(kind) / f"{name_or_path}.toml"
-    if not _is_file(shipped):
+    if not is_file(shipped):
         choices = choices_text(name_or_path, shipped_names(kind))
         raise error(f"there is no {what} {name_or_path!r}: {choices}, or give a path to a .toml")
     return shipped
 
 
-def _is_file(path: Path) -> bool:
-    """Return whether ``path`` is a file; a name that the system refuses is none."""
+def is_file(path: Path) -> bool:
+    """Return whether ``path`` is a file; a name that the system refuses is not."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -77,15 +77,25 @@ def read_toml(path: Path, error: type[FlexSimError]) -> dict[str, Any]:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it at the end, or leave it alone.
 
-    The temporary path keeps the suffix, since picture writers choose a format by it.
+    The temporary path keeps the suffix, since picture writers choose a format by it. An
+    :class:`OSError` names ``path``, not the temporary one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _temporary_beside(path) as temporary:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror or str(problem), str(path)) from problem
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -47,7 +47,7 @@ def _options(
     """Take the options that stand before a command."""
 
 
-UsageError = typer.BadParameter.__mro__[1]
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """What a wrong option raises; typer may bring its own copy of click, so it is not imported."""
 
 
@@ -70,8 +70,7 @@ def main() -> None:
     except MemoryError:
         _fail("out of memory; simulate fewer layers, stages or microbatches")
     except OSError as problem:
-        name = problem.filename2 or problem.filename
-        where = f"{name}: " if name else ""
+        where = f"{problem.filename}: " if problem.filename else ""
         _fail(f"{where}{problem.strerror or problem}")
 
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Protocol
+
+from flexsim.errors import ProfileError
+
+LONGEST_NS = 10**15
+"""What one kernel may last: eleven days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +45,20 @@ class CostModel(Protocol):
     def __call__(self, work: Work, device_type: str, /) -> int:
         """Return the duration of ``work`` on a device of type ``device_type``, in ns."""
         ...
+
+
+def checked(model: CostModel) -> CostModel:
+    """Return a user's cost model that raises :class:`ProfileError` for what is no duration."""
+
+    def price(work: Work, device_type: str, /) -> int:
+        duration_ns = model(work, device_type)
+        is_whole = isinstance(duration_ns, Integral) and not isinstance(duration_ns, bool)
+        if not is_whole or not 1 <= duration_ns <= LONGEST_NS:
+            raise ProfileError(
+                f"the cost model gives {duration_ns!r} for a {work.kind!r} kernel of step"
+                f" {work.step!r} on {device_type!r}; it must be whole nanoseconds from 1 to"
+                f" {LONGEST_NS:.0e}"
+            )
+        return int(duration_ns)
+
+    return price

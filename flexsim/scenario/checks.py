@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from flexsim.errors import FlexSimError, ScenarioError, choices_text
+from flexsim.errors import FlexSimError, ScenarioError, ScheduleError, choices_text
 from flexsim.scenario.schema import Scenario, StrategyTable
 
 _MOST_CHOICES = 12
@@ -64,6 +64,19 @@ def in_file(source: str, key: str) -> Iterator[None]:
             raise
         where = source if message.startswith(f"{key}.") else f"{source}: {key}"
         raise type(problem)(f"{where}: {message}") from problem
+
+
+@contextmanager
+def in_schedule(scenario: Scenario, sizes: Sizes) -> Iterator[None]:
+    """Put the keys that a schedule follows from in front of its complaints."""
+    try:
+        yield
+    except ScheduleError as problem:
+        raise ScheduleError(
+            f"strategy.schedule = {scenario.strategy.chosen_schedule!r} and"
+            f" training.global_batch = {scenario.training.global_batch}"
+            f" ({sizes.num_microbatches} microbatches a replica): {problem}"
+        ) from problem
 
 
 def check_name(source: str, key: str, name: str, choices: Collection[str]) -> None:

@@ -1,10 +1,18 @@
-"""How large a scenario may be: bounds far above what is trained, below what overflows."""
+"""What a scenario may ask of its model and devices, and how large it may be.
+
+The bounds lie far above what is trained and below what overflows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from flexsim.cost.profiles import load_device_profile
 from flexsim.errors import ScenarioError
+from flexsim.models import ModelConfig, family_keys
 from flexsim.operator_graph import OperatorGraph
-from flexsim.scenario.checks import Sizes
+from flexsim.scenario.checks import Sizes, check_divides, in_file
+from flexsim.scenario.schema import Scenario
 
 MOST_LAYERS = 10_000
 MOST_LAYER_PASSES = 10_000_000
@@ -12,6 +20,41 @@ MOST_LAYER_PASSES = 10_000_000
 MOST_PARAMETERS = 10**15
 MOST_FLOPS = 10**22
 """In one iteration: about a year of a hundred devices, which nanoseconds still count."""
+
+
+def check_precision(scenario: Scenario, graph_name: str, device_types: Iterable[str]) -> None:
+    """Raise where a device has no profile, or its profile no rate in the precision."""
+    for name in dict.fromkeys(device_types):
+        with in_file(scenario.source, f"cluster.device_graph = {graph_name!r}"):
+            profile = load_device_profile(name)
+        with in_file(scenario.source, "training.precision"):
+            profile.peak_flops_per_s(scenario.training.precision)
+
+
+def check_cuts(scenario: Scenario, config: ModelConfig) -> None:
+    """Raise where a strategy cuts a size into more parts than it has, or one that is not."""
+    known = family_keys(config.family)
+    cut = ("ffn", "vocabulary") if config.embedding_and_head else ("ffn",)
+    for key in (key for key in cut if key in known):
+        _check_at_most(scenario, key, getattr(config, key))
+    if not scenario.strategy.sequence_parallel:
+        return
+    if "sequence" not in known:
+        raise ScenarioError(
+            f"{scenario.source}: strategy.sequence_parallel = true has no meaning for the family"
+            f" {config.family!r}, which has no sequence; choose false"
+        )
+    tensor = scenario.strategy.tensor
+    check_divides(scenario.source, "strategy.tensor", tensor, "model.sequence", config.sequence)
+
+
+def _check_at_most(scenario: Scenario, key: str, size: int) -> None:
+    tensor = scenario.strategy.tensor
+    if tensor > size:
+        raise ScenarioError(
+            f"{scenario.source}: strategy.tensor = {tensor} is more than model.{key} = {size};"
+            f" choose from 1 to {size}"
+        )
 
 
 def check_counts(source: str, layers: int, sizes: Sizes) -> None:

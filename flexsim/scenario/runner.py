@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,26 @@ from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import Costs
 from flexsim.cost.profiles import SoftwareProfile, load_device_profile, load_software_profile
 from flexsim.cost.roofline import Roofline
-from flexsim.cost.work import CostModel
+from flexsim.cost.work import CostModel, checked
 from flexsim.device_graph import DeviceGraph, load_device_graph
 from flexsim.engine.event import Progress, simulate
-from flexsim.errors import ScenarioError, ScheduleError
 from flexsim.models import (
     FAMILIES,
     PRESETS,
     ModelConfig,
     build_model,
-    family_keys,
     model_config,
 )
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import (
     Sizes,
-    check_divides,
     check_name,
     check_sizes,
     in_file,
+    in_schedule,
     usable_devices,
 )
-from flexsim.scenario.limits import check_counts, check_magnitude
+from flexsim.scenario.limits import check_counts, check_cuts, check_magnitude, check_precision
 from flexsim.scenario.schema import PublishedTable, Scenario, TrainingTable
 from flexsim.strategy import BASELINES, Degrees, Strategy
 from flexsim.task_graph.build import build_task_graph
@@ -102,7 +99,7 @@ def run(
     costs = replace(costs, software=_with_optimizer(costs.software, scenario.training))
     with in_file(scenario.source, "strategy"):
         strategy = _strategy(scenario, graph, sizes, costs.software)
-    with in_file(scenario.source, "strategy"), _in_schedule(scenario, sizes):
+    with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
         task_graph = build_task_graph(graph, strategy, devices, costs, scenario.strategy.fold)
     result = _measured(graph, strategy, devices, task_graph, progress)
     return replace(
@@ -146,7 +143,8 @@ def make_costs(
 ) -> Costs:
     """Return the costs of a cluster under a software stack, by profile name or path."""
     profile = load_software_profile(software)
-    return Costs(cost_model or Roofline(profile), Communication.of(devices, profile), profile)
+    compute = Roofline(profile) if cost_model is None else checked(cost_model)
+    return Costs(compute, Communication.of(devices, profile), profile)
 
 
 def _parts(scenario: Scenario) -> tuple[DeviceGraph, ModelConfig, Sizes]:
@@ -159,9 +157,9 @@ def _parts(scenario: Scenario) -> tuple[DeviceGraph, ModelConfig, Sizes]:
         config = model_config(table.name, table.preset, **table.sizes)
     with in_file(source, "cluster.device_graph"):
         devices = load_device_graph(scenario.beside(cluster.device_graph), cluster.hosts)
-    _check_precision(scenario, devices)
+    check_precision(scenario, devices.name, devices.device_types)
     sizes = check_sizes(scenario, config, usable_devices(scenario, devices.num_devices))
-    _check_cuts(scenario, config)
+    check_cuts(scenario, config)
     check_counts(source, config.layers, sizes)
     return devices, config, sizes
 
@@ -171,41 +169,6 @@ def _check_model_names(scenario: Scenario) -> None:
         check_name(scenario.source, "model.preset", scenario.model.preset, PRESETS)
     if scenario.model.name is not None:
         check_name(scenario.source, "model.name", scenario.model.name, FAMILIES)
-
-
-def _check_precision(scenario: Scenario, devices: DeviceGraph) -> None:
-    for name in dict.fromkeys(devices.device_types):
-        with in_file(scenario.source, f"cluster.device_graph = {devices.name!r}"):
-            profile = load_device_profile(name)
-        with in_file(scenario.source, "training.precision"):
-            profile.peak_flops_per_s(scenario.training.precision)
-
-
-@contextmanager
-def _in_schedule(scenario: Scenario, sizes: Sizes) -> Iterator[None]:
-    """Name the keys that a schedule follows from in front of its complaints."""
-    try:
-        yield
-    except ScheduleError as problem:
-        raise ScheduleError(
-            f"strategy.schedule = {scenario.strategy.chosen_schedule!r} and"
-            f" training.global_batch = {scenario.training.global_batch}"
-            f" ({sizes.num_microbatches} microbatches a replica): {problem}"
-        ) from problem
-
-
-def _check_cuts(scenario: Scenario, config: ModelConfig) -> None:
-    """Check that tensor parallelism does not cut a size into more parts than it has."""
-    tensor = scenario.strategy.tensor
-    for key in ("ffn", "vocabulary") if config.embedding_and_head else ("ffn",):
-        size = getattr(config, key)
-        if size < tensor and key in family_keys(config.family):
-            raise ScenarioError(
-                f"{scenario.source}: strategy.tensor = {tensor} is more than model.{key} = {size};"
-                f" choose from 1 to {size}"
-            )
-    if scenario.strategy.sequence_parallel:
-        check_divides(scenario.source, "strategy.tensor", tensor, "model.sequence", config.sequence)
 
 
 def _strategy(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from flexsim.errors import ScenarioError
+from flexsim.files import is_file
 from flexsim.scenario.quantities import Count, Flag, Fraction, Name, Positive, Seconds, Table, Text
 from flexsim.validation import one_sentence
 
@@ -192,7 +193,7 @@ class Scenario(Table):
     def beside(self, name_or_path: str) -> str:
         """Return the path of a file that lies beside the scenario's, or the name as it is."""
         near = Path(self._source).parent / name_or_path
-        return str(near) if near.suffix == ".toml" and near.is_file() else name_or_path
+        return str(near) if near.suffix == ".toml" and is_file(near) else name_or_path
 
     def keys(self) -> dict[str, object]:
         """Return every given key and its value, flat: ``{"strategy.tensor": 8, …}``."""

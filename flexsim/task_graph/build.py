@@ -13,9 +13,9 @@ from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.strategy import Strategy, check_strategy
 from flexsim.task_graph.assemble import assemble
 from flexsim.task_graph.columns import TaskGraph
+from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.folding import folded, representatives, why_not_foldable
 from flexsim.task_graph.memory import activation_memory, static_memory
-from flexsim.task_graph.program import build_program
 from flexsim.task_graph.rows import B, F, Row, U
 from flexsim.task_graph.schedules import PipelineShape, build_schedule
 from flexsim.task_graph.templates import Templates

@@ -16,8 +16,9 @@ from flexsim.device_graph import DeviceGraph, load_device_graph
 from flexsim.models import build_model, model_config
 from flexsim.operator_graph import OperatorGraph
 from flexsim.strategy import Degrees, ParallelConfig, Strategy, check_strategy, megatron
+from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.kinds import ACTION_KINDS, TASK_KINDS
-from flexsim.task_graph.program import Program, build_program
+from flexsim.task_graph.program import Program
 from flexsim.task_graph.update import WeightPart, write_update
 
 SHAPE = {"layers": 2, "hidden": 16, "heads": 4, "sequence": 8, "vocabulary": 32}

@@ -21,8 +21,8 @@ from program_record import (
 
 from flexsim.cost.costs import Costs
 from flexsim.strategy import Degrees, megatron
+from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.kinds import TASK_KINDS
-from flexsim.task_graph.program import build_program
 from flexsim.task_graph.rows import B
 from flexsim.task_graph.update import write_update
 
