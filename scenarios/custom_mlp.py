@@ -29,8 +29,7 @@ def two_layers() -> OperatorGraph:
 def strategy(name: str, **degrees: dict[str, int]) -> flexsim.Strategy:
     """Return the strategy that cuts each operator into ``degrees`` over all four devices."""
     configs = {
-        operator: flexsim.ParallelConfig.from_degrees(cut, ALL)
-        for operator, cut in degrees.items()
+        operator: flexsim.ParallelConfig.from_degrees(cut, ALL) for operator, cut in degrees.items()
     }
     return flexsim.Strategy(name, configs)
 

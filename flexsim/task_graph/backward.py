@@ -12,6 +12,7 @@ from flexsim.cost.work import Work
 from flexsim.errors import ModelError
 from flexsim.operator_graph.records import GRADIENT, Operator, Step, Use, gradient
 from flexsim.strategy.layout import Layout, write_layout
+from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.transition import TensorSize, transition
 from flexsim.task_graph.bring import Reader
 from flexsim.task_graph.forward import ForwardPass, Pass
@@ -32,7 +33,7 @@ class BackwardPass(Pass):
         self.software = software
         self.gradients: Store = {}
         self.contributions: dict[str, list[Contribution]] = {}
-        self.kept: dict[int, Store] = {}
+        self.kept: dict[tuple[int, Mesh], Store] = {}
         self.rebuilt: dict[str, RecomputePass] = {}
         self.segment_of = {
             name: segment for segment in program.strategy.recompute for name in segment
@@ -151,17 +152,17 @@ class BackwardPass(Pass):
             self.rebuilt[segment[0]].read[use.tensor] = target
             return self.rebuilt[segment[0]].bring(use.tensor, target, reader)
         if not reader.gate:
-            self.program.saved.setdefault(reader.stage, {})[use.tensor] = target
+            self.program.keep(use.tensor, target, reader.stage)
             return self.forward.bring(use.tensor, target, reader)
         return self.keep(use.tensor, target, reader)
 
     def keep(self, tensor: str, target: Layout, reader: Reader) -> tuple[int, ...]:
         """Save a tensor where the forward used the fewest bytes and gather it from there."""
         size = self.program.size(tensor)
-        store = self.kept.setdefault(reader.stage, {})
+        store = self.kept.setdefault((reader.stage, target.mesh), {})
         if tensor not in store:
             layout = self._smallest(tensor, target, size)
-            self.program.saved.setdefault(reader.stage, {})[tensor] = layout
+            self.program.keep(tensor, layout, reader.stage)
             store[tensor] = [Have(layout, (), reader.stage)]
         return self.carrier.bring(store, (tensor, size), target, reader)
 

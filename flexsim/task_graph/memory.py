@@ -49,8 +49,8 @@ def activation_memory(
     num_stages = program.strategy.num_stages
     kept = np.zeros((num_stages, len(devices)), np.int64)
     transient = np.zeros_like(kept)
-    for stage, layouts in program.saved.items():
-        kept[stage] = _held(program, layouts, devices)
+    for (stage, _), layouts in program.saved.items():
+        kept[stage] += _held(program, layouts, devices)
     for stage, layouts in program.rebuilt:
         transient[stage] = np.maximum(transient[stage], _held(program, layouts, devices))
     here = kept + transient > 0

@@ -26,7 +26,7 @@ def kept_by_layer(s: int, b: int, h: int, a: int, **degrees: object) -> int:
             b,
         )
         program = recorded(graph, **degrees).program
-        layouts = program.saved[0]
+        layouts = program.saved_on(0)
         kept.append(sum(program.size(t).local_bytes(layout) for t, layout in layouts.items()))
     return kept[1] - kept[0]
 

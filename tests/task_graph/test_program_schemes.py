@@ -142,7 +142,7 @@ def test_context_parallel_keeps_shards_of_keys_and_values() -> None:
     graph = model("gpt", 2)
     mesh = Mesh(("context",), np.arange(4))
     found = record(graph, on_mesh(graph, mesh, {}, {"s": ("context",)}))
-    layouts = found.program.saved[0]
+    layouts = found.program.saved_on(0)
     assert layouts["layer0.qkv.k.out"].axes == ((), ("context",), (), ())
     assert layouts["layer0.qkv.v.out"].axes == ((), ("context",), (), ())
 

@@ -75,7 +75,7 @@ def test_scatter_gather_sends_a_share_and_gathers_it(family: str) -> None:
 def test_what_is_gathered_at_a_boundary_is_saved_whole() -> None:
     """Shares are a way of sending; a layer's input is kept as its norm reads it."""
     found = recorded(model(), tensor=4, pipeline=2, scatter_gather=True)
-    assert found.program.saved[1]["layer0.mlp_residual.out"].axes == ((), (), ())
+    assert found.program.saved_on(1)["layer0.mlp_residual.out"].axes == ((), (), ())
 
 
 @pytest.mark.parametrize("scatter_gather", [False, True])
