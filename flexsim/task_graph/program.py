@@ -24,8 +24,8 @@ from flexsim.task_graph.rows import Notebook
 class Program:
     """Rows of one microbatch, with what they leave behind.
 
-    ``saved`` has, by stage and mesh, the layout in which a forward keeps each tensor that its backward
-    reads; ``rebuilt`` what backward reads of each recomputed segment.
+    ``saved`` has, by stage and mesh, the layout in which a forward keeps each tensor that its
+    backward reads; ``rebuilt`` what backward reads of each recomputed segment.
     """
 
     graph: OperatorGraph
