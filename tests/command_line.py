@@ -33,3 +33,12 @@ def flexsim(*arguments: str) -> Answer:
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+def only_error(answer: Answer) -> str:
+    """Return the one line on standard error of a command that was refused."""
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("error: ")
+    assert answer.err.endswith("\n")
+    assert answer.err.count("\n") == 1
+    return answer.err

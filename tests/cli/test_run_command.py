@@ -22,13 +22,14 @@ def runs(monkeypatch, tmp_path):
     module.run = run
     monkeypatch.setitem(sys.modules, "flexsim.scenario.runner", module)
     monkeypatch.setattr("flexsim.scenario.report.summary_table", lambda result: "the table")
+    monkeypatch.setattr("flexsim.cli.run._detail_sentence", lambda result: "one row a task")
     (tmp_path / "gpt3.toml").write_text(GPT3_TOML)
     return SimpleNamespace(seen=seen, file=str(tmp_path / "gpt3.toml"))
 
 
 def test_run_prints_the_table_and_the_files(runs):
     answer = flexsim("run", runs.file)
-    assert answer == (0, "the table\nwrote plots/gpt3/metrics.csv\n", "")
+    assert answer == (0, "the table\nwrote plots/gpt3/metrics.csv\none row a task\n", "")
 
 
 def test_json_is_alone_on_standard_output(runs):
