@@ -32,17 +32,20 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Device:
-    """A device type under the names that each side uses."""
+    """A device type under the names that each side uses, and its table of collectives."""
 
     measured: str
     profile: str
     device_graph: str
+    source: str
+    note: str
+    """What marks the rows to compare: sums of the width that training uses."""
+    constants: tuple[str, ...]
+    """The constants of collectives that the table can tell."""
 
 
-DEVICES = (
-    Device("A100-SXM4-80GB", "a100-80gb", "dgx-a100"),
-    Device("H100-80GB-HBM3", "h100-80gb", "dgx-h100"),
-)
+MEASURED_V100_RANKS = 8
+SMALL_BYTES, LARGE_BYTES = 2**20, 2**24
 COLLECTIVES = {
     "all_reduce": "all-reduce",
     "all_gather": "all-gather",
@@ -63,6 +66,22 @@ COLLECTIVE_CONSTANTS = (
     "collectives.ramp",
     "links.nvlink.efficiency",
     "links.nvlink.step_latency_ns",
+)
+IN_SWITCH_CONSTANTS = (
+    "links.nvlink.in_switch_bandwidth_bytes_per_s",
+    "links.nvlink.in_switch_latency_ns",
+)
+FEW_CONSTANTS = ("collectives.launch_ns", "collectives.ramp", "links.nvlink.efficiency")
+DEVICES = (
+    Device(
+        *("A100-SXM4-80GB", "a100-80gb", "dgx-a100"),
+        *("nccl_perf", "dtype=half", COLLECTIVE_CONSTANTS),
+    ),
+    Device(
+        *("H100-80GB-HBM3", "h100-80gb", "dgx-h100"),
+        *("nccl_perf", "dtype=half", COLLECTIVE_CONSTANTS + IN_SWITCH_CONSTANTS),
+    ),
+    Device("V100", "v100-32gb", "dgx2h-v100", "vTrain all-reduce", "fp32", FEW_CONSTANTS),
 )
 LAYOUT_STEPS = {"TN": "F", "NN": "I", "NT": "W"}
 
@@ -94,24 +113,15 @@ def collective_seconds(table: pd.DataFrame, profile: DeviceProfile, graph_name: 
     return np.array(times) / 1e9
 
 
-def ring_rows(table: pd.DataFrame, device: Device) -> pd.DataFrame:
-    """Return the in-host rows of one device, without those that its switch summed."""
-    rows = table[(table.gpu == device.measured) & table.source.str.contains("nccl_perf")]
-    in_switch = (
-        rows.gpu.str.startswith("H100")
-        & (rows.op == "all_reduce")
-        & (rows.ranks == 8)
-        & rows.notes.str.contains("half")
-    )
-    return rows[~in_switch].assign(bytes=rows.bytes.astype(float))
+def collective_rows(table: pd.DataFrame, device: Device) -> pd.DataFrame:
+    """Return the rows of one device inside one host.
 
-
-def without_in_switch(profile: DeviceProfile) -> DeviceProfile:
-    """Return the profile of a switch that cannot sum."""
-    found: DeviceProfile = changed(
-        profile, "links.nvlink.in_switch_bandwidth_bytes_per_s", lambda _: 0.0
-    )
-    return found
+    Of V100 only groups of 8: smaller ones of the measured host had few links of their own.
+    """
+    rows = table[(table.gpu == device.measured) & table.source.str.contains(device.source)]
+    rows = rows[rows.notes.str.contains(device.note)]
+    rows = rows[rows.ranks == MEASURED_V100_RANKS] if device.measured == "V100" else rows
+    return rows.assign(bytes=rows.bytes.astype(float))
 
 
 def changed(record: Any, path: str, change: Callable[[float], float]) -> Any:
@@ -183,6 +193,8 @@ def compare_products(path: str, refit: bool) -> None:
     table = pd.read_csv(path)
     for device in DEVICES:
         rows = table[table.gpu == device.measured]
+        if rows.empty:
+            continue
         profile = load_device_profile(device.profile)
         if refit:
             profile = fit(profile, PRODUCT_CONSTANTS, partial(product_error, rows.iloc[::5]))
@@ -197,17 +209,22 @@ def compare_collectives(path: str, refit: bool) -> None:
     """Report collectives inside a host."""
     table = pd.read_csv(path)
     for device in DEVICES:
-        rows, graph = ring_rows(table, device), device.device_graph
-        profile = without_in_switch(load_device_profile(device.profile))
+        rows, graph = collective_rows(table, device), device.device_graph
+        profile = load_device_profile(device.profile)
         if refit:
-            error = partial(collective_error, rows.iloc[::3], graph)
-            profile = fit(profile, COLLECTIVE_CONSTANTS, error)
-            print_constants(profile, COLLECTIVE_CONSTANTS)
+            profile = fit(profile, device.constants, partial(collective_error, rows, graph))
+            print_constants(profile, device.constants)
         simulated = collective_seconds(rows, profile, graph)
         measured = rows.time_us.to_numpy() / 1e6
-        report(f"{device.profile}: collectives", simulated, measured)
-        large = (rows.bytes >= 16e6).to_numpy()
-        report(f"{device.profile}: collectives of 16 MB or more", simulated[large], measured[large])
+        large, sums = rows.bytes >= LARGE_BYTES, rows.op == "all_reduce"
+        kinds = {
+            "collectives": rows.bytes > 0,
+            "collectives, 16 MiB or more": large,
+            "collectives, 1 MiB or less": rows.bytes <= SMALL_BYTES,
+            "all-reduces, 16 MiB or more": large & sums,
+        }
+        for title, chosen in kinds.items():
+            report(f"{device.profile}: {title}", simulated[chosen], measured[chosen])
 
 
 def compare_training(path: str) -> None:

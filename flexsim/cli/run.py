@@ -91,6 +91,13 @@ def _report(result: Result, written: Sequence[Path]) -> None:
 
     console = out()
     console.print(summary_table(result))
+    if result.engine == "compiled" and result.scenario and not result.scenario.simulation.engine:
+        console.print(
+            "this many tasks are replayed by the compiled engine; --engine event takes SimPy, "
+            "with the same result\n",
+            highlight=False,
+            soft_wrap=True,
+        )
     for path in written:
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     console.print(_detail_sentence(result), highlight=False, markup=False, soft_wrap=True)

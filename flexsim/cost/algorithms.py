@@ -71,11 +71,16 @@ def tree_all_reduce(num_bytes: Float, rings: Rings) -> Cost:
 
 
 def in_switch_all_reduce(num_bytes: Float, rings: Rings) -> Cost:
-    """Sums inside the switch of one host: two steps, every byte up and down once."""
+    """Sums inside the switch of one host, every byte up and down once: ``S/B + α``.
+
+    A group of which some switch cannot sum, or on several hosts, takes the ring.
+    """
     able = (rings.num_hosts == 1) & (rings.in_switch_bandwidth_bytes_per_s > 0)
     rate = np.minimum(rings.in_switch_bandwidth_bytes_per_s, rings.local_bandwidth_bytes_per_s)
-    seconds = num_bytes / np.where(able, rate, 1.0)
-    return Cost(np.where(able, seconds, np.inf), 2 * rings.local_latency_ns / NS_PER_S)
+    ring = flat_ring(2)(num_bytes, rings)
+    transfer = np.where(able, num_bytes / np.where(able, rate, 1.0), ring.transfer_s)
+    latency = np.where(able, rings.in_switch_latency_ns / NS_PER_S, ring.latency_s)
+    return Cost(transfer, latency)
 
 
 def pairwise_all_to_all(num_bytes: Float, rings: Rings) -> Cost:

@@ -22,6 +22,7 @@ class LinkTable:
     transfer_bandwidth_bytes_per_s: Float
     in_switch_bandwidth_bytes_per_s: Float
     """0 where no switch at the link's end can sum."""
+    in_switch_latency_ns: Float
     latency_ns: Float
     step_latency_ns: Float
     transfer_latency_ns: Float
@@ -41,6 +42,7 @@ class LinkTable:
             links.bandwidth_bytes_per_s * column("efficiency"),
             links.bandwidth_bytes_per_s * column("transfer_efficiency"),
             in_switch,
+            column("in_switch_latency_ns"),
             links.latency_ns.astype(np.float64),
             column("step_latency_ns"),
             column("transfer_latency_ns"),
@@ -56,6 +58,7 @@ def slowest(constants: Iterable[LinkConstants]) -> LinkConstants:
         transfer_efficiency=min(row.transfer_efficiency for row in rows),
         transfer_latency_ns=max(row.transfer_latency_ns for row in rows),
         in_switch_bandwidth_bytes_per_s=min(r.in_switch_bandwidth_bytes_per_s for r in rows),
+        in_switch_latency_ns=max(row.in_switch_latency_ns for row in rows),
     )
 
 

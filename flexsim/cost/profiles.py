@@ -70,6 +70,8 @@ class LinkConstants:
     """A point-to-point transfer, beside the latency of the links on the way."""
     in_switch_bandwidth_bytes_per_s: float = quantity("bandwidth", default=0.0)
     """Message bytes a second of an all-reduce inside the switch; 0: the switch cannot."""
+    in_switch_latency_ns: float = quantity("time", default=0.0)
+    """An all-reduce inside the switch, beside the latency of the links on the way."""
 
 
 @dataclass(frozen=True)

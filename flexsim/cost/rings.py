@@ -32,6 +32,7 @@ class Rings:
     in_switch_bandwidth_bytes_per_s: Float
     local_latency_ns: Float
     rail_latency_ns: Float
+    in_switch_latency_ns: Float
 
     @property
     def num_members(self) -> Ints:
@@ -59,6 +60,7 @@ def find_rings(graph: DeviceGraph, table: LinkTable, groups: NDArray[np.integer]
     rail_routes = graph.routes(rail.source, rail.target)
     bandwidth = table.collective_bandwidth_bytes_per_s
     in_switch = table.in_switch_bandwidth_bytes_per_s
+    in_switch_latency = route_latency(local_routes, table, table.in_switch_latency_ns)
     count = len(ordered)
     return Rings(
         num_hosts,
@@ -68,6 +70,7 @@ def find_rings(graph: DeviceGraph, table: LinkTable, groups: NDArray[np.integer]
         _least_by_group(local.group, shared_bandwidth(local_routes, in_switch), count),
         -_least_by_group(local.group, -step_latency(local_routes, table), count, 0.0),
         -_least_by_group(rail.group, -step_latency(rail_routes, table), count, 0.0),
+        -_least_by_group(local.group, -in_switch_latency, count, 0.0),
     )
 
 

@@ -9,10 +9,12 @@ from flexsim.task_graph.columns import Int32, Int64, TaskGraph
 from flexsim.timeline.names import task_name
 
 _MOST_NAMES = 12
+_MOST_TOTAL_NS = 2**62
+"""A makespan is at most the sum of all durations, and a column of times holds 63 bits."""
 
 
 def check_durations(graph: TaskGraph) -> None:
-    """Raise :class:`FlexSimError` naming a task that lasts less than 1 ns."""
+    """Raise :class:`FlexSimError` for a task of less than 1 ns, or times beyond 64 bits."""
     short = np.flatnonzero(graph.duration_ns < 1)
     if len(short):
         task = int(short[0])
@@ -20,6 +22,13 @@ def check_durations(graph: TaskGraph) -> None:
         raise FlexSimError(
             f"task {task} ({task_name(graph, task)}): duration_ns = {duration_ns} is not "
             f"positive; a task lasts at least 1 ns"
+        )
+    if graph.duration_ns.sum(dtype=np.float64) >= _MOST_TOTAL_NS:
+        longest = int(graph.duration_ns.argmax())
+        raise FlexSimError(
+            f"the durations of {graph.num_tasks} tasks add up to 2^62 ns (146 years) or more, "
+            f"which cannot be counted in nanoseconds; the longest is task {longest} "
+            f"({task_name(graph, longest)}): duration_ns = {int(graph.duration_ns[longest])}"
         )
 
 

@@ -51,6 +51,10 @@ class Reportable(Protocol):
         """Memory of one device."""
 
     @property
+    def engine(self) -> str:
+        """Which engine replayed the tasks."""
+
+    @property
     def published(self) -> PublishedTable | None:
         """What was measured."""
 
@@ -65,7 +69,7 @@ def summary_table(result: Reportable) -> RenderableType:
         time_table(metrics),
         Text(),
         *_memory_parts(metrics, result.memory_capacity_bytes),
-        Text(_size_sentence(metrics, result.task_graph.folding), style="dim"),
+        Text(_size_sentence(metrics, result.task_graph.folding, result.engine), style="dim"),
         Text(),
     )
 
@@ -202,11 +206,11 @@ def _fit_sentence(metrics: Metrics, capacity_bytes: int) -> str:
     return f"does not fit: {format_bytes(peak - capacity_bytes)} more than {capacity}{shown}"
 
 
-def _size_sentence(metrics: Metrics, folding: str) -> str:
+def _size_sentence(metrics: Metrics, folding: str, engine: str) -> str:
     away = metrics["num_tasks_folded_away"]
     folded = f" ({away:,} folded away)" if away else ""
     sizes = f"{metrics['num_devices']:,} devices, {metrics['num_tasks']:,} tasks{folded}"
-    return f"{sizes}; folding: {folding}"
+    return f"{sizes}, {engine} engine\nfolding: {folding}"
 
 
 def _bar(share: float) -> str:

@@ -15,7 +15,8 @@ from flexsim.cost.profiles import SoftwareProfile, load_device_profile, load_sof
 from flexsim.cost.roofline import Roofline
 from flexsim.cost.work import CostModel, checked
 from flexsim.device_graph import DeviceGraph, load_device_graph
-from flexsim.engine.event import Progress, simulate
+from flexsim.engine.event import Progress
+from flexsim.engine.table import choose_engine, load_engine
 from flexsim.models import (
     FAMILIES,
     PRESETS,
@@ -49,13 +50,14 @@ _MOMENT_BYTES = 4
 class Result:
     """One simulated iteration: the numbers, and the timeline that they were read from.
 
-    ``keys`` are the scenario's keys, written in front of the metrics in ``metrics.csv``.
+    ``engine`` replayed it. ``keys`` are the scenario's keys, written in front of the metrics in ``metrics.csv``.
     """
 
     metrics: Mapping[str, Any]
     timeline: Timeline
     task_graph: TaskGraph
     memory_capacity_bytes: int
+    engine: str
     title: str = "flexsim"
     keys: Mapping[str, object] = field(default_factory=dict)
     detail: str = "auto"
@@ -101,11 +103,13 @@ def run(
         strategy = _strategy(scenario, graph, sizes, costs.software)
     with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
         task_graph = build_task_graph(graph, strategy, devices, costs, scenario.strategy.fold)
-    result = _measured(graph, strategy, devices, task_graph, progress)
+    engine = choose_engine(scenario.simulation.engine, task_graph.num_tasks)
+    timeline = load_engine(engine)(task_graph, progress)
+    result = _measured(graph, strategy, devices, timeline, engine)
     return replace(
         result,
         title=scenario.title or scenario.name,
-        keys=scenario.keys(),
+        keys={**scenario.keys(), "simulation.engine": engine},
         detail=scenario.output.detail,
         published=scenario.published,
         scenario=scenario,
@@ -118,23 +122,34 @@ def evaluate(
     devices: DeviceGraph,
     costs: Costs,
     fold: bool = True,
+    engine: str | None = None,
 ) -> Result:
-    """Simulate one iteration of an operator graph under a strategy and measure it."""
+    """Simulate one iteration of an operator graph under a strategy and measure it.
+
+    Without a name, ``engine`` is event for graphs of moderate size and compiled beyond.
+    """
     task_graph = build_task_graph(operators, strategy, devices, costs, fold)
-    return _measured(operators, strategy, devices, task_graph, None)
+    chosen = choose_engine(engine, task_graph.num_tasks)
+    timeline = load_engine(chosen)(task_graph, None)
+    return _measured(operators, strategy, devices, timeline, chosen)
 
 
 def _measured(
     operators: OperatorGraph,
     strategy: Strategy,
     devices: DeviceGraph,
-    task_graph: TaskGraph,
-    progress: Progress | None,
+    timeline: Timeline,
+    engine: str,
 ) -> Result:
-    timeline = simulate(task_graph, progress)
+    task_graph = timeline.task_graph
     facts = _facts(operators, strategy, devices, task_graph)
     return Result(
-        metrics(timeline, facts), timeline, task_graph, facts.memory_capacity_bytes, operators.name
+        metrics(timeline, facts),
+        timeline,
+        task_graph,
+        facts.memory_capacity_bytes,
+        engine,
+        operators.name,
     )
 
 

@@ -117,7 +117,9 @@ class StrategyTable(Table):
 class SimulationTable(Table):
     """How it is simulated."""
 
-    engine: Literal["event"] = "event"
+    engine: Literal["event", "compiled"] | None = Field(
+        default=None, description="event up to 500,000 tasks and compiled beyond unless given"
+    )
     network: Literal["analytic"] = "analytic"
 
 

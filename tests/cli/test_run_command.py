@@ -16,7 +16,9 @@ def runs(monkeypatch, tmp_path):
     def run(scenario):
         seen.append(scenario)
         written = [Path(scenario.directory) / "metrics.csv"]
-        return SimpleNamespace(metrics={"mfu": 0.5}, save=lambda directory: written)
+        return SimpleNamespace(
+            metrics={"mfu": 0.5}, engine="event", save=lambda directory: written
+        )
 
     module = ModuleType("flexsim.scenario.runner")
     module.run = run
@@ -53,7 +55,7 @@ def test_options_replace_keys(runs):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--engine", "quantum"), "simulation.engine = 'quantum': choose from event"),
+        (("--engine", "quantum"), "simulation.engine = 'quantum': choose from"),
         (("--detail", "every"), "output.detail = 'every'"),
         (("--set", "strategy.tensor"), "does not set a key"),
         (("--set", "strategy.tensor=0"), "strategy.tensor = 0"),

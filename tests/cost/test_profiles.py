@@ -61,17 +61,20 @@ def test_an_unknown_profile_is_told_with_the_nearest() -> None:
         load_software_profile("megatron_lm")
 
 
+A100 = load_device_profile("a100-80gb")
+SUSTAINED = f"sustained_factor = {A100.sustained_factor}"
+RAMP = f"ramp = {A100.collectives.ramp}"
 WRONG_DEVICES = [
     ('memory_bandwidth = "2039 GB/s"', 'memory_bandwidth = "2039 GB"', "memory_bandwidth: '2039"),
     ('memory_bandwidth = "2039 GB/s"', 'memory_bandwidth = "0 GB/s"', "must be positive"),
     ('memory_bandwidth = "2039 GB/s"', 'memory_bandwidth = "-1 GB/s"', "must not be negative"),
-    ("sustained_factor = 0.83", "sustained_factor = 1.2", "share between 0 and 1"),
-    ("sustained_factor = 0.83", "sustained_factor = nan", "not a finite number"),
-    ("sustained_factor = 0.83", "", "the key 'sustained_factor' is missing"),
+    (SUSTAINED, "sustained_factor = 1.2", "share between 0 and 1"),
+    (SUSTAINED, "sustained_factor = nan", "not a finite number"),
+    (SUSTAINED, "", "the key 'sustained_factor' is missing"),
     ("sustained_factor", "sustaned_factor", "did you mean 'sustained_factor'"),
     ("num_multiprocessors = 108", "num_multiprocessors = 1.5", "whole number"),
     ("half_depth = 208", 'half_depth = "208"', "matmul.half_depth = '208'"),
-    ("ramp = 1.48", "ramp = true", "collectives.ramp = True"),
+    (RAMP, "ramp = true", "collectives.ramp = True"),
     ("[links.other]", "[links.others]", "links.other is missing"),
     ("wave_weight = 0.51", "wave_weight = 1.51", "matmul.wave_weight = 1.51"),
     ('fp16 = "312 TFLOP/s"', 'fp16 = "312 T"', "peak_flops.fp16"),

@@ -52,7 +52,8 @@ def test_sustained_products_are_near_those_of_training(
 def test_sustained_is_slower_than_alone() -> None:
     work = product(1, 8192, 8192, 8192)
     alone = Roofline(MEGATRON, sustained=False)(work, "a100-80gb")
-    assert Roofline(MEGATRON)(work, "a100-80gb") > 1.15 * alone
+    factor = load_device_profile("a100-80gb").sustained_factor
+    assert alone / Roofline(MEGATRON)(work, "a100-80gb") == pytest.approx(factor, rel=0.01)
 
 
 def test_a_product_of_whole_waves_wastes_only_its_depth() -> None:
@@ -128,7 +129,7 @@ def test_an_unfused_operator_moves_more_in_more_kernels() -> None:
 def test_small_kernels_wait_for_the_host() -> None:
     software = load_software_profile("megatron-deepspeed")
     work = Work("elementwise", "F", 0, 1000, num_kernels=3)
-    assert Roofline(software)(work, "a100-80gb") == 3 * 65_000
+    assert Roofline(software)(work, "a100-80gb") == 3 * software.host_time_per_kernel_ns
 
 
 def test_an_unknown_fusion_is_told_with_the_nearest() -> None:

@@ -85,7 +85,7 @@ OPTIONS = [
     (("run", "my.toml", "more.toml"), "more.toml"),
     (("run", "my.toml", "--outptu", "x"), "--outptu"),
     (("run", "my.toml", "--set"), "--set"),
-    (("run", "my.toml", "--engine", "compiled"), "simulation.engine = 'compiled'"),
+    (("run", "my.toml", "--engine", "fast"), "simulation.engine = 'fast'"),
     (("run", "my.toml", "--engine", ""), "simulation.engine = ''"),
     (("run", "my.toml", "--detail", "some"), "output.detail = 'some'"),
     (("rnu", "my.toml"), "'run'"),

@@ -63,6 +63,7 @@ def report(published=None, stages=TWO_STAGES, colours=False, width=80):
         task_graph=graph,
         timeline=Timeline(graph, times[:-1], times[1:]),
         memory_capacity_bytes=80 * GIB,
+        engine="event",
         published=scenario.published,
     )
     system = "standard" if colours else None
@@ -129,7 +130,8 @@ def test_the_title_stands_first():
 
 def test_tasks_and_folding_are_told():
     text = " ".join(report().split())
-    assert "64 devices, 123,456 tasks (864,192 folded away); folding: nothing to fold" in text
+    sizes = "64 devices, 123,456 tasks (864,192 folded away), event engine"
+    assert f"{sizes} folding: nothing to fold" in text
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -23,7 +23,7 @@ WRONG = [
     ("strategy.name", "", ["strategy.name = ''"]),
     ("training.precision", "fp61", ["training.precision = 'fp61'", "did you mean 'fp16'?"]),
     ("training.recompute", "some", ["training.recompute = 'some'", "none, selective"]),
-    ("simulation.engine", "compiled", ["simulation.engine = 'compiled'", "choose from event"]),
+    ("simulation.engine", "fast", ["simulation.engine = 'fast'", "choose from compiled, event"]),
     ("simulation.network", "links", ["simulation.network = 'links'", "choose from analytic"]),
     ("output.detail", "all", ["output.detail = 'all'", "choose from auto, operators"]),
     ("published.iteration_time", "13.75", ["published.iteration_time", "'13.75 s'"]),

@@ -1,0 +1,106 @@
+"""The compiled engine: the same replay as the event engine's, for millions of tasks.
+
+Successors become ready strictly later, so committing tasks in order of (ready time, id), each
+at the latest of its ready time and the moments when its resources become free, gives the
+timeline that the queues of the event engine give, to the nanosecond.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba.core.event import Event, Listener, install_listener
+from numpy.typing import NDArray
+
+from flexsim.engine.deadlock import check_durations, check_finished
+from flexsim.engine.kernel import KEY_BITS, Replay, advance
+from flexsim.task_graph.columns import TaskGraph
+from flexsim.timeline.spans import Timeline
+
+if TYPE_CHECKING:
+    from flexsim.engine.event import Progress
+
+_LOG = logging.getLogger(__name__)
+_NUM_REPORTS = 200
+_LEAST_STEP = 65_536
+"""Tasks between two reports, and between two chances to interrupt the replay, at least."""
+
+
+def simulate(task_graph: TaskGraph, progress: Progress | None = None) -> Timeline:
+    """Return the timeline of ``task_graph``; ``progress`` is told how far the replay is.
+
+    ``progress`` gets the number of tasks placed, of how many. The first use compiles, which a
+    log message says. Raise the errors that the event engine raises.
+    """
+    check_durations(task_graph)
+    replay = _replay(task_graph)
+    _compile(replay)
+    if _run(replay, task_graph.num_tasks, progress) < task_graph.num_tasks:
+        replay.start_ns[replay.num_missing > 0] = -1
+    check_finished(task_graph, replay.start_ns)
+    return Timeline(task_graph, replay.start_ns, replay.start_ns + replay.duration_ns)
+
+
+def _run(replay: Replay, num_tasks: int, progress: Progress | None) -> int:
+    """Return how many tasks were committed."""
+    shift = max(1, (num_tasks - 1).bit_length())
+    step = max(_LEAST_STEP, num_tasks // _NUM_REPORTS)
+    num_placed, num_last = 0, step
+    while num_last == step:
+        num_last = advance(replay, step, shift, KEY_BITS)
+        num_placed += num_last
+        if progress is not None:
+            progress(num_placed, num_tasks)
+    return num_placed
+
+
+def _replay(graph: TaskGraph) -> Replay:
+    """Return the columns as the kernel takes them, with the tasks that wait for none queued."""
+    num_tasks = graph.num_tasks
+    sources = np.flatnonzero(graph.in_degree == 0)
+    heap = np.empty(num_tasks, np.int64)
+    heap[: len(sources)] = sources
+    return Replay(
+        duration_ns=_column(graph.duration_ns, np.int64),
+        first_held=_column(graph.resources.offsets, np.int64),
+        held=_column(graph.resources.values, np.int32),
+        first_next=_column(graph.successors.offsets, np.int64),
+        following=_column(graph.successors.values, np.int32),
+        num_missing=np.array(graph.in_degree, np.int32),
+        start_ns=np.full(num_tasks, -1, np.int64),
+        free_ns=np.zeros(graph.num_resources, np.int64),
+        heap=heap,
+        later=np.empty(num_tasks, np.int32),
+        state=np.array([len(sources), 0, 0], np.int64),
+    )
+
+
+def _column(values: NDArray[Any], kind: type[np.integer]) -> NDArray[Any]:
+    return np.require(values, kind, ["C", "W"])
+
+
+def _compile(replay: Replay) -> None:
+    """Compile the kernel, or load its code from disk, by committing no task of a replay."""
+    if advance.signatures:  # type: ignore[attr-defined]
+        return
+    with install_listener("numba:compile", _Announcement()):
+        try:
+            advance(replay, 0, 1, KEY_BITS)
+        except OSError as problem:
+            _LOG.warning("the compiled engine's code cannot be kept on disk: %s", problem)
+
+
+class _Announcement(Listener):  # type: ignore[misc]
+    """Says once that something is compiled, when it is, and not when it is loaded from disk."""
+
+    said = False
+
+    def on_start(self, event: Event) -> None:
+        if not self.said:
+            _LOG.warning("compiling the compiled engine: once, for some seconds")
+        self.said = True
+
+    def on_end(self, event: Event) -> None:
+        """Nothing to say."""

@@ -1,0 +1,264 @@
+"""The compiled inner loop of the replay: commit tasks in (ready, id) order.
+
+Everything that is compiled stands in this one file, since a compiled function kept on disk is
+thrown away when its own file changes, not when a file that it calls does.
+
+A waiting task is one integer, its *key*: ``(ready_ns - base_ns) << shift | id``. Keys lie in a
+heap of four children an entry. A task that becomes ready too late for its key to fit waits
+outside the heap until the heap is empty, when ``base_ns`` moves up; so any time is exact.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from flexsim.task_graph.columns import Int32, Int64
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_LOG = logging.getLogger(__name__)
+_NO_KEY = 2**63 - 1
+KEY_BITS = 62
+"""Bits of a key; every key is less than ``_NO_KEY``."""
+NEVER_NS = 2**62
+"""When a resource becomes free that a task holds which can never start."""
+
+
+class Replay(NamedTuple):
+    """The columns of a task graph (see ``TaskGraph``) and the state of its replay."""
+
+    duration_ns: Int64
+    first_held: Int64
+    held: Int32
+    first_next: Int64
+    following: Int32
+    num_missing: Int32
+    """Predecessors that have not been committed, a value a task."""
+    start_ns: Int64
+    """Start of a committed task; before, the latest end of its predecessors so far, or -1."""
+    free_ns: Int64
+    """When each resource becomes free."""
+    heap: Int64
+    later: Int32
+    """Tasks outside the heap."""
+    state: Int64
+    """``num_queued`` (in the heap), ``num_later``, ``base_ns``."""
+
+
+def _compiled(function: _Function) -> _Function:
+    return cast(_Function, numba.njit(inline="always")(function))
+
+
+def _kept_on_disk(function: _Function) -> _Function:
+    """Compile ``function`` when it is called first, and keep the code if it can be kept."""
+    try:
+        return cast(_Function, numba.njit(cache=True)(function))
+    except RuntimeError:
+        _LOG.warning(
+            "the compiled engine starts some seconds slower in every process: its code can be "
+            "kept neither beside the package nor in the home directory; set NUMBA_CACHE_DIR to "
+            "a directory that can be written"
+        )
+        return _compiled(function)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _prefetch(_: Any, array: Any, index: Any) -> Any:
+    """Ask the processor to load ``array[index]`` into its cache, and do not wait for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        record = context.make_array(kind)(context, builder, arguments[0])
+        item = cgutils.get_item_pointer(context, builder, kind, record, [arguments[1]])
+        number = ir.IntType(32)
+        address = builder.bitcast(item, ir.IntType(8).as_pointer())
+        shape = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], shape)
+        builder.call(prefetch, [address, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+@_compiled
+def _push(heap: Int64, num_queued: int, key: int) -> None:
+    """Add a key to a heap of ``num_queued`` keys."""
+    place = num_queued
+    while place > 0:
+        parent = (place - 1) >> 2
+        if heap[parent] <= key:
+            break
+        heap[place] = heap[parent]
+        place = parent
+    heap[place] = key
+
+
+@_compiled
+def _replace_first(heap: Int64, num_queued: int, key: int) -> None:
+    """Put a key in the place of the lowest."""
+    place = 0
+    while True:
+        child = 4 * place + 1
+        if child >= num_queued:
+            break
+        lowest, best = heap[child], child
+        for other in range(child + 1, min(child + 4, num_queued)):
+            if heap[other] < lowest:
+                lowest, best = heap[other], other
+        if lowest >= key:
+            break
+        heap[place] = lowest
+        place = best
+    heap[place] = key
+
+
+@_compiled
+def _take(heap: Int64, num_queued: int, pending: int) -> tuple[int, int]:
+    """Return the lowest of ``pending`` and the heap's keys, and how many stay in the heap."""
+    if num_queued == 0 or pending < heap[0]:
+        return pending, num_queued
+    key = heap[0]
+    if pending == _NO_KEY:
+        num_queued -= 1
+        pending = heap[num_queued]
+    _replace_first(heap, num_queued, pending)
+    return key, num_queued
+
+
+@_compiled
+def _put(heap: Int64, num_queued: int, pending: int, key: int) -> tuple[int, int]:
+    """Return the lower of two keys and the new ``num_queued``; the other joins the heap."""
+    if key < pending:
+        key, pending = pending, key
+    if key != _NO_KEY:
+        _push(heap, num_queued, key)
+        num_queued += 1
+    return pending, num_queued
+
+
+@_compiled
+def _fetch_tasks(
+    heap: Int64, mask: int, duration_ns: Int64, first_held: Int64, first_next: Int64
+) -> None:
+    """Prefetch the rows of the tasks next to the top of the heap."""
+    for place in range(1, 5):
+        task = heap[place] & mask
+        _prefetch(duration_ns, task)
+        _prefetch(first_held, task)
+        _prefetch(first_next, task)
+
+
+@_compiled
+def _fetch_followers(
+    task: int, first_next: Int64, following: Int32, num_missing: Int32, start_ns: Int64
+) -> None:
+    """Prefetch what the end of a task changes in the rows of its successors."""
+    for row in range(first_next[task], first_next[task + 1]):
+        _prefetch(num_missing, np.int64(following[row]))
+        _prefetch(start_ns, np.int64(following[row]))
+
+
+@_compiled
+def _earliest_ns(first: int, last: int, held: Int32, free_ns: Int64, ready_ns: int) -> int:
+    """Return when a task that is ready gets the last of its resources."""
+    start_ns = ready_ns
+    for row in range(first, last):
+        start_ns = max(start_ns, free_ns[held[row]])
+    return start_ns
+
+
+@_compiled
+def _hold(first: int, last: int, held: Int32, free_ns: Int64, end_ns: int) -> int:
+    """Keep the resources of a task until its end; return that, or ``NEVER_NS`` where it is stuck.
+
+    A task that holds a resource twice waits for itself, and whoever comes after it for ever.
+    """
+    is_stuck = end_ns > NEVER_NS
+    for row in range(first, last):
+        is_stuck |= free_ns[held[row]] == end_ns
+        free_ns[held[row]] = end_ns
+    if not is_stuck:
+        return end_ns
+    for row in range(first, last):
+        free_ns[held[row]] = NEVER_NS
+    return NEVER_NS
+
+
+@_compiled
+def _release(task: int, end_ns: int, num_missing: Int32, start_ns: Int64) -> int:
+    """Tell a task that a predecessor ended; return when it is ready, 0 while it waits for more."""
+    ready_ns = max(start_ns[task], end_ns)
+    start_ns[task] = ready_ns
+    num_missing[task] -= 1
+    return ready_ns if num_missing[task] == 0 else 0
+
+
+@_compiled
+def _refill(replay: Replay, num_later: int, shift: int, window_ns: int) -> tuple[int, int, int]:
+    """Fill the empty heap; return the new ``num_queued``, ``num_later`` and ``base_ns``."""
+    base_ns = NEVER_NS
+    for place in range(num_later):
+        base_ns = min(base_ns, replay.start_ns[replay.later[place]])
+    num_queued = num_kept = 0
+    for place in range(num_later):
+        task = np.int64(replay.later[place])
+        wait_ns = replay.start_ns[task] - base_ns
+        if wait_ns < window_ns:
+            _push(replay.heap, num_queued, (wait_ns << shift) | task)
+            num_queued += 1
+        else:
+            replay.later[num_kept] = task
+            num_kept += 1
+    return num_queued, num_kept, base_ns
+
+
+@_kept_on_disk
+def advance(replay: Replay, limit: int, shift: int, key_bits: int) -> int:
+    """Commit at most ``limit`` tasks and return how many: fewer where no more can start.
+
+    ``shift`` is the number of bits of an id; ``key_bits`` is more, and at most ``KEY_BITS``.
+    """
+    # Numba counts references at each access to a field, so the loop has names for all of them.
+    duration_ns, first_held, held = replay.duration_ns, replay.first_held, replay.held
+    first_next, following = replay.first_next, replay.following
+    num_missing, start_ns, free_ns = replay.num_missing, replay.start_ns, replay.free_ns
+    heap, later, state = replay.heap, replay.later, replay.state
+    mask, window_ns = (1 << shift) - 1, 1 << (key_bits - shift)
+    num_queued, num_later, base_ns = state[0], state[1], state[2]
+    pending = _NO_KEY  # the lowest key that became ready last: often the next, so not queued
+    num_done = 0
+    while num_done < limit and (num_queued > 0 or num_later > 0 or pending != _NO_KEY):
+        if num_queued == 0 and pending == _NO_KEY:
+            num_queued, num_later, base_ns = _refill(replay, num_later, shift, window_ns)
+        key, num_queued = _take(heap, num_queued, pending)
+        if num_queued > 4:
+            _fetch_tasks(heap, mask, duration_ns, first_held, first_next)
+            _fetch_followers(heap[0] & mask, first_next, following, num_missing, start_ns)
+        task, ready_ns, pending = key & mask, base_ns + (key >> shift), _NO_KEY
+        first, last = first_held[task], first_held[task + 1]
+        earliest_ns = _earliest_ns(first, last, held, free_ns, ready_ns)
+        end_ns = _hold(first, last, held, free_ns, earliest_ns + duration_ns[task])
+        start_ns[task] = earliest_ns if end_ns < NEVER_NS else -1
+        num_done += 1
+        if end_ns == NEVER_NS:
+            continue
+        for row in range(first_next[task], first_next[task + 1]):
+            follower = np.int64(following[row])
+            ready_ns = _release(follower, end_ns, num_missing, start_ns)
+            if ready_ns - base_ns >= window_ns:
+                later[num_later] = follower
+                num_later += 1
+            elif ready_ns > 0:
+                key = ((ready_ns - base_ns) << shift) | follower
+                pending, num_queued = _put(heap, num_queued, pending, key)
+    _, num_queued = _put(heap, num_queued, _NO_KEY, pending)
+    state[0], state[1], state[2] = num_queued, num_later, base_ns
+    return num_done
