@@ -26,8 +26,8 @@ $(STAMP): pyproject.toml
 run: $(STAMP)  ## simulate SCENARIO (GPT-3 175B on 64 A100 unless given)
 	$(BIN)/flexsim run $(SCENARIO)
 
-test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the tests, over every shipped scenario
+	$(BIN)/python -m pytest --all-scenarios
 
 lint: $(STAMP)  ## check style, types and the order of the layers
 	$(BIN)/ruff check .

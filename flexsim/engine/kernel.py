@@ -88,7 +88,7 @@ def _prefetch(_: Any, array: Any, index: Any) -> Any:
     return types.void(array, index), generate
 
 
-@_compiled
+@numba.njit
 def _push(heap: Int64, num_queued: int, key: int) -> None:
     """Add a key to a heap of ``num_queued`` keys."""
     place = num_queued
@@ -101,7 +101,7 @@ def _push(heap: Int64, num_queued: int, key: int) -> None:
     heap[place] = key
 
 
-@_compiled
+@numba.njit
 def _replace_first(heap: Int64, num_queued: int, key: int) -> None:
     """Put a key in the place of the lowest."""
     place = 0
@@ -197,8 +197,9 @@ def _release(task: int, end_ns: int, num_missing: Int32, start_ns: Int64) -> int
     """Tell a task that a predecessor ended; return when it is ready, 0 while it waits for more."""
     ready_ns = max(start_ns[task], end_ns)
     start_ns[task] = ready_ns
-    num_missing[task] -= 1
-    return ready_ns if num_missing[task] == 0 else 0
+    still_missing = num_missing[task] - 1
+    num_missing[task] = still_missing
+    return ready_ns if still_missing == 0 else 0
 
 
 @_compiled
@@ -259,6 +260,8 @@ def advance(replay: Replay, limit: int, shift: int, key_bits: int) -> int:
             elif ready_ns > 0:
                 key = ((ready_ns - base_ns) << shift) | follower
                 pending, num_queued = _put(heap, num_queued, pending, key)
-    _, num_queued = _put(heap, num_queued, _NO_KEY, pending)
+    if pending != _NO_KEY:
+        _push(heap, num_queued, pending)
+        num_queued += 1
     state[0], state[1], state[2] = num_queued, num_later, base_ns
     return num_done

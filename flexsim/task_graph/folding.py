@@ -83,12 +83,18 @@ def _covers_ranks(
         once = len(np.unique(side.devices)) == len(side.devices)
         if not once or len(side.devices) != sizes[touched].sum():
             return False
-    return places.targets is None or _twins_of_representatives(places, reps)
+    return _joins_representatives(places, rank_of_device, reps)
 
 
-def _twins_of_representatives(places: Places, reps: NDArray[np.int32]) -> bool:
-    assert places.targets is not None
-    return bool(np.all(np.isin(places.groups[:, 0], reps) == np.isin(places.targets, reps)))
+def _joins_representatives(
+    places: Places, rank_of_device: NDArray[np.int64], reps: NDArray[np.int32]
+) -> bool:
+    """Whether each member has the representatives of all its ranks, or none."""
+    chosen = np.isin(places.groups, reps)
+    if places.targets is not None:
+        return np.array_equal(chosen[:, 0], np.isin(places.targets, reps))
+    num_ranks = len(np.unique(rank_of_device[places.groups]))
+    return bool(np.isin(chosen.sum(1), [0, num_ranks]).all())
 
 
 def _representative(places: Places, reps: NDArray[np.int32]) -> Places:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,9 +14,9 @@ from program_record import cluster, model, software
 from flexsim.cost import Work
 from flexsim.cost.costs import Costs
 from flexsim.engine.event import simulate
-from flexsim.operator_graph import OperatorGraph
+from flexsim.operator_graph import Operator, OperatorGraph
 from flexsim.ragged import Csr
-from flexsim.strategy import Degrees, Strategy, megatron
+from flexsim.strategy import Degrees, Mesh, ParallelConfig, Strategy, megatron
 from flexsim.task_graph.build import build_task_graph
 from flexsim.task_graph.columns import ResourceTable, TaskGraph
 from flexsim.task_graph.folding import representatives
@@ -168,3 +168,77 @@ def test_folding_is_exact_on_random_strategies(
     if num_devices > num_ranks:
         expected = f"{num_devices} devices folded to {num_ranks}, one for each pipeline rank"
         assert few.folding == expected
+
+
+def config_on(operator: Operator, devices: list[int], rng: random.Random) -> ParallelConfig:
+    """Return a random cut of an operator over all of ``devices``; what is left replicates it."""
+    mesh = Mesh(("data", "tensor"), np.array(devices).reshape(2, -1))
+    dims = [d.name for d in operator.dims if d.max_degree is None and d.name in "sgfv"]
+    splits = {"b": ("data",) if rng.random() < 0.9 else ()}
+    if dims and rng.random() < 0.8:
+        splits[rng.choice(dims)] = ("tensor",)
+    return ParallelConfig.of(mesh, splits)
+
+
+def any_strategy(graph: OperatorGraph, rng: random.Random) -> Strategy:
+    """Return one whose operators all use all devices of their rank, cut and numbered anyhow."""
+    num_ranks = rng.choice([1, 2])
+    orders = [[list(range(4 * r, 4 * r + 4))] for r in range(num_ranks)]
+    if rng.random() < 0.2:
+        orders[-1].append(rng.sample(orders[-1][0], 4))
+    stage_of = {op.name: _stage(op, num_ranks) for op in graph.operators}
+    configs = {
+        op.name: config_on(op, rng.choice(orders[stage_of[op.name]]), rng) for op in graph.operators
+    }
+    return Strategy(
+        "any",
+        configs,
+        stage_of,
+        rank_of_stage=tuple(range(num_ranks)),
+        schedule="1f1b",
+        num_microbatches=2,
+        overlap_gradients=rng.random() < 0.5,
+        gradient_norm=rng.random() < 0.5,
+    )
+
+
+def _stage(operator: Operator, num_ranks: int) -> int:
+    first = operator.block == "layer0" or "embedding" in operator.name
+    return 0 if first else num_ranks - 1
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_what_folds_of_any_strategy_folds_exactly(seed: int, distinct: int) -> None:
+    graph = model("gpt", 4, tied_embedding=False)
+    strategy = any_strategy(graph, random.Random(seed))
+    costs = costs_of(FewDurations(distinct, seed))
+    full = build_task_graph(graph, strategy, cluster(), costs, fold=False)
+    few = build_task_graph(graph, strategy, cluster(), costs)
+    assert full.num_tasks == few.num_tasks + few.num_tasks_folded_away
+    if few.num_tasks_folded_away:
+        assert_alike(full, few, strategy)
+
+
+def tied_table_on(order: list[int]) -> tuple[OperatorGraph, Strategy]:
+    """Return replicas in two ranks whose head numbers the second rank's devices in ``order``."""
+    graph = model("gpt", 2)
+    strategy = megatron(graph, Degrees(pipeline=2, data=2, num_microbatches=2))
+    configs = {name: ParallelConfig.of(c.mesh, {}) for name, c in strategy.configs.items()}
+    mesh = Mesh(("data", "tensor"), np.array(order).reshape(2, 1))
+    configs |= dict.fromkeys(("logits", "loss"), ParallelConfig.of(mesh, {}))
+    return graph, replace(strategy, configs=configs)
+
+
+def test_groups_across_ranks_fold_where_they_join_representatives() -> None:
+    """Devices 0 and 2 stand for the ranks: a table's copies on (0, 2) and (1, 3) fold."""
+    graph, strategy = tied_table_on([2, 3])
+    assert assert_folds(graph, strategy, costs_of(FewDurations(3, 1))).num_tasks_folded_away
+
+
+def test_groups_across_ranks_that_miss_a_representative_do_not_fold() -> None:
+    """Copies on (0, 3) and (1, 2): no group has both representatives."""
+    graph, strategy = tied_table_on([3, 2])
+    few = build_task_graph(graph, strategy, cluster(), costs_of(FewDurations(1, 1)))
+    assert not few.num_tasks_folded_away
+    assert "does not use all devices of a rank alike" in few.folding
