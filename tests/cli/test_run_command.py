@@ -16,9 +16,7 @@ def runs(monkeypatch, tmp_path):
     def run(scenario):
         seen.append(scenario)
         written = [Path(scenario.directory) / "metrics.csv"]
-        return SimpleNamespace(
-            metrics={"mfu": 0.5}, engine="event", save=lambda directory: written
-        )
+        return SimpleNamespace(metrics={"mfu": 0.5}, engine="event", save=lambda directory: written)
 
     module = ModuleType("flexsim.scenario.runner")
     module.run = run
