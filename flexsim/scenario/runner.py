@@ -50,7 +50,8 @@ _MOMENT_BYTES = 4
 class Result:
     """One simulated iteration: the numbers, and the timeline that they were read from.
 
-    ``engine`` replayed it. ``keys`` are the scenario's keys, written in front of the metrics in ``metrics.csv``.
+    ``engine`` replayed it. ``keys`` are the scenario's keys, written in front of the metrics in
+    ``metrics.csv``.
     """
 
     metrics: Mapping[str, Any]
