@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +42,7 @@ def run_command(  # noqa: PLR0913
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Simulate a scenario: print its numbers, write its picture, trace and tables."""
+    gc.disable()  # much is allocated and almost nothing is thrown away before the end
     from flexsim.files import check_directory
     from flexsim.scenario.load import load_scenario
 
