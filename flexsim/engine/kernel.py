@@ -88,7 +88,7 @@ def _prefetch(_: Any, array: Any, index: Any) -> Any:
     return types.void(array, index), generate
 
 
-@numba.njit
+@_compiled
 def _push(heap: Int64, num_queued: int, key: int) -> None:
     """Add a key to a heap of ``num_queued`` keys."""
     place = num_queued
@@ -101,7 +101,7 @@ def _push(heap: Int64, num_queued: int, key: int) -> None:
     heap[place] = key
 
 
-@numba.njit
+@_compiled
 def _replace_first(heap: Int64, num_queued: int, key: int) -> None:
     """Put a key in the place of the lowest."""
     place = 0
@@ -193,7 +193,7 @@ def _hold(first: int, last: int, held: Int32, free_ns: Int64, end_ns: int) -> in
 
 
 @_compiled
-def _release(task: int, end_ns: int, num_missing: Int32, start_ns: Int64) -> int:
+def _release(task: np.int64, end_ns: int, num_missing: Int32, start_ns: Int64) -> int:
     """Tell a task that a predecessor ended; return when it is ready, 0 while it waits for more."""
     ready_ns = max(start_ns[task], end_ns)
     start_ns[task] = ready_ns
