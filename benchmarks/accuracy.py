@@ -27,6 +27,12 @@ HEADER = """# Accuracy
 Simulated against published times, one A100, one V100 and one profile of each software stack for
 all. Written by `python benchmarks/accuracy.py`. Errors are of time: a positive one means that the
 simulation is too slow. Published TFLOP/s were turned into times with the executed FLOPs.
+
+Published numbers were compared with a second copy where one was at hand: Korthikanti's times of
+Tables 4 and 5, MT-NLG's, the SC'21 runs 1.7B, 7.5B, 39B, 145B and 530B, and Shoeybi's 1.2B, 4.2B
+and the 8.3B run on 512 devices. The other SC'21 rows (rates, micro-batches, chunks), Shoeybi's
+2.5B and eight-device 8.3B efficiencies and Korthikanti's 530B utilizations are quoted from memory
+of the papers; check them before you rely on them.
 """
 
 
