@@ -15,7 +15,7 @@ from numba.core.event import Event, Listener, install_listener
 from numpy.typing import NDArray
 
 from flexsim.engine.deadlock import check_durations, check_finished
-from flexsim.engine.kernel import KEY_BITS, Replay, advance
+from flexsim.engine.kernel import KEY_BITS, NEVER_NS, Replay, advance
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.timeline.spans import Timeline
 
@@ -46,21 +46,35 @@ def simulate(task_graph: TaskGraph, progress: Progress | None = None) -> Timelin
 def _run(replay: Replay, num_tasks: int, progress: Progress | None) -> int:
     """Return how many tasks were committed."""
     shift = max(1, (num_tasks - 1).bit_length())
+    window_ns = 1 << (KEY_BITS - shift)
     step = max(_LEAST_STEP, num_tasks // _NUM_REPORTS)
-    num_placed, num_last = 0, step
-    while num_last == step:
-        num_last = advance(replay, step, shift, KEY_BITS)
-        num_placed += num_last
+    num_placed = 0
+    while replay.state[0] > 0:
+        num_placed += advance(replay, step, shift, window_ns)
+        if replay.state[0] == 0:
+            _refill(replay, shift, window_ns)
         if progress is not None:
             progress(num_placed, num_tasks)
     return num_placed
+
+
+def _refill(replay: Replay, shift: int, window_ns: int) -> None:
+    """Move the tasks that are ready first into the empty heap, in order, which makes it one."""
+    later = replay.later[: replay.state[1]].copy()
+    ready_ns = replay.start_ns[later]
+    base_ns = ready_ns.min(initial=NEVER_NS)
+    fits = ready_ns - base_ns < window_ns
+    keys = np.sort((ready_ns[fits] - base_ns) << shift | later[fits])
+    replay.heap[: len(keys)] = keys
+    replay.later[: len(later) - len(keys)] = later[~fits]
+    replay.state[:] = len(keys), len(later) - len(keys), base_ns
 
 
 def _replay(graph: TaskGraph) -> Replay:
     """Return the columns as the kernel takes them, with the tasks that wait for none queued."""
     num_tasks = graph.num_tasks
     sources = np.flatnonzero(graph.in_degree == 0)
-    heap = np.empty(num_tasks, np.int64)
+    heap = np.empty(num_tasks + 1, np.int64)
     heap[: len(sources)] = sources
     return Replay(
         duration_ns=_column(graph.duration_ns, np.int64),
@@ -87,7 +101,7 @@ def _compile(replay: Replay) -> None:
         return
     with install_listener("numba:compile", _Announcement()):
         try:
-            advance(replay, 0, 1, KEY_BITS)
+            advance(replay, 0, 1, 1)
         except OSError as problem:
             _LOG.warning("the compiled engine's code cannot be kept on disk: %s", problem)
 
@@ -99,7 +113,7 @@ class _Announcement(Listener):  # type: ignore[misc]
 
     def on_start(self, event: Event) -> None:
         if not self.said:
-            _LOG.warning("compiling the compiled engine: once, for some seconds")
+            _LOG.warning("compiling the compiled engine, which takes a few seconds")
         self.said = True
 
     def on_end(self, event: Event) -> None:

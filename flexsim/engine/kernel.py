@@ -5,7 +5,8 @@ thrown away when its own file changes, not when a file that it calls does.
 
 A waiting task is one integer, its *key*: ``(ready_ns - base_ns) << shift | id``. Keys lie in a
 heap of four children an entry. A task that becomes ready too late for its key to fit waits
-outside the heap until the heap is empty, when ``base_ns`` moves up; so any time is exact.
+outside the heap until the heap is empty, when ``base_ns`` moves up; so any time is exact. What
+the heap's top will need is fetched ahead, since on large graphs the replay waits for memory.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _LOG = logging.getLogger(__name__)
 _NO_KEY = 2**63 - 1
 KEY_BITS = 62
-"""Bits of a key; every key is less than ``_NO_KEY``."""
+"""Bits of a key at most, so that every key is less than ``_NO_KEY``."""
 NEVER_NS = 2**62
 """When a resource becomes free that a task holds which can never start."""
 
@@ -47,6 +48,7 @@ class Replay(NamedTuple):
     free_ns: Int64
     """When each resource becomes free."""
     heap: Int64
+    """Keys, ``num_queued`` of them; one place more than there are tasks."""
     later: Int32
     """Tasks outside the heap."""
     state: Int64
@@ -54,6 +56,7 @@ class Replay(NamedTuple):
 
 
 def _compiled(function: _Function) -> _Function:
+    """Compile ``function`` into those that call it."""
     return cast(_Function, numba.njit(inline="always")(function))
 
 
@@ -67,7 +70,7 @@ def _kept_on_disk(function: _Function) -> _Function:
             "kept neither beside the package nor in the home directory; set NUMBA_CACHE_DIR to "
             "a directory that can be written"
         )
-        return _compiled(function)
+        return cast(_Function, numba.njit(function))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -103,16 +106,27 @@ def _push(heap: Int64, num_queued: int, key: int) -> None:
 
 @_compiled
 def _replace_first(heap: Int64, num_queued: int, key: int) -> None:
-    """Put a key in the place of the lowest."""
+    """Put a key in the place of the lowest.
+
+    The replay spends its time here: a loop over the four children would cost a tenth of it.
+    """
     place = 0
     while True:
         child = 4 * place + 1
         if child >= num_queued:
             break
         lowest, best = heap[child], child
-        for other in range(child + 1, min(child + 4, num_queued)):
-            if heap[other] < lowest:
-                lowest, best = heap[other], other
+        if child + 3 < num_queued:
+            if heap[child + 1] < lowest:
+                lowest, best = heap[child + 1], child + 1
+            if heap[child + 2] < lowest:
+                lowest, best = heap[child + 2], child + 2
+            if heap[child + 3] < lowest:
+                lowest, best = heap[child + 3], child + 3
+        else:
+            for other in range(child + 1, num_queued):
+                if heap[other] < lowest:
+                    lowest, best = heap[other], other
         if lowest >= key:
             break
         heap[place] = lowest
@@ -131,17 +145,6 @@ def _take(heap: Int64, num_queued: int, pending: int) -> tuple[int, int]:
         pending = heap[num_queued]
     _replace_first(heap, num_queued, pending)
     return key, num_queued
-
-
-@_compiled
-def _put(heap: Int64, num_queued: int, pending: int, key: int) -> tuple[int, int]:
-    """Return the lower of two keys and the new ``num_queued``; the other joins the heap."""
-    if key < pending:
-        key, pending = pending, key
-    if key != _NO_KEY:
-        _push(heap, num_queued, key)
-        num_queued += 1
-    return pending, num_queued
 
 
 @_compiled
@@ -167,29 +170,10 @@ def _fetch_followers(
 
 
 @_compiled
-def _earliest_ns(first: int, last: int, held: Int32, free_ns: Int64, ready_ns: int) -> int:
-    """Return when a task that is ready gets the last of its resources."""
-    start_ns = ready_ns
-    for row in range(first, last):
-        start_ns = max(start_ns, free_ns[held[row]])
-    return start_ns
-
-
-@_compiled
-def _hold(first: int, last: int, held: Int32, free_ns: Int64, end_ns: int) -> int:
-    """Keep the resources of a task until its end; return that, or ``NEVER_NS`` where it is stuck.
-
-    A task that holds a resource twice waits for itself, and whoever comes after it for ever.
-    """
-    is_stuck = end_ns > NEVER_NS
-    for row in range(first, last):
-        is_stuck |= free_ns[held[row]] == end_ns
-        free_ns[held[row]] = end_ns
-    if not is_stuck:
-        return end_ns
+def _block(first: int, last: int, held: Int32, free_ns: Int64) -> None:
+    """Let nothing run behind a task that can never start."""
     for row in range(first, last):
         free_ns[held[row]] = NEVER_NS
-    return NEVER_NS
 
 
 @_compiled
@@ -202,66 +186,54 @@ def _release(task: np.int64, end_ns: int, num_missing: Int32, start_ns: Int64) -
     return ready_ns if still_missing == 0 else 0
 
 
-@_compiled
-def _refill(replay: Replay, num_later: int, shift: int, window_ns: int) -> tuple[int, int, int]:
-    """Fill the empty heap; return the new ``num_queued``, ``num_later`` and ``base_ns``."""
-    base_ns = NEVER_NS
-    for place in range(num_later):
-        base_ns = min(base_ns, replay.start_ns[replay.later[place]])
-    num_queued = num_kept = 0
-    for place in range(num_later):
-        task = np.int64(replay.later[place])
-        wait_ns = replay.start_ns[task] - base_ns
-        if wait_ns < window_ns:
-            _push(replay.heap, num_queued, (wait_ns << shift) | task)
-            num_queued += 1
-        else:
-            replay.later[num_kept] = task
-            num_kept += 1
-    return num_queued, num_kept, base_ns
-
-
 @_kept_on_disk
-def advance(replay: Replay, limit: int, shift: int, key_bits: int) -> int:
-    """Commit at most ``limit`` tasks and return how many: fewer where no more can start.
+def advance(replay: Replay, limit: int, shift: int, window_ns: int) -> int:
+    """Commit at most ``limit`` tasks and return how many: fewer where the heap is empty.
 
-    ``shift`` is the number of bits of an id; ``key_bits`` is more, and at most ``KEY_BITS``.
+    ``shift`` is the number of bits of an id. Tasks that become ready ``window_ns`` or more after
+    ``base_ns`` are put outside the heap.
     """
-    # Numba counts references at each access to a field, so the loop has names for all of them.
-    duration_ns, first_held, held = replay.duration_ns, replay.first_held, replay.held
-    first_next, following = replay.first_next, replay.following
-    num_missing, start_ns, free_ns = replay.num_missing, replay.start_ns, replay.free_ns
-    heap, later, state = replay.heap, replay.later, replay.state
-    mask, window_ns = (1 << shift) - 1, 1 << (key_bits - shift)
+    # Numba counts references at each access to a field, so the loop has a name for each.
+    duration_ns, first_held, held, first_next, following = replay[:5]
+    num_missing, start_ns, free_ns, heap, later, state = replay[5:]
     num_queued, num_later, base_ns = state[0], state[1], state[2]
     pending = _NO_KEY  # the lowest key that became ready last: often the next, so not queued
-    num_done = 0
-    while num_done < limit and (num_queued > 0 or num_later > 0 or pending != _NO_KEY):
-        if num_queued == 0 and pending == _NO_KEY:
-            num_queued, num_later, base_ns = _refill(replay, num_later, shift, window_ns)
+    num_done, mask = 0, (1 << shift) - 1
+    while num_done < limit and (num_queued > 0 or pending != _NO_KEY):
         key, num_queued = _take(heap, num_queued, pending)
+        pending, num_done = _NO_KEY, num_done + 1
         if num_queued > 4:
             _fetch_tasks(heap, mask, duration_ns, first_held, first_next)
+            _prefetch(held, first_held[heap[0] & mask])
             _fetch_followers(heap[0] & mask, first_next, following, num_missing, start_ns)
-        task, ready_ns, pending = key & mask, base_ns + (key >> shift), _NO_KEY
+        task, begin_ns = key & mask, base_ns + (key >> shift)
         first, last = first_held[task], first_held[task + 1]
-        earliest_ns = _earliest_ns(first, last, held, free_ns, ready_ns)
-        end_ns = _hold(first, last, held, free_ns, earliest_ns + duration_ns[task])
-        start_ns[task] = earliest_ns if end_ns < NEVER_NS else -1
-        num_done += 1
-        if end_ns == NEVER_NS:
+        for row in range(first, last):
+            begin_ns = max(begin_ns, free_ns[held[row]])
+        end_ns = begin_ns + duration_ns[task]
+        is_stuck = begin_ns >= NEVER_NS
+        for row in range(first, last):
+            is_stuck |= free_ns[held[row]] == end_ns  # its own end: it holds a resource twice
+            free_ns[held[row]] = end_ns
+        if is_stuck:
+            start_ns[task] = -1
+            _block(first, last, held, free_ns)
             continue
+        start_ns[task] = begin_ns
         for row in range(first_next[task], first_next[task + 1]):
             follower = np.int64(following[row])
             ready_ns = _release(follower, end_ns, num_missing, start_ns)
+            if ready_ns == 0:
+                continue
             if ready_ns - base_ns >= window_ns:
-                later[num_later] = follower
-                num_later += 1
-            elif ready_ns > 0:
-                key = ((ready_ns - base_ns) << shift) | follower
-                pending, num_queued = _put(heap, num_queued, pending, key)
-    if pending != _NO_KEY:
-        _push(heap, num_queued, pending)
-        num_queued += 1
-    state[0], state[1], state[2] = num_queued, num_later, base_ns
+                later[num_later], num_later = follower, num_later + 1
+                continue
+            fresh = ((ready_ns - base_ns) << shift) | follower
+            if fresh < pending:
+                fresh, pending = pending, fresh
+            if fresh != _NO_KEY:
+                _push(heap, num_queued, fresh)
+                num_queued += 1
+    _push(heap, num_queued, pending)  # there is room for one key more than there are tasks
+    state[0], state[1] = num_queued + (pending != _NO_KEY), num_later
     return num_done
