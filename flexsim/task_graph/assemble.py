@@ -52,7 +52,7 @@ def assemble(
     actions = _actions(templates, schedule)
     sizes = np.diff(templates.offsets)[actions.template]
     members = ragged_ranges(templates.offsets[actions.template], sizes)
-    held, table = templates.resources()
+    held = templates.held
     num_held = held.counts[members]
     resource_offsets = np.concatenate([[0], np.cumsum(num_held)])
     resource_ids = held.values[ragged_ranges(held.offsets[members], num_held)]
@@ -60,16 +60,16 @@ def assemble(
     num_tasks = len(members)
     return TaskGraph(
         action=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-        operator=templates.column("operator", np.int32)[members].astype(np.int32),
-        kind=templates.column("kind", np.uint8)[members].astype(np.uint8),
+        operator=templates.operator[members],
+        kind=templates.kind[members],
         part=templates.part[members],
-        duration_ns=templates.joined("duration_ns")[members],
-        num_bytes=templates.joined("num_bytes")[members],
+        duration_ns=templates.duration_ns[members],
+        num_bytes=templates.num_bytes[members],
         resources=Csr(resource_offsets, resource_ids),
         successors=Csr.from_pairs(num_tasks, sources, targets.astype(np.int32)),
         in_degree=np.bincount(targets, minlength=num_tasks).astype(np.int32),
         actions=actions.table,
-        resource_table=table,
+        resource_table=templates.resource_table,
         operator_names=operator_names,
     )
 
@@ -126,8 +126,8 @@ def _edges(
 
 def _data_edges(templates: Templates, actions: Actions) -> tuple[Int64, Int64]:
     """Repeat the templates' edges for every microbatch; an update follows the last backward."""
-    sources, targets = templates.edges
-    where = actions.where(len(templates.offsets) - 1)
+    sources, targets = templates.sources, templates.targets
+    where = actions.where(templates.num_templates)
     last = where.max(1)
     from_template = templates.template_of_member[sources]
     to_template = templates.template_of_member[targets]
@@ -154,7 +154,7 @@ def _order_edges(
     """Join every action to the next set of its rank, pair of templates by pair of templates."""
     before = np.repeat(np.arange(len(actions.template)), actions.num_next)
     after = ragged_ranges(actions.first_of_next, actions.num_next)
-    num_templates = len(templates.offsets) - 1
+    num_templates = templates.num_templates
     codes = actions.template[before] * num_templates + actions.template[after]
     found = []
     for code in np.unique(codes).tolist():
@@ -173,10 +173,10 @@ def _joints(
     """Return the order edges, by local number, from one template to the next on its rank."""
     first, second = pair
     updates = second >= 2 * templates.num_stages
-    entries = templates.entries(second)
-    sides: list[tuple[Sorted, Sorted]] = [(templates.exits(first), entries)]
+    before, after = templates.ends[first], templates.ends[second]
+    sides: list[tuple[Sorted, Sorted]] = [(before.exits, after.entries)]
     if updates and not overlap:
-        sides = [(templates.tails(first), templates.heads(second))]
+        sides = [(before.tails, after.heads)]
     if schedule.blocking_transfers:
-        sides.append((templates.sends(first), entries))
+        sides.append((before.sends, after.entries))
     return [join(left, right) for left, right in sides]

@@ -15,10 +15,10 @@ from flexsim.task_graph.assemble import assemble
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.folding import folded, representatives, why_not_foldable
+from flexsim.task_graph.members import templates_of
 from flexsim.task_graph.memory import activation_memory, static_memory
 from flexsim.task_graph.rows import B, F, Row, U
 from flexsim.task_graph.schedules import PipelineShape, build_schedule
-from flexsim.task_graph.templates import Templates
 from flexsim.task_graph.update import write_update
 
 
@@ -52,7 +52,7 @@ def build_task_graph(
     schedule = replace(
         build_schedule(strategy.schedule, shape), blocking_transfers=strategy.blocking_transfers
     )
-    templates = Templates.of(rows, strategy.num_stages, strategy.num_ranks)
+    templates = templates_of(rows, strategy.num_stages, strategy.num_ranks)
     graph = assemble(templates, schedule, names, strategy.overlap_gradients)
     return replace(
         graph,
