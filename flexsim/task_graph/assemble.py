@@ -43,13 +43,16 @@ class Actions:
 
 
 def assemble(
-    templates: Templates, schedule: Schedule, operator_names: tuple[str, ...], overlap: bool
+    templates: Templates,
+    actions: Actions,
+    schedule: Schedule,
+    operator_names: tuple[str, ...],
+    overlap: bool,
 ) -> TaskGraph:
     """Return the task graph of one iteration.
 
     Without ``overlap`` the update starts only when its rank's backward is over.
     """
-    actions = _actions(templates, schedule)
     sizes = np.diff(templates.offsets)[actions.template]
     members = ragged_ranges(templates.offsets[actions.template], sizes)
     held = templates.held
@@ -74,7 +77,7 @@ def assemble(
     )
 
 
-def _actions(templates: Templates, schedule: Schedule) -> Actions:
+def number_actions(templates: Templates, schedule: Schedule) -> Actions:
     """Append an update to every rank of the schedule and number all tasks."""
     _check_kinds(schedule)
     ranks = np.arange(schedule.num_ranks, dtype=np.int32)

@@ -11,14 +11,14 @@ from flexsim.cost.costs import Costs
 from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.strategy import Strategy, check_strategy
-from flexsim.task_graph.assemble import assemble
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.folding import folded, representatives, why_not_foldable
 from flexsim.task_graph.members import templates_of
-from flexsim.task_graph.memory import activation_memory, static_memory
+from flexsim.task_graph.memory import stage_memory, static_memory
+from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.rows import B, F, Row, U
-from flexsim.task_graph.schedules import PipelineShape, build_schedule
+from flexsim.task_graph.schedules import PipelineShape, Schedule, build_schedule
 from flexsim.task_graph.update import write_update
 
 
@@ -35,6 +35,17 @@ def build_task_graph(
     all that behave alike, where that is exact; :attr:`TaskGraph.folding` says what was done.
     Raise :class:`StrategyError` where the strategy does not fit the model or the cluster.
     """
+    return plan_task_graph(operators, strategy, devices, costs, fold).task_graph()
+
+
+def plan_task_graph(
+    operators: OperatorGraph,
+    strategy: Strategy,
+    devices: DeviceGraph,
+    costs: Costs,
+    fold: bool = True,
+) -> Plan:
+    """Return the plan of one training iteration, with what :func:`build_task_graph` takes."""
     check_strategy(strategy, operators, devices.num_devices)
     program = build_program(operators, strategy, devices, costs)
     parts = write_update(program, costs.software)
@@ -44,23 +55,27 @@ def build_task_graph(
     kept = strategy.devices if reason else np.unique(representatives(strategy))
     full = _num_tasks(rows, strategy)
     rows = rows if reason else folded(rows, strategy)
+    return Plan(
+        templates=templates_of(rows, strategy.num_stages, strategy.num_ranks),
+        schedule=_schedule(strategy),
+        operator_names=names,
+        overlap_gradients=strategy.overlap_gradients,
+        static_memory=static_memory(program, parts, costs.software, kept),
+        stage_memory=stage_memory(program, kept),
+        hardware_flops=float(program.notebook.flops) * strategy.num_microbatches,
+        num_tasks_unfolded=full,
+        folding=_report(strategy, reason),
+    )
+
+
+def _schedule(strategy: Strategy) -> Schedule:
     shape = PipelineShape(
         num_ranks=strategy.num_ranks,
         num_chunks=strategy.num_chunks,
         num_microbatches=strategy.num_microbatches,
     )
-    schedule = replace(
-        build_schedule(strategy.schedule, shape), blocking_transfers=strategy.blocking_transfers
-    )
-    templates = templates_of(rows, strategy.num_stages, strategy.num_ranks)
-    graph = assemble(templates, schedule, names, strategy.overlap_gradients)
     return replace(
-        graph,
-        static_memory=static_memory(program, parts, costs.software, kept),
-        activation_memory=activation_memory(program, graph.actions, kept),
-        hardware_flops=float(program.notebook.flops) * strategy.num_microbatches,
-        num_tasks_folded_away=full - graph.num_tasks,
-        folding=_report(strategy, reason),
+        build_schedule(strategy.schedule, shape), blocking_transfers=strategy.blocking_transfers
     )
 
 

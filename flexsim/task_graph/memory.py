@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,33 @@ from flexsim.task_graph.rows import B, F
 from flexsim.task_graph.update import WeightPart
 
 Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class StageMemory:
+    """Activations of one microbatch: bytes by global stage and position in ``devices``."""
+
+    devices: NDArray[np.int32]
+    kept: Int64
+    """What a forward keeps for its backward."""
+    rebuilt: Int64
+    """The largest segment that a backward recomputes, held while it runs."""
+
+    def of_actions(self, actions: ActionTable) -> ActivationMemory:
+        """Return what each action keeps, frees and holds for a moment."""
+        here = self.kept + self.rebuilt > 0
+        rows = np.flatnonzero((actions.kind == F) | (actions.kind == B))
+        action, device = np.nonzero(here[actions.stage[rows]])
+        stages = actions.stage[rows[action]]
+        forward = actions.kind[rows[action]] == F
+        amount = self.kept[stages, device]
+        return ActivationMemory(
+            rows[action].astype(np.int32),
+            self.devices[device],
+            np.where(forward, amount, 0),
+            np.where(forward, 0, amount),
+            np.where(forward, 0, self.rebuilt[stages, device]),
+        )
 
 
 def static_memory(
@@ -38,34 +67,15 @@ def static_memory(
     )
 
 
-def activation_memory(
-    program: Program, actions: ActionTable, devices: NDArray[np.int32]
-) -> ActivationMemory:
-    """Return what each action keeps, frees and holds for a moment on ``devices`` (sorted).
-
-    A forward keeps what its backward reads; a backward frees it, and while it runs holds the
-    largest segment that it recomputes.
-    """
-    num_stages = program.strategy.num_stages
-    kept = np.zeros((num_stages, len(devices)), np.int64)
-    transient = np.zeros_like(kept)
+def stage_memory(program: Program, devices: NDArray[np.int32]) -> StageMemory:
+    """Return what every stage keeps and rebuilds on ``devices`` (sorted)."""
+    kept = np.zeros((program.strategy.num_stages, len(devices)), np.int64)
+    rebuilt = np.zeros_like(kept)
     for (stage, _), layouts in program.saved.items():
         kept[stage] += _held(program, layouts, devices)
     for stage, layouts in program.rebuilt:
-        transient[stage] = np.maximum(transient[stage], _held(program, layouts, devices))
-    here = kept + transient > 0
-    rows = np.flatnonzero((actions.kind == F) | (actions.kind == B))
-    action, device = np.nonzero(here[actions.stage[rows]])
-    stages = actions.stage[rows[action]]
-    forward = actions.kind[rows[action]] == F
-    amount = kept[stages, device]
-    return ActivationMemory(
-        rows[action].astype(np.int32),
-        devices[device],
-        np.where(forward, amount, 0),
-        np.where(forward, 0, amount),
-        np.where(forward, 0, transient[stages, device]),
-    )
+        rebuilt[stage] = np.maximum(rebuilt[stage], _held(program, layouts, devices))
+    return StageMemory(devices, kept, rebuilt)
 
 
 def _held(program: Program, layouts: dict[str, Layout], devices: NDArray[np.int32]) -> Int64:

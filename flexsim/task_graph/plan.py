@@ -1,0 +1,56 @@
+"""A plan: everything that makes the task graph of an iteration, not yet tiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from flexsim.task_graph.assemble import Actions, assemble, number_actions
+from flexsim.task_graph.columns import ActivationMemory, StaticMemory, TaskGraph
+from flexsim.task_graph.memory import StageMemory
+from flexsim.task_graph.schedules import Schedule
+from flexsim.task_graph.templates import Templates
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Templates, the schedule that orders them, and what is known of the whole iteration."""
+
+    templates: Templates
+    schedule: Schedule
+    operator_names: tuple[str, ...]
+    overlap_gradients: bool
+    static_memory: StaticMemory
+    stage_memory: StageMemory
+    hardware_flops: float
+    num_tasks_unfolded: int
+    folding: str
+    """What was folded, or why not, in one sentence."""
+
+    @cached_property
+    def actions(self) -> Actions:
+        """All actions in program order, with the number of each one's first task."""
+        return number_actions(self.templates, self.schedule)
+
+    @cached_property
+    def activation_memory(self) -> ActivationMemory:
+        """What every action allocates and frees."""
+        return self.stage_memory.of_actions(self.actions.table)
+
+    def task_graph(self) -> TaskGraph:
+        """Tile the templates over all actions."""
+        graph = assemble(
+            self.templates,
+            self.actions,
+            self.schedule,
+            self.operator_names,
+            self.overlap_gradients,
+        )
+        return replace(
+            graph,
+            static_memory=self.static_memory,
+            activation_memory=self.activation_memory,
+            hardware_flops=self.hardware_flops,
+            num_tasks_folded_away=self.num_tasks_unfolded - graph.num_tasks,
+            folding=self.folding,
+        )
