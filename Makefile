@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 SCENARIO ?= scenarios/gpt3-175b-64xa100.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format clean
+.PHONY: help setup run test bench lint format clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## / - /'
@@ -28,6 +28,10 @@ run: $(STAMP)  ## simulate SCENARIO (GPT-3 175B on 64 A100 unless given)
 
 test: $(STAMP)  ## run the tests, over every shipped scenario
 	$(BIN)/python -m pytest --all-scenarios
+
+bench: $(STAMP)  ## measure speed and memory (BENCH="--most 100000" for a short run)
+	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' \
+		--benchmark-columns=min,median,max,rounds --benchmark-sort=fullname $(BENCH)
 
 lint: $(STAMP)  ## check style, types and the order of the layers
 	$(BIN)/ruff check .

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from flexsim.errors import FlexSimError
     from flexsim.models import build_model, model_config
     from flexsim.operator_graph import OperatorGraph
+    from flexsim.scenario.batch import run_many
     from flexsim.scenario.load import load_scenario
-    from flexsim.scenario.runner import Result, evaluate, make_costs, run
+    from flexsim.scenario.prepare import make_costs
+    from flexsim.scenario.runner import Result, evaluate, run
     from flexsim.scenario.schema import Scenario
     from flexsim.strategy import ParallelConfig, Strategy
     from flexsim.task_graph.build import build_task_graph
@@ -39,9 +41,10 @@ _HOME = {
     "evaluate": "flexsim.scenario.runner",
     "load_device_graph": "flexsim.device_graph",
     "load_scenario": "flexsim.scenario.load",
-    "make_costs": "flexsim.scenario.runner",
+    "make_costs": "flexsim.scenario.prepare",
     "model_config": "flexsim.models",
     "run": "flexsim.scenario.runner",
+    "run_many": "flexsim.scenario.batch",
     "simulate": "flexsim.engine.event",
 }
 
@@ -64,6 +67,7 @@ __all__ = [
     "make_costs",
     "model_config",
     "run",
+    "run_many",
     "simulate",
 ]
 

@@ -33,6 +33,11 @@ class Csr:
     def from_pairs(cls, num_rows: int, rows: NDArray[np.integer], values: NDArray[np.int32]) -> Csr:
         """Group ``values`` by ``rows`` with a stable counting sort."""
         counts = np.bincount(rows, minlength=num_rows)
-        offsets = np.zeros(num_rows + 1, np.int64)
-        np.cumsum(counts, out=offsets[1:])
-        return cls(offsets, values[np.argsort(rows, kind="stable")])
+        return cls(offsets_of(counts), values[np.argsort(rows, kind="stable")])
+
+
+def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return where rows of these lengths begin, and where the last one ends."""
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets

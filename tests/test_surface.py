@@ -28,6 +28,7 @@ NAMES = [
     "make_costs",
     "model_config",
     "run",
+    "run_many",
     "simulate",
 ]
 OPTIONS = {

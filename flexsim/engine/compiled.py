@@ -7,11 +7,9 @@ timeline that the queues of the event engine give, to the nanosecond.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba.core.event import Event, Listener, install_listener
 from numpy.typing import NDArray
 
 from flexsim.engine.deadlock import check_durations, check_finished
@@ -22,7 +20,6 @@ from flexsim.timeline.spans import Timeline
 if TYPE_CHECKING:
     from flexsim.engine.event import Progress
 
-_LOG = logging.getLogger(__name__)
 _NUM_REPORTS = 200
 _LEAST_STEP = 65_536
 """Tasks between two reports, and between two chances to interrupt the replay, at least."""
@@ -36,7 +33,6 @@ def simulate(task_graph: TaskGraph, progress: Progress | None = None) -> Timelin
     """
     check_durations(task_graph)
     replay = _replay(task_graph)
-    _compile(replay)
     if _run(replay, task_graph.num_tasks, progress) < task_graph.num_tasks:
         replay.start_ns[replay.num_missing > 0] = -1
     check_finished(task_graph, replay.start_ns)
@@ -93,28 +89,3 @@ def _replay(graph: TaskGraph) -> Replay:
 
 def _column(values: NDArray[Any], kind: type[np.integer]) -> NDArray[Any]:
     return np.require(values, kind, ["C", "W"])
-
-
-def _compile(replay: Replay) -> None:
-    """Compile the kernel, or load its code from disk, by committing no task of a replay."""
-    if advance.signatures:  # type: ignore[attr-defined]
-        return
-    with install_listener("numba:compile", _Announcement()):
-        try:
-            advance(replay, 0, 1, 1)
-        except OSError as problem:
-            _LOG.warning("the compiled engine's code cannot be kept on disk: %s", problem)
-
-
-class _Announcement(Listener):  # type: ignore[misc]
-    """Says once that something is compiled, when it is, and not when it is loaded from disk."""
-
-    said = False
-
-    def on_start(self, event: Event) -> None:
-        if not self.said:
-            _LOG.warning("compiling the compiled engine, which takes a few seconds")
-        self.said = True
-
-    def on_end(self, event: Event) -> None:
-        """Nothing to say."""

@@ -1,8 +1,5 @@
 """The compiled inner loop of the replay: commit tasks in (ready, id) order.
 
-Everything that is compiled stands in this one file, since a compiled function kept on disk is
-thrown away when its own file changes, not when a file that it calls does.
-
 A waiting task is one integer, its *key*: ``(ready_ns - base_ns) << shift | id``. Keys lie in a
 heap of four children an entry. A task that becomes ready too late for its key to fit waits
 outside the heap until the heap is empty, when ``base_ns`` moves up; so any time is exact. What
@@ -11,21 +8,16 @@ the heap's top will need is fetched ahead, since on large graphs the replay wait
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from flexsim.numba_cache import inlined, kept_on_disk
 from flexsim.task_graph.columns import Int32, Int64
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-_LOG = logging.getLogger(__name__)
 _NO_KEY = 2**63 - 1
 KEY_BITS = 62
 """Bits of a key at most, so that every key is less than ``_NO_KEY``."""
@@ -55,24 +47,6 @@ class Replay(NamedTuple):
     """``num_queued`` (in the heap), ``num_later``, ``base_ns``."""
 
 
-def _compiled(function: _Function) -> _Function:
-    """Compile ``function`` into those that call it."""
-    return cast(_Function, numba.njit(inline="always")(function))
-
-
-def _kept_on_disk(function: _Function) -> _Function:
-    """Compile ``function`` when it is called first, and keep the code if it can be kept."""
-    try:
-        return cast(_Function, numba.njit(cache=True)(function))
-    except RuntimeError:
-        _LOG.warning(
-            "the compiled engine starts some seconds slower in every process: its code can be "
-            "kept neither beside the package nor in the home directory; set NUMBA_CACHE_DIR to "
-            "a directory that can be written"
-        )
-        return cast(_Function, numba.njit(function))
-
-
 @intrinsic  # type: ignore[untyped-decorator]
 def _prefetch(_: Any, array: Any, index: Any) -> Any:
     """Ask the processor to load ``array[index]`` into its cache, and do not wait for it."""
@@ -91,7 +65,7 @@ def _prefetch(_: Any, array: Any, index: Any) -> Any:
     return types.void(array, index), generate
 
 
-@_compiled
+@inlined
 def _push(heap: Int64, num_queued: int, key: int) -> None:
     """Add a key to a heap of ``num_queued`` keys."""
     place = num_queued
@@ -104,7 +78,7 @@ def _push(heap: Int64, num_queued: int, key: int) -> None:
     heap[place] = key
 
 
-@_compiled
+@inlined
 def _replace_first(heap: Int64, num_queued: int, key: int) -> None:
     """Put a key in the place of the lowest.
 
@@ -134,7 +108,7 @@ def _replace_first(heap: Int64, num_queued: int, key: int) -> None:
     heap[place] = key
 
 
-@_compiled
+@inlined
 def _take(heap: Int64, num_queued: int, pending: int) -> tuple[int, int]:
     """Return the lowest of ``pending`` and the heap's keys, and how many stay in the heap."""
     if num_queued == 0 or pending < heap[0]:
@@ -147,7 +121,7 @@ def _take(heap: Int64, num_queued: int, pending: int) -> tuple[int, int]:
     return key, num_queued
 
 
-@_compiled
+@inlined
 def _fetch_tasks(
     heap: Int64, mask: int, duration_ns: Int64, first_held: Int64, first_next: Int64
 ) -> None:
@@ -159,7 +133,7 @@ def _fetch_tasks(
         _prefetch(first_next, task)
 
 
-@_compiled
+@inlined
 def _fetch_followers(
     task: int, first_next: Int64, following: Int32, num_missing: Int32, start_ns: Int64
 ) -> None:
@@ -169,14 +143,14 @@ def _fetch_followers(
         _prefetch(start_ns, np.int64(following[row]))
 
 
-@_compiled
+@inlined
 def _block(first: int, last: int, held: Int32, free_ns: Int64) -> None:
     """Let nothing run behind a task that can never start."""
     for row in range(first, last):
         free_ns[held[row]] = NEVER_NS
 
 
-@_compiled
+@inlined
 def _release(task: np.int64, end_ns: int, num_missing: Int32, start_ns: Int64) -> int:
     """Tell a task that a predecessor ended; return when it is ready, 0 while it waits for more."""
     ready_ns = max(start_ns[task], end_ns)
@@ -186,7 +160,7 @@ def _release(task: np.int64, end_ns: int, num_missing: Int32, start_ns: Int64) -
     return ready_ns if still_missing == 0 else 0
 
 
-@_kept_on_disk
+@kept_on_disk
 def advance(replay: Replay, limit: int, shift: int, window_ns: int) -> int:
     """Commit at most ``limit`` tasks and return how many: fewer where the heap is empty.
 

@@ -8,24 +8,39 @@ from typing import Any
 from flexsim.errors import ModelError, choices_text
 
 ATTENTIONS = ("unfused", "flash")
-_SIZES = ("layers", "hidden", "heads", "kv_heads", "head_size", "ffn", "sequence", "vocabulary")
+_SIZES = (
+    "layers",
+    "hidden",
+    "heads",
+    "kv_heads",
+    "head_size",
+    "ffn",
+    "sequence",
+    "vocabulary",
+    "image",
+    "patch",
+    "classes",
+    "tables",
+)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and choices of one model.
+    """Sizes and choices of one model; a family reads those that have a meaning for it.
 
     A size of 0 stands for its default: ``kv_heads`` as many as ``heads``, ``head_size``
     hidden / heads, ``ffn`` (the width between the two feed-forward products) 4 x hidden.
     ``sequence`` is in tokens. ``attention`` is "unfused" (scores, softmax, context apart) or
     "flash". ``tied_embedding`` shares the word table with the logits' product.
     Without ``embedding_and_head`` the layers stand alone, fed with hidden states.
+    ``image`` and ``patch`` are pixels a side, ``classes`` what a sample is sorted into,
+    ``tables`` a recommender's embedding tables of ``vocabulary`` rows each.
     ``published_parameters`` and ``source`` tell the count and where the shape was published.
     """
 
     family: str
-    layers: int
-    hidden: int
+    layers: int = 1
+    hidden: int = 1
     heads: int = 1
     sequence: int = 1
     vocabulary: int = 1
@@ -35,6 +50,10 @@ class ModelConfig:
     attention: str = "unfused"
     tied_embedding: bool = True
     embedding_and_head: bool = True
+    image: int = 1
+    patch: int = 1
+    classes: int = 1
+    tables: int = 1
     name: str = ""
     published_parameters: float | None = None
     source: str = ""

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from flexsim.errors import ModelError, choices_text
 from flexsim.models.config import ModelConfig
-from flexsim.models.families import FAMILIES, FAMILY_DEFAULTS
+from flexsim.models.families import FAMILIES, FAMILY_DEFAULTS, FAMILY_KEYS, NEEDED_KEYS
 from flexsim.models.presets import PRESET_FIELDS
-
-_NOT_SETTABLE = {"family", "name", "published_parameters", "source"}
-MODEL_KEYS = tuple(f.name for f in fields(ModelConfig) if f.name not in _NOT_SETTABLE)
-MLP_KEYS = ("layers", "hidden", "ffn")
 
 
 def model_config(name: str | None, preset: str | None, **overrides: Any) -> ModelConfig:
@@ -34,7 +29,7 @@ def model_config(name: str | None, preset: str | None, **overrides: Any) -> Mode
 
 def family_keys(family: str) -> tuple[str, ...]:
     """Return the keys of a scenario's ``[model]`` that have a meaning for a family."""
-    return MLP_KEYS if family == "mlp" else MODEL_KEYS
+    return FAMILY_KEYS[family]
 
 
 def _preset_fields(preset: str, name: str | None) -> Mapping[str, Any]:
@@ -69,10 +64,7 @@ def _check_keys(family: str, given: Iterable[str]) -> None:
 
 
 def _check_complete(merged: Mapping[str, Any]) -> None:
-    needed = ["layers", "hidden"]
-    if merged["family"] != "mlp":
-        needed += ["heads", "sequence"]
-        needed += ["vocabulary"] if merged.get("embedding_and_head", True) else []
-    for key in needed:
-        if key not in merged:
+    for key in NEEDED_KEYS[merged["family"]]:
+        bare = key == "vocabulary" and not merged.get("embedding_and_head", True)
+        if key not in merged and not bare:
             raise ModelError(f"model.{key} is missing: the family {merged['family']!r} needs it")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from flexsim.models.config import ModelConfig
 from flexsim.operator_graph import Axis, GraphBuilder, OperatorGraph
@@ -28,6 +28,7 @@ from flexsim.operator_graph.kinds import (
     outside_loss,
 )
 from flexsim.operator_graph.kinds.attention import CORE, HEADS, QUERY, SCORES
+from flexsim.operator_graph.repeat import repeat
 
 TOKEN_BYTES = 8
 HIDDEN: tuple[Axis, ...] = (("b",), ("s",), ("h",))
@@ -102,9 +103,8 @@ def transformer(body: Body, embed: Callable[[Body], str], layer: Part, head: Par
     """
     config = body.config
     x = embed(body) if config.embedding_and_head else _hidden_input(body)
-    for index in range(config.layers):
-        with body.builder.block(f"layer{index}"):
-            x = layer(body, x)
+    blocks = [f"layer{index}" for index in range(config.layers)]
+    x = repeat(body.builder, blocks, partial(layer, body), x)
     if config.embedding_and_head:
         head(body, x)
     else:

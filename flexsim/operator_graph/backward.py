@@ -7,7 +7,9 @@ that factor's place, so the steps of the backward run over the same index space.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TypeGuard
 
+from flexsim.operator_graph.axes import Axis, Window
 from flexsim.operator_graph.records import Map, Step, Use, gradient
 
 
@@ -25,7 +27,7 @@ def derive_backward(
         if use.tensor not in weights and use.tensor not in constants
     )
     steps = [_input_step(forward, tensor) for tensor in inputs]
-    factors = [m for fm in forward.maps for m in _factor_gradients(fm) if _target(m) in weights]
+    factors = [m for fm in forward.maps for m in _factor_gradients(fm, weights)]
     addends = [m for fm in forward.maps for m in _addend_gradients(fm) if _target(m) in weights]
     if factors:
         steps.append(Step("weight", "W", tuple(factors), forward.kernel, merge="n"))
@@ -35,20 +37,42 @@ def derive_backward(
 
 
 def _input_step(forward: Step, tensor: str) -> Step:
-    maps = [m for fm in forward.maps for m in _factor_gradients(fm) if _target(m) == tensor]
+    maps = [m for fm in forward.maps for m in _factor_gradients(fm, (tensor,))]
     return Step(f"input {tensor}", "I", tuple(maps), forward.kernel, merge="k")
 
 
-def _factor_gradients(forward: Map) -> list[Map]:
-    out = _gradient_use(forward.write)
+def _factor_gradients(forward: Map, targets: Collection[str]) -> list[Map]:
     return [
-        Map(
-            _ordered(out, forward.reads[:i] + forward.reads[i + 1 :], i),
-            _gradient_use(read),
-            forward.flops_per_point,
-        )
-        for i, read in enumerate(forward.reads)
+        _factor_gradient(forward, position)
+        for position, read in enumerate(forward.reads)
+        if read.tensor in targets
     ]
+
+
+def _factor_gradient(forward: Map, position: int) -> Map:
+    read = forward.reads[position]
+    others = forward.reads[:position] + forward.reads[position + 1 :]
+    out, write = gradient_uses(forward.write, read)
+    points = forward.points or (forward.dims if read.windows else ())
+    return Map(_ordered(out, others, position), write, forward.flops_per_point, points=points)
+
+
+def gradient_uses(result: Use, read: Use) -> tuple[Use, Use]:
+    """Return how the gradient of ``result`` is read and that of ``read`` written.
+
+    Windows are turned round, so that what different parts write does not overlap.
+    """
+    turned = {window.dim: window.transpose() for window in read.windows}
+    out = tuple(turned[axis[0]] if _is_turned(axis, turned) else axis for axis in result.axes)
+    into = tuple((a.positions,) if isinstance(a, Window) else a for a in read.axes)
+    return (
+        Use(gradient(result.tensor), out, dense=result.dense),
+        Use(gradient(read.tensor), into, dense=read.dense),
+    )
+
+
+def _is_turned(axis: Axis, turned: Collection[str]) -> TypeGuard[tuple[str, ...]]:
+    return not isinstance(axis, Window) and len(axis) == 1 and axis[0] in turned
 
 
 def _ordered(out: Use, others: tuple[Use, ...], position: int) -> tuple[Use, ...]:

@@ -5,12 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
 
 from flexsim.errors import ModelError
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.records import Operator, Tensor, Weight
 
 PRECISION_BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
+
+
+class Mark(NamedTuple):
+    """How many operators, tensors, weights and inputs a builder had at some moment."""
+
+    operators: int
+    tensors: int
+    weights: int
+    inputs: int
+
+
+class Written(NamedTuple):
+    """A stretch of what was written into a builder."""
+
+    operators: tuple[Operator, ...]
+    tensors: tuple[Tensor, ...]
+    weights: tuple[Weight, ...]
+    inputs: tuple[str, ...]
 
 
 class GraphBuilder:
@@ -74,7 +94,25 @@ class GraphBuilder:
 
     def add(self, operator: Operator) -> None:
         """Append an operator, marked with the current block."""
-        self._operators.append(replace(operator, block=self._block))
+        self.append(replace(operator, block=self._block))
+
+    def append(self, operator: Operator) -> None:
+        """Append an operator as it is."""
+        self._operators.append(operator)
+
+    def mark(self) -> Mark:
+        """Return how much has been written so far."""
+        written = (self._operators, self._tensors, self._weights, self._inputs)
+        return Mark(*map(len, written))
+
+    def since(self, mark: Mark) -> Written:
+        """Return what has been written since ``mark``."""
+        return Written(
+            tuple(self._operators[mark.operators :]),
+            tuple(islice(self._tensors.values(), mark.tensors, None)),
+            tuple(islice(self._weights.values(), mark.weights, None)),
+            tuple(self._inputs[mark.inputs :]),
+        )
 
     def build(self, num_sequences: int, tokens_per_sequence: int) -> OperatorGraph:
         """Freeze what was written into an operator graph."""

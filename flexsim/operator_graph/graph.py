@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flexsim.errors import ModelError
-from flexsim.operator_graph.records import Operator, Tensor, Weight
+from flexsim.operator_graph.axes import axis_size
+from flexsim.operator_graph.records import Operator, Tensor, Weight, gradient
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -65,6 +66,13 @@ class OperatorGraph:
         """Name of the operator that writes each tensor."""
         return {t: operator.name for operator in self.operators for t in operator.outputs}
 
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """Bytes an element of every tensor, weight and gradient of one."""
+        records: dict[str, Tensor | Weight] = {**self.tensors, **self.weights}
+        widths = {name: record.bytes_per_element for name, record in records.items()}
+        return widths | {gradient(name): width for name, width in widths.items()}
+
     def bytes_per_element(self, tensor: str) -> int:
         """Bytes an element of a tensor or weight."""
         record = self.weights.get(tensor) or self.tensors[tensor]
@@ -110,6 +118,7 @@ def _add_edge(graph: nx.DiGraph[str], source: str, target: str, tensor: str) -> 
 def _check(graph: OperatorGraph) -> None:
     known = {*graph.inputs, *graph.weights}
     seen: set[str] = set()
+    right: set[tuple[object, ...]] = set()
     for operator in graph.operators:
         if operator.name in seen:
             raise ModelError(f"{graph.name}: two operators are named {operator.name!r}")
@@ -121,23 +130,21 @@ def _check(graph: OperatorGraph) -> None:
                 "which nothing before it writes"
             )
         known.update(operator.outputs)
-        _check_sizes(graph, operator)
+        _check_sizes(graph, operator, right)
 
 
-def _check_sizes(graph: OperatorGraph, operator: Operator) -> None:
+def _check_sizes(graph: OperatorGraph, operator: Operator, right: set[tuple[object, ...]]) -> None:
+    """Check the shapes that an operator indexes; ``right`` is what was found right before."""
     for step in operator.forward:
         for use in (*step.reads, *step.writes):
             shape = graph.shape(use.tensor)
-            sizes = tuple(_axis_size(operator, axis) for axis in use.axes)
+            found = (operator.key, use.key, shape)
+            if found in right:
+                continue
+            right.add(found)
+            sizes = tuple(axis_size(axis, operator.sizes) for axis in use.axes)
             if sizes != shape:
                 raise ModelError(
                     f"{graph.name}: operator {operator.name!r} indexes {use.tensor!r} as "
                     f"{sizes}, but its shape is {shape}"
                 )
-
-
-def _axis_size(operator: Operator, axis: tuple[str, ...]) -> int:
-    size = 1
-    for dim in axis:
-        size *= operator.sizes[dim]
-    return size

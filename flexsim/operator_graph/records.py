@@ -8,23 +8,28 @@ between them. No record says how an operator is parallelized.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
-GRADIENT = "gradient:"
+from flexsim.operator_graph.axes import Axis, Window, axis_dims, axis_extent
+from flexsim.operator_graph.keys import Key, key_of
 
-Axis = tuple[str, ...]
-"""One axis of a tensor: the dimensions that index it, major first (heads are groups x repeats)."""
+GRADIENT = "gradient:"
 
 
 @dataclass(frozen=True, slots=True)
 class Dim:
-    """A named dimension of an index space; ``max_degree=1`` keeps it whole on this operator."""
+    """A named dimension of an index space; ``max_degree=1`` keeps it whole on this operator.
+
+    One that ``follows`` another has no degree of its own: it is cut wherever that one is
+    (the positions of a convolution's input, cut as those of its output).
+    """
 
     name: str
     size: int
     max_degree: int | None = None
+    follows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +61,41 @@ class Use:
 
     ``combine`` tells how partial results of a write are merged. A use that is not ``dense``
     moves only as many bytes as the other tensor of its map has (a table looked up by index).
+    A write is ``local_over`` dimensions that it lacks where every part keeps a result of its
+    own instead of a share of a sum (ordinary batch norm's statistics).
     """
 
     tensor: str
     axes: tuple[Axis, ...]
     combine: str = "sum"
     dense: bool = True
+    local_over: tuple[str, ...] = ()
 
     @cached_property
     def dims(self) -> tuple[str, ...]:
         """Every dimension that indexes the tensor, in axis order."""
-        return tuple(dim for axis in self.axes for dim in axis)
+        return tuple(dim for axis in self.axes for dim in axis_dims(axis))
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """The axes that are windows."""
+        return tuple(axis for axis in self.axes if isinstance(axis, Window))
+
+    def num_elements(self, box: Mapping[str, int]) -> int:
+        """Return how many elements a box of the index space touches."""
+        if not self.windows:
+            return prod(box[dim] for dim in self.dims)
+        return prod(axis_extent(axis, box) for axis in self.axes)
 
     @cached_property
     def placing(self) -> tuple[tuple[Axis, ...], str]:
         """The axes and how partial results combine: all that a layout depends on."""
         return self.axes, self.combine
+
+    @cached_property
+    def key(self) -> Key:
+        """Stands for the use without its tensor's name; the same in repeated layers."""
+        return key_of(replace(self, tensor=""))
 
 
 @dataclass(frozen=True)
@@ -79,13 +103,16 @@ class Map:
     """One tensor computed from others, summed over the dimensions that the write lacks.
 
     ``addends`` are reads that are added to the result instead of multiplied into it.
-    ``flops_per_point`` counts floating-point operations a point of the map's own dimensions.
+    ``flops_per_point`` counts floating-point operations a point of the map's own dimensions,
+    or of the dimensions in ``points`` (the gradient of a strided convolution has as many as
+    its forward, though it runs over the larger input).
     """
 
     reads: tuple[Use, ...]
     write: Use
     flops_per_point: int = 0
     addends: tuple[Use, ...] = ()
+    points: tuple[str, ...] = ()
 
     @cached_property
     def uses(self) -> tuple[Use, ...]:
@@ -101,16 +128,21 @@ class Map:
     def summed_dims(self) -> tuple[str, ...]:
         """The dimensions that the factors have and the write lacks."""
         read = {dim for use in self.reads for dim in use.dims}
-        return tuple(dim for dim in self.dims if dim in read and dim not in self.write.dims)
+        kept = {*self.write.dims, *self.write.local_over}
+        return tuple(dim for dim in self.dims if dim in read and dim not in kept)
+
+    def nominal_flops(self, sizes: Mapping[str, int]) -> int:
+        """Floating-point operations over a box of the given sizes, masked points counted."""
+        return self.flops_per_point * prod(sizes[dim] for dim in self.points or self.dims)
 
     @cached_property
     def signature(self) -> tuple[object, ...]:
         """What remains of the map without the names of its tensors; equal in repeated layers."""
-        uses = tuple((use.axes, use.combine, use.dense) for use in self.uses)
-        return uses, len(self.reads), self.flops_per_point
+        uses = tuple(use.key for use in self.uses)
+        return uses, len(self.reads), self.flops_per_point, self.points
 
     @cached_property
-    def matmul_dims(self) -> tuple[Axis, Axis, Axis, Axis]:
+    def matmul_dims(self) -> tuple[tuple[str, ...], ...]:
         """(batch, m, n, k) of a product of two reads, by which tensors a dimension indexes."""
         left, right, out = (set(use.dims) for use in (*self.reads[:2], self.write))
         return (
@@ -160,13 +192,14 @@ class Step:
         order = tuple(tensors.index(tensor) for tensor in tensors)
         return kinds, order, tuple(m.signature for m in self.maps)
 
+    @cached_property
+    def key(self) -> Key:
+        """Stands for the signature; the same in repeated layers."""
+        return key_of(self.signature)
+
     def nominal_flops(self, sizes: Mapping[str, int]) -> int:
         """Floating-point operations over a box of the given sizes, masked points counted."""
-        return sum(
-            m.flops_per_point * prod(sizes[d] for d in m.dims)
-            for m in self.maps
-            if m.flops_per_point
-        )
+        return sum(m.nominal_flops(sizes) for m in self.maps if m.flops_per_point)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +224,16 @@ class Operator:
         return {dim.name: dim.size for dim in self.dims}
 
     @cached_property
+    def key(self) -> Key:
+        """Stands for the dimensions; the same in repeated layers."""
+        return key_of(self.dims)
+
+    @cached_property
+    def leaders(self) -> dict[str, str]:
+        """For every dimension the one whose cuts it takes over, itself as a rule."""
+        return {dim.name: dim.follows or dim.name for dim in self.dims}
+
+    @cached_property
     def steps(self) -> tuple[Step, ...]:
         """Forward steps, then backward steps."""
         return self.forward + self.backward
@@ -207,9 +250,35 @@ class Operator:
         """Tensors that the forward writes."""
         return tuple(dict.fromkeys(use.tensor for step in self.forward for use in step.writes))
 
+    @cached_property
+    def passed_on(self) -> frozenset[str]:
+        """The tensors that the backward hands from one of its steps to the next."""
+        reads = {use.tensor for step in self.backward for use in step.reads}
+        writes = {use.tensor for step in self.backward for use in step.writes}
+        return frozenset(writes & reads)
+
+    @cached_property
+    def upstream(self) -> tuple[Use, ...]:
+        """The distinct reads of gradients that the backward is given, in order."""
+        reads = dict.fromkeys(use for step in self.backward for use in step.reads)
+        return tuple(
+            use
+            for use in reads
+            if use.tensor.startswith(GRADIENT) and use.tensor not in self.passed_on
+        )
+
     def flops(self, pass_name: str) -> int:
         """Nominal floating-point operations of the whole operator in one pass (F, I or W)."""
-        return sum(s.nominal_flops(self.sizes) for s in self.steps if s.pass_name == pass_name)
+        return self.flops_by_pass.get(pass_name, 0)
+
+    @cached_property
+    def flops_by_pass(self) -> dict[str, int]:
+        """Nominal floating-point operations by pass."""
+        flops: dict[str, int] = {}
+        for step in self.steps:
+            here = flops.get(step.pass_name, 0)
+            flops[step.pass_name] = here + step.nominal_flops(self.sizes)
+        return flops
 
 
 def gradient(tensor: str) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from flexsim.errors import FlexSimError, ScenarioError, ScheduleError, choices_text
 from flexsim.scenario.schema import Scenario, StrategyTable
+from flexsim.strategy.baselines import lighter_ends
 
 _MOST_CHOICES = 12
 _WITHOUT_HEADS = ("mlp",)
@@ -99,6 +100,23 @@ def check_sizes(scenario: Scenario, shape: Shape, num_devices: int) -> Sizes:
     return sizes
 
 
+def sizes_of_microbatches(scenario: Scenario, num_microbatches: int) -> Sizes:
+    """Return the sizes of a scenario whose strategy file says how many microbatches there are.
+
+    Its degrees stand for the whole batch: replicas are what microbatches hold.
+    """
+    training = scenario.training
+    share = num_microbatches * training.micro_batch
+    if training.global_batch % share:
+        raise ScenarioError(
+            f"{scenario.source}: training.global_batch = {training.global_batch} does not divide"
+            f" into the {num_microbatches} microbatches of strategy.file, in multiples of"
+            f" training.micro_batch = {training.micro_batch}; choose from"
+            f" {_multiples(share, training.global_batch)}"
+        )
+    return Sizes(1, 1, training.global_batch // share, 1, num_microbatches)
+
+
 def usable_devices(scenario: Scenario, num_devices: int) -> int:
     """Return how many of a device graph's devices the scenario may use."""
     wanted = scenario.cluster.devices or num_devices
@@ -163,6 +181,8 @@ def _check_layers(source: str, strategy: StrategyTable, shape: Shape) -> None:
     pipeline, chunks = strategy.pipeline, strategy.chunks
     times = f" x strategy.chunks = {pipeline} x {chunks}" if chunks > 1 else ""
     key = f"strategy.pipeline{times}"
+    if lighter_ends(shape.layers, pipeline * chunks):
+        return
     check_divides(source, key, pipeline * chunks, "model.layers", shape.layers)
 
 

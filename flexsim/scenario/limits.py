@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from flexsim.cost.profiles import load_device_profile
 from flexsim.errors import ScenarioError
 from flexsim.models import ModelConfig, family_keys
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import Sizes, check_divides, in_file
+from flexsim.scenario.free_memory import free_bytes
 from flexsim.scenario.schema import Scenario
+from flexsim.strategy import Strategy
+from flexsim.task_graph.plan import Plan
 
 MOST_LAYERS = 10_000
 MOST_LAYER_PASSES = 10_000_000
@@ -20,6 +25,11 @@ MOST_LAYER_PASSES = 10_000_000
 MOST_PARAMETERS = 10**15
 MOST_FLOPS = 10**22
 """In one iteration: about a year of a hundred devices, which nanoseconds still count."""
+BYTES_PER_TASK = 250
+"""What a run takes at its peak beyond the libraries, for each task."""
+MOST_TASKS = 2**31 - 1
+"""Tasks that 32 bits can number."""
+_GIB = 2**30
 
 
 def check_precision(scenario: Scenario, graph_name: str, device_types: Iterable[str]) -> None:
@@ -87,3 +97,43 @@ def check_magnitude(source: str, operators: OperatorGraph, num_microbatches: int
             f" simulate; lower training.global_batch or the sizes of model to make at most"
             f" {MOST_FLOPS:.0e}"
         )
+
+
+def check_strategy_memory(scenario: Scenario, operators: OperatorGraph, strategy: Strategy) -> None:
+    """Raise :class:`ScenarioError` where a graph that is not to be folded cannot fit.
+
+    Nothing is built yet: every operator counts as one task forward and one backward on each of
+    its devices, in every microbatch, which is less than there will be.
+    """
+    if scenario.strategy.fold:
+        return
+    on_devices = sum(strategy.configs[op.name].mesh.size for op in operators.operators)
+    _check_tasks(scenario, 2 * on_devices * strategy.num_microbatches, "folding is switched off")
+
+
+def check_plan_memory(scenario: Scenario, plan: Plan) -> None:
+    """Raise :class:`ScenarioError` where the tasks of a plan would not fit in memory."""
+    sizes = np.diff(plan.templates.offsets)
+    _check_tasks(scenario, int(sizes[plan.actions.template].sum()), plan.folding)
+
+
+def _check_tasks(scenario: Scenario, num_tasks: int, folding: str) -> None:
+    why = _why_too_many(num_tasks, free_bytes())
+    if not why:
+        return
+    fold = "" if scenario.strategy.fold else "strategy.fold = true, "
+    raise ScenarioError(
+        f"{scenario.source}: {num_tasks:,} tasks or more ({folding}) {why}; choose {fold}fewer"
+        " microbatches (a larger training.micro_batch or strategy.data, a smaller"
+        " training.global_batch) or fewer model.layers"
+    )
+
+
+def _why_too_many(num_tasks: int, free: int | None) -> str:
+    """Return what is wrong with a number of tasks; "" if nothing is."""
+    if num_tasks > MOST_TASKS:
+        return f"are more than the {MOST_TASKS:,} that can be numbered"
+    need = num_tasks * BYTES_PER_TASK
+    if free is None or need <= free:
+        return ""
+    return f"would take {need / _GIB:,.1f} GiB where {free / _GIB:,.1f} GiB are free"

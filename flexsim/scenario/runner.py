@@ -7,43 +7,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import Costs
-from flexsim.cost.profiles import SoftwareProfile, load_device_profile, load_software_profile
-from flexsim.cost.roofline import Roofline
-from flexsim.cost.work import CostModel, checked
-from flexsim.device_graph import DeviceGraph, load_device_graph
+from flexsim.cost.work import CostModel
+from flexsim.device_graph import DeviceGraph
 from flexsim.engine.event import Progress
 from flexsim.engine.table import choose_engine, load_engine
-from flexsim.models import (
-    FAMILIES,
-    PRESETS,
-    ModelConfig,
-    build_model,
-    model_config,
-)
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import (
-    Sizes,
-    check_name,
-    check_sizes,
     in_file,
     in_schedule,
-    usable_devices,
 )
-from flexsim.scenario.limits import check_counts, check_cuts, check_magnitude, check_precision
-from flexsim.scenario.schema import PublishedTable, Scenario, TrainingTable
-from flexsim.strategy import BASELINES, Degrees, Strategy
-from flexsim.task_graph.build import build_task_graph
+from flexsim.scenario.limits import (
+    check_plan_memory,
+    check_strategy_memory,
+)
+from flexsim.scenario.prepare import facts_of, prepare
+from flexsim.scenario.schema import PublishedTable, Scenario
+from flexsim.strategy import Strategy
+from flexsim.task_graph.build import build_task_graph, plan_task_graph
 from flexsim.task_graph.columns import TaskGraph
-from flexsim.task_graph.schedules import SCHEDULES
-from flexsim.timeline.metrics import IterationFacts, metrics
+from flexsim.timeline.metrics import metrics
 from flexsim.timeline.spans import Timeline
-
-_MOMENT_BYTES = 4
-"""An optimizer keeps each moment of a gradient, and the master weights, in fp32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,18 +76,13 @@ def run(
     the replay is. Raise a :class:`FlexSimError` in one sentence where the scenario cannot be
     simulated.
     """
-    devices, config, sizes = _parts(scenario)
-    graph = build_model(
-        config, scenario.training.micro_batch * sizes.data, scenario.training.precision
-    )
-    check_magnitude(scenario.source, graph, sizes.num_microbatches)
-    with in_file(scenario.source, "training.software"):
-        costs = make_costs(devices, scenario.beside(scenario.training.software), cost_model)
-    costs = replace(costs, software=_with_optimizer(costs.software, scenario.training))
-    with in_file(scenario.source, "strategy"):
-        strategy = _strategy(scenario, graph, sizes, costs.software)
-    with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
-        task_graph = build_task_graph(graph, strategy, devices, costs, scenario.strategy.fold)
+    found = prepare(scenario, cost_model)
+    graph, devices, strategy = found.graph, found.devices, found.strategy
+    check_strategy_memory(scenario, graph, strategy)
+    with in_file(scenario.source, "strategy"), in_schedule(scenario, found.sizes):
+        plan = plan_task_graph(graph, strategy, devices, found.costs, scenario.strategy.fold)
+        check_plan_memory(scenario, plan)
+        task_graph = plan.task_graph()
     engine = choose_engine(scenario.simulation.engine, task_graph.num_tasks)
     timeline = load_engine(engine)(task_graph, progress)
     result = _measured(graph, strategy, devices, timeline, engine)
@@ -143,7 +122,7 @@ def _measured(
     engine: str,
 ) -> Result:
     task_graph = timeline.task_graph
-    facts = _facts(operators, strategy, devices, task_graph)
+    facts = facts_of(operators, strategy, devices, task_graph.hardware_flops)
     return Result(
         metrics(timeline, facts),
         timeline,
@@ -151,99 +130,4 @@ def _measured(
         facts.memory_capacity_bytes,
         engine,
         operators.name,
-    )
-
-
-def make_costs(
-    devices: DeviceGraph, software: str = "megatron-lm", cost_model: CostModel | None = None
-) -> Costs:
-    """Return the costs of a cluster under a software stack, by profile name or path."""
-    profile = load_software_profile(software)
-    compute = Roofline(profile) if cost_model is None else checked(cost_model)
-    return Costs(compute, Communication.of(devices, profile), profile)
-
-
-def _parts(scenario: Scenario) -> tuple[DeviceGraph, ModelConfig, Sizes]:
-    source, cluster = scenario.source, scenario.cluster
-    check_name(source, "strategy.name", scenario.strategy.name, BASELINES)
-    check_name(source, "strategy.schedule", scenario.strategy.chosen_schedule, SCHEDULES)
-    with in_file(source, "model"):
-        _check_model_names(scenario)
-        table = scenario.model
-        config = model_config(table.name, table.preset, **table.sizes)
-    with in_file(source, "cluster.device_graph"):
-        devices = load_device_graph(scenario.beside(cluster.device_graph), cluster.hosts)
-    check_precision(scenario, devices.name, devices.device_types)
-    sizes = check_sizes(scenario, config, usable_devices(scenario, devices.num_devices))
-    check_cuts(scenario, config)
-    check_counts(source, config.layers, sizes)
-    return devices, config, sizes
-
-
-def _check_model_names(scenario: Scenario) -> None:
-    if scenario.model.preset is not None:
-        check_name(scenario.source, "model.preset", scenario.model.preset, PRESETS)
-    if scenario.model.name is not None:
-        check_name(scenario.source, "model.name", scenario.model.name, FAMILIES)
-
-
-def _strategy(
-    scenario: Scenario, graph: OperatorGraph, sizes: Sizes, software: SoftwareProfile
-) -> Strategy:
-    table = scenario.strategy
-    degrees = Degrees(
-        tensor=sizes.tensor,
-        pipeline=sizes.pipeline,
-        data=sizes.data,
-        chunks=sizes.chunks,
-        sequence_parallel=table.sequence_parallel,
-        order=table.order,
-        schedule=table.chosen_schedule,
-        num_microbatches=sizes.num_microbatches,
-        recompute=scenario.training.recompute,
-        overlap_gradients=_given(table.overlap_gradients, software.overlap_gradients),
-        scatter_gather=_given(table.scatter_gather, software.scatter_gather),
-        blocking_transfers=_given(table.blocking_transfers, software.blocking_transfers),
-        gradient_norm=table.gradient_norm,
-    )
-    return BASELINES[table.name](graph, degrees)
-
-
-def _given(choice: bool | None, default: bool) -> bool:
-    return default if choice is None else choice
-
-
-def _with_optimizer(software: SoftwareProfile, training: TrainingTable) -> SoftwareProfile:
-    """Return the software with its state for another optimizer or precision than Adam's in fp16.
-
-    Profiles state Adam with fp32 master weights. Momentum SGD keeps one moment less, read and
-    written at each step; fp32 weights are their own masters.
-    """
-    moments = 1 if training.optimizer == "sgd" else 0
-    masters = 1 if training.precision == "fp32" else 0
-    state = software.optimizer_bytes_per_parameter - _MOMENT_BYTES * (moments + masters)
-    traffic = software.optimizer_traffic_bytes_per_parameter - 2 * _MOMENT_BYTES * moments
-    return replace(
-        software,
-        optimizer_bytes_per_parameter=state,
-        optimizer_traffic_bytes_per_parameter=traffic,
-    )
-
-
-def _facts(
-    operators: OperatorGraph, strategy: Strategy, devices: DeviceGraph, task_graph: TaskGraph
-) -> IterationFacts:
-    types, counts = np.unique(
-        [devices.device_types[d] for d in strategy.devices.tolist()], return_counts=True
-    )
-    profiles = [load_device_profile(str(name)) for name in types]
-    peaks = [p.peak_flops_per_s(operators.precision) for p in profiles]
-    return IterationFacts(
-        num_devices=len(strategy.devices),
-        sequences=operators.num_sequences * strategy.num_microbatches,
-        tokens_per_sequence=operators.tokens_per_sequence,
-        model_flops=float(operators.flops) * strategy.num_microbatches,
-        hardware_flops=task_graph.hardware_flops,
-        peak_flops_per_s=float(np.dot(peaks, counts)),
-        memory_capacity_bytes=min(p.memory_capacity_bytes for p in profiles),
     )

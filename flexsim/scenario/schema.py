@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from flexsim.errors import ScenarioError
 from flexsim.files import is_file
@@ -75,9 +82,10 @@ class TrainingTable(Table):
 
 
 class StrategyTable(Table):
-    """How the work is spread over the devices."""
+    """How the work is spread over the devices: by name and degrees, or as a file says."""
 
-    name: Name = Field(description="single, data or megatron")
+    name: Name | None = Field(default=None, description="single, data or megatron")
+    file: Name | None = Field(default=None, description="a strategy that `flexsim search` wrote")
     tensor: Count = 1
     pipeline: Count = 1
     data: Count | None = Field(
@@ -103,6 +111,17 @@ class StrategyTable(Table):
     )
     gradient_norm: Flag = Field(default=True, description="the global all-reduce before the step")
     fold: Flag = Field(default=True, description="simulate one of each class of equal devices")
+
+    @model_validator(mode="after")
+    def _is_named(self) -> StrategyTable:
+        if (self.name is None) == (self.file is None):
+            raise ValueError("say which: strategy.name = 'megatron' and its degrees, or a file")
+        beside = sorted(self.model_fields_set - {"name", "file", "fold"})
+        if self.file is not None and beside:
+            raise ValueError(
+                f"strategy.{beside[0]} does not go with strategy.file, which says all but fold"
+            )
+        return self
 
     @property
     def chosen_schedule(self) -> str:
@@ -134,6 +153,40 @@ class OutputTable(Table):
     )
 
 
+class SearchTable(Table):
+    """How a better strategy is searched for (`flexsim search`)."""
+
+    method: Name = Field(default="mcmc", description="how to search")
+    budget: Count | None = Field(
+        default=None, description="proposals in all; 10000 unless seconds are given"
+    )
+    seconds: Positive | None = Field(default=None, description="time to search, in place of budget")
+    seed: NonNegativeInt = 0
+    chains: Count = Field(default=4, description="independent chains, each of an equal share")
+    processes: Count = Field(default=1, description="chains run on so many processes")
+    temperature: NonNegativeFloat = Field(
+        default=0.02, description="of accepting a slowdown, as a share of the current time"
+    )
+    restarts: NonNegativeInt = Field(
+        default=1, description="returns of a stuck chain to the best it has seen"
+    )
+    starts: list[Name] = Field(
+        default=["data", "expert", "random"],
+        description="chains start, by turns, from data, expert (the [strategy] table), random, "
+        "or the path of a strategy file",
+        min_length=1,
+    )
+    dimensions: Name = Field(default="SOAP", description="letters of the dimensions to search")
+    powers_of_two: Flag = Field(default=False, description="degrees 1, 2, 4 … only")
+    placement: Name = Field(
+        default="arbitrary", description="contiguous, strided, hierarchical or arbitrary devices"
+    )
+    copies: Flag = Field(default=True, description="parts may be replicated")
+    memory_limit: Literal["device", "none"] = Field(
+        default="device", description="what does not fit a device's memory is infeasible"
+    )
+
+
 class PublishedTable(Table):
     """What was measured, to be printed beside what is simulated."""
 
@@ -159,6 +212,7 @@ class Scenario(Table):
     strategy: StrategyTable
     simulation: SimulationTable = SimulationTable()
     output: OutputTable = OutputTable()
+    search: SearchTable = SearchTable()
     published: PublishedTable | None = None
 
     _source: str = PrivateAttr("scenario")
@@ -197,9 +251,16 @@ class Scenario(Table):
         near = Path(self._source).parent / name_or_path
         return str(near) if near.suffix == ".toml" and is_file(near) else name_or_path
 
+    @property
+    def strategy_file(self) -> Path:
+        """The path of ``strategy.file``: beside the scenario's file if it lies there."""
+        given = Path(self.strategy.file or "")
+        near = Path(self._source).parent / given
+        return near if is_file(near) else given
+
     def keys(self) -> dict[str, object]:
         """Return every given key and its value, flat: ``{"strategy.tensor": 8, …}``."""
-        tables = self.model_dump(exclude={"published"}, exclude_none=True)
+        tables = self.model_dump(exclude={"published", "search"}, exclude_none=True)
         flat: dict[str, object] = {}
         for table, value in tables.items():
             inner = value if isinstance(value, dict) else {"": value}

@@ -5,14 +5,16 @@ None has code below this module: each only maps dimensions, by their names, to m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.errors import StrategyError, choices_text
 from flexsim.operator_graph.graph import SAMPLE_DIM, OperatorGraph
+from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Operator
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh
@@ -70,16 +72,13 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     sequence parallelism the other operators' positions too (Korthikanti et al. 2022); layers
     over ``pipeline`` ranks, round-robin in chunks.
     """
-    meshes = [_mesh(graph, degrees, rank) for rank in range(degrees.pipeline)]
+    tensor_axes = _tensor_axes(graph, degrees.tensor)
+    meshes = [_mesh(degrees, tensor_axes, stage) for stage in ranks_of_devices(degrees)]
     stage_of = _stages(graph, degrees)
-    configs = {
-        op.name: _config(op, meshes[stage_of[op.name] % degrees.pipeline], degrees)
-        for op in graph.operators
-    }
     num_stages = degrees.pipeline * degrees.chunks
     return Strategy(
         name="megatron",
-        configs=configs,
+        configs=_configs(graph, stage_of, meshes, degrees),
         stage_of=stage_of,
         rank_of_stage=tuple(stage % degrees.pipeline for stage in range(num_stages)),
         schedule=degrees.schedule,
@@ -127,17 +126,21 @@ def _only(degrees: Degrees, name: str, free: tuple[str, ...]) -> None:
             )
 
 
-def _mesh(graph: OperatorGraph, degrees: Degrees, rank: int) -> Mesh:
+def ranks_of_devices(degrees: Degrees) -> NDArray[np.int32]:
+    """Return the devices of every pipeline rank, ``[pipeline, data, tensor]``."""
     order = [name.strip() for name in degrees.order.split(",")]
     if sorted(order) != sorted(AXES):
         raise StrategyError(
             f"strategy.order = {degrees.order!r} must name {', '.join(AXES)} once each"
         )
     sizes = [getattr(degrees, name) for name in reversed(order)]
-    array = np.arange(degrees.num_devices).reshape(sizes)
+    array = np.arange(degrees.num_devices, dtype=np.int32).reshape(sizes)
     slowest_first = [order[::-1].index(name) for name in ("pipeline", "data", "tensor")]
-    stage = array.transpose(slowest_first)[rank]
-    groups, repeats = _tensor_axes(graph, degrees.tensor)
+    return array.transpose(slowest_first)
+
+
+def _mesh(degrees: Degrees, tensor_axes: tuple[int, int], stage: NDArray[np.int32]) -> Mesh:
+    groups, repeats = tensor_axes
     if repeats == 1:
         return Mesh(("data", "tensor"), stage)
     names = ("data", "tensor.group", "tensor.repeat")
@@ -149,6 +152,20 @@ def _tensor_axes(graph: OperatorGraph, tensor: int) -> tuple[int, int]:
     groups = [op.sizes["g"] for op in graph.operators if "g" in op.sizes]
     num_groups = min(groups, default=tensor)
     return (tensor, 1) if tensor <= num_groups else (num_groups, tensor // num_groups)
+
+
+def _configs(
+    graph: OperatorGraph, stage_of: Mapping[str, int], meshes: Sequence[Mesh], degrees: Degrees
+) -> dict[str, ParallelConfig]:
+    """Return the config of every operator, one object for all that are cut alike."""
+    distinct: dict[tuple[Key, int], ParallelConfig] = {}
+    configs: dict[str, ParallelConfig] = {}
+    for op in graph.operators:
+        key = op.key, stage_of[op.name] % degrees.pipeline
+        if key not in distinct:
+            distinct[key] = _config(op, meshes[key[1]], degrees)
+        configs[op.name] = distinct[key]
+    return configs
 
 
 def _config(operator: Operator, mesh: Mesh, degrees: Degrees) -> ParallelConfig:
@@ -163,20 +180,31 @@ def _config(operator: Operator, mesh: Mesh, degrees: Degrees) -> ParallelConfig:
     return ParallelConfig.of(mesh, {d: a for d, a in splits.items() if d in operator.sizes})
 
 
+def lighter_ends(num_layers: int, num_stages: int) -> int:
+    """Return how many layers less the first and the last stage get than the others.
+
+    It is 1 where equal runs are possible only if embedding and head count as a layer each, as
+    for Llama 3's 126 layers on 16 stages (Grattafiori et al. 2024, section 3.3.2), else 0.
+    """
+    return int(num_layers % num_stages > 0 and (num_layers + 2) % num_stages == 0)
+
+
 def _stages(graph: OperatorGraph, degrees: Degrees) -> dict[str, int]:
     """Return the global stage of every operator: blocks in equal runs, the rest at the ends."""
     blocks = list(dict.fromkeys(op.block for op in graph.operators if op.block))
     num_stages = degrees.pipeline * degrees.chunks
-    if num_stages > 1 and (not blocks or len(blocks) % num_stages):
+    lighter = lighter_ends(len(blocks), num_stages)
+    run, left_over = divmod(len(blocks) + 2 * lighter, num_stages)
+    if num_stages > 1 and (not blocks or left_over):
         raise StrategyError(
             f"strategy.pipeline x strategy.chunks = {degrees.pipeline} x {degrees.chunks} does "
             f"not divide the {len(blocks)} layers of {graph.name}"
         )
-    run = max(1, len(blocks) // num_stages)
-    stage_of_block = {block: index // run for index, block in enumerate(blocks)}
+    stage_of_block = {block: (index + lighter) // run for index, block in enumerate(blocks)}
     stages: dict[str, int] = {}
-    here = 0
+    here, end = 0, max(stage_of_block.values(), default=0)
     for operator in graph.operators:
-        here = min(stage_of_block.get(operator.block, here), num_stages - 1)
+        after_all = num_stages - 1 if here == end else here
+        here = stage_of_block.get(operator.block, after_all)
         stages[operator.name] = here
     return stages

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flexsim.errors import StrategyError, choices_text
 from flexsim.operator_graph.records import Operator
-from flexsim.strategy.mesh import Mesh, largest_part, part_bounds
+from flexsim.strategy.mesh import Mesh, part_bounds
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,14 @@ class ParallelConfig:
 
     mesh: Mesh
     splits: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def __hash__(self) -> int:
+        """Return a hash computed once."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.mesh, self.splits))
 
     @classmethod
     def of(cls, mesh: Mesh, splits: Mapping[str, tuple[str, ...]]) -> ParallelConfig:
@@ -71,7 +79,7 @@ def check_config(operator: Operator, config: ParallelConfig) -> None:
     limits = {dim.name: min(dim.size, dim.max_degree or dim.size) for dim in operator.dims}
     for dim, axes in config.splits:
         if dim not in limits:
-            known = choices_text(dim, limits)
+            known = choices_text(dim, [d for d, leader in operator.leaders.items() if d == leader])
             raise StrategyError(f"operator {operator.name!r} has no dimension {dim!r}: {known}")
         unknown = [axis for axis in axes if axis not in config.mesh.names]
         if unknown:
@@ -95,11 +103,12 @@ class PartSizes:
 @lru_cache(maxsize=4096)
 def part_sizes(operator: Operator, config: ParallelConfig) -> PartSizes:
     """Return box sizes by dimension, parts numbered as the mesh's devices are in order."""
-    even = all(operator.sizes[dim] % config.degree(dim) == 0 for dim, _ in config.splits)
-    if even:
-        box = {d: largest_part(n, config.degree(d)) for d, n in operator.sizes.items()}
+    degrees = {dim: config.degree(leader) for dim, leader in operator.leaders.items()}
+    if all(size % degrees[dim] == 0 for dim, size in operator.sizes.items()):
+        box = {dim: size // degrees[dim] for dim, size in operator.sizes.items()}
         return PartSizes((box,), np.zeros(config.mesh.size, np.int64))
-    columns = [_sizes_by_part(n, config, d) for d, n in operator.sizes.items()]
+    leaders = operator.leaders
+    columns = [_sizes_by_part(n, config, leaders[d]) for d, n in operator.sizes.items()]
     distinct, inverse = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
     boxes = tuple(dict(zip(operator.sizes, map(int, row), strict=True)) for row in distinct)
     return PartSizes(boxes, inverse.reshape(-1))

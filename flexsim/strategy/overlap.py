@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +28,13 @@ def exchange(source: Layout, target: Layout, shape: tuple[int, ...]) -> Pairs:
     device at the receiver's own coordinates, else the one that has sent least so far, else
     the lowest id.
     """
-    parts, holders = _holders(source)
-    volumes = _volumes(source, target, shape, parts)
+    cells = _cells(source, shape)
+    volumes = _volumes(target, shape, cells)
     sent = dict.fromkeys(source.mesh.flat.tolist(), 0)
     totals: dict[tuple[int, int], int] = {}
-    for position, part in zip(*(a.tolist() for a in np.nonzero(volumes)), strict=True):
-        receiver, elements = int(target.mesh.flat[position]), int(volumes[position, part])
-        sender = _sender(holders[part], receiver, _twin(source, target, position), sent)
+    for position, cell in zip(*(a.tolist() for a in np.nonzero(volumes)), strict=True):
+        receiver, elements = int(target.mesh.flat[position]), int(volumes[position, cell])
+        sender = _sender(cells.holders[cell], receiver, _twin(source, target, position), sent)
         if sender != receiver:
             sent[sender] += elements
             totals[sender, receiver] = totals.get((sender, receiver), 0) + elements
@@ -63,26 +64,61 @@ def _indices(layout: Layout) -> NDArray[np.int64]:
     return np.stack(columns, 1) if columns else np.zeros((layout.mesh.size, 0), np.int64)
 
 
-def _holders(source: Layout) -> tuple[NDArray[np.int64], list[list[int]]]:
-    """Return the distinct parts of a layout and the devices that hold each."""
-    parts, part_of_device = np.unique(_indices(source), axis=0, return_inverse=True)
-    holders: list[list[int]] = [[] for _ in parts]
-    for device, part in zip(source.mesh.flat.tolist(), part_of_device.reshape(-1), strict=True):
-        holders[part].append(device)
-    return parts, holders
+def _intervals(layout: Layout, axis: int, size: int) -> NDArray[np.int64]:
+    """Return [low, high) of every part along one tensor axis: ``[parts, 2]``."""
+    if layout.bounds and layout.bounds[axis] is not None:
+        return np.array(layout.bounds[axis], np.int64)
+    cuts = part_bounds(size, layout.mesh.degree(layout.axes[axis]))
+    return np.stack([cuts[:-1], cuts[1:]], 1)
 
 
-def _volumes(
-    source: Layout, target: Layout, shape: tuple[int, ...], parts: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the elements common to every (target device, source part)."""
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The pieces that all boxes of a layout are made of, and the devices that hold each.
+
+    ``edges`` has the [low, high) of the pieces of every tensor axis, ``index`` the piece of
+    every cell along every axis.
+    """
+
+    edges: list[NDArray[np.int64]]
+    index: NDArray[np.int64]
+    holders: list[list[int]]
+
+
+def _cells(source: Layout, shape: tuple[int, ...]) -> _Cells:
+    if source.bounds:
+        return _overlapping_cells(source, shape)
+    index, cell_of_device = np.unique(_indices(source), axis=0, return_inverse=True)
+    holders: list[list[int]] = [[] for _ in index]
+    for device, cell in zip(source.mesh.flat.tolist(), cell_of_device.reshape(-1), strict=True):
+        holders[cell].append(device)
+    edges = [_intervals(source, axis, size) for axis, size in enumerate(shape)]
+    return _Cells(edges, index, holders)
+
+
+def _overlapping_cells(source: Layout, shape: tuple[int, ...]) -> _Cells:
+    """Cut every axis at all bounds, so that each box is a whole number of cells."""
+    parts = [_intervals(source, axis, size) for axis, size in enumerate(shape)]
+    cuts = [np.unique(intervals) for intervals in parts]
+    edges = [np.stack([c[:-1], c[1:]], 1) for c in cuts]
+    spans = [np.searchsorted(c, p) for c, p in zip(cuts, parts, strict=True)]
+    found: dict[tuple[int, ...], list[int]] = {}
+    for device, row in zip(source.mesh.flat.tolist(), _indices(source).tolist(), strict=True):
+        ranges = (range(*spans[axis][part].tolist()) for axis, part in enumerate(row))
+        for cell in itertools.product(*ranges):
+            found.setdefault(cell, []).append(device)
+    index = np.array(sorted(found), np.int64).reshape(-1, len(shape))
+    return _Cells(edges, index, [found[tuple(cell)] for cell in index.tolist()])
+
+
+def _volumes(target: Layout, shape: tuple[int, ...], cells: _Cells) -> NDArray[np.int64]:
+    """Return the elements common to every (target device, source cell)."""
     wanted = _indices(target)
-    volumes = np.ones((len(wanted), len(parts)), np.int64)
+    volumes = np.ones((len(wanted), len(cells.index)), np.int64)
     for axis, size in enumerate(shape):
-        have = part_bounds(size, source.mesh.degree(source.axes[axis]))
-        want = part_bounds(size, target.mesh.degree(target.axes[axis]))
-        low = np.maximum(want[:-1, None], have[None, :-1])
-        high = np.minimum(want[1:, None], have[None, 1:])
+        have, want = cells.edges[axis], _intervals(target, axis, size)
+        low = np.maximum(want[:, None, 0], have[None, :, 0])
+        high = np.minimum(want[:, None, 1], have[None, :, 1])
         table = np.maximum(high - low, 0)
-        volumes *= table[wanted[:, axis]][:, parts[:, axis]]
+        volumes *= table[wanted[:, axis]][:, cells.index[:, axis]]
     return volumes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from flexsim.errors import StrategyError, choices_text
 from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.operator_graph.keys import Key
 from flexsim.strategy.config import ParallelConfig, check_config
 from flexsim.strategy.mesh import Mesh
 
@@ -67,10 +68,14 @@ class Strategy:
 
 def check_strategy(strategy: Strategy, graph: OperatorGraph, num_devices: int) -> None:
     """Raise :class:`StrategyError` where a strategy does not fit a model and a cluster."""
+    fitting: set[tuple[Key, ParallelConfig]] = set()
     for operator in graph.operators:
         if operator.name not in strategy.configs:
             raise StrategyError(f"strategy {strategy.name!r} leaves out {operator.name!r}")
-        check_config(operator, strategy.configs[operator.name])
+        pair = operator.key, strategy.configs[operator.name]
+        if pair not in fitting:
+            check_config(operator, pair[1])
+            fitting.add(pair)
     for name in (*strategy.configs, *strategy.stage_of, *_recomputed(strategy)):
         if name not in graph.by_name:
             known = choices_text(name, graph.by_name) if len(graph.by_name) < 20 else "none such"

@@ -13,7 +13,7 @@ S to R          all-gather                          6
 
 (P partial, S split, R replicated.) Mesh axes with the same row form one collective over
 their product. Where layouts do not align, partial results are reduced and the rest is
-exchanged by overlap of boxes.
+exchanged by overlap of boxes; so are the halos of what is read through windows.
 """
 
 from __future__ import annotations
@@ -99,18 +99,62 @@ def transition(
     the destination (Narayanan et al. 2021, section 4.1).
     """
     source, target = source.without_single_axes(), target.without_single_axes()
+    if source.bounds or target.bounds:
+        return _windowed_steps(source, target, size, scatter_gather)
     if _aligned(source, target):
         return _aligned_steps(source, target, size, scatter_gather)
-    steps: list[Step] = []
-    if source.partial:
-        axes = tuple(n for n in source.mesh.names if n in source.partial_axes)
-        whole = source.whole()
-        bytes_ = size.local_bytes(source)
-        steps.append(Collective("all-reduce", source.mesh, axes, bytes_, whole))
-        source = whole
+    reduced = _reduced(source, size)
+    return (*reduced, _exchange(source.whole(), target, size))
+
+
+def _windowed_steps(
+    source: Layout, target: Layout, size: TensorSize, scatter_gather: bool
+) -> tuple[Step, ...]:
+    """Bring what is outside windows first, by collectives if it aligns, then the halos."""
+    if source == target:
+        return ()
+    middle = _before_windows(source, target)
+    if middle is not None and _aligned(source, middle):
+        steps = _aligned_steps(source, middle, size, scatter_gather)
+    else:
+        steps, middle = _reduced(source, size), source.whole()
+    halos = _exchange(middle, target, size)
+    return (*steps, halos) if len(halos.sources) else steps
+
+
+def _before_windows(source: Layout, target: Layout) -> Layout | None:
+    """Return ``target`` with the axes of windows cut as they are in ``source``, in even parts.
+
+    What ``source`` holds whole as partial sums is cut along the windows, so that it is reduced
+    and scattered. None where there is no such layout.
+    """
+    if source.bounds:
+        return None
+    axes = tuple(
+        want if bounds is None or (not have and source.partial_axes.issuperset(want)) else have
+        for have, want, bounds in zip(source.axes, target.axes, target.bounds, strict=True)
+    )
+    used = [name for axis in axes for name in axis]
+    if len(set(used)) != len(used) or not target.partial_axes.isdisjoint(used):
+        return None
+    if not set(used) <= set(target.mesh.names):
+        return None
+    return Layout(target.mesh, axes, target.partial)
+
+
+def _reduced(source: Layout, size: TensorSize) -> tuple[Step, ...]:
+    """Return the all-reduce that leaves nothing partial, if anything is."""
+    if not source.partial:
+        return ()
+    axes = tuple(n for n in source.mesh.names if n in source.partial_axes)
+    bytes_ = size.local_bytes(source)
+    return (Collective("all-reduce", source.mesh, axes, bytes_, source.whole()),)
+
+
+def _exchange(source: Layout, target: Layout, size: TensorSize) -> Exchange:
     pairs = exchange(source, target, size.shape)
     counts = pairs.elements * size.bytes_per_element
-    return (*steps, Exchange(pairs.sources, pairs.targets, counts, target))
+    return Exchange(pairs.sources, pairs.targets, counts, target)
 
 
 def _aligned(source: Layout, target: Layout) -> bool:

@@ -11,12 +11,12 @@ from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import Work
 from flexsim.errors import ModelError
 from flexsim.operator_graph.records import GRADIENT, Operator, Step, Use, gradient
-from flexsim.strategy.layout import Layout, write_layout
+from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.transition import TensorSize, transition
 from flexsim.task_graph.bring import Reader
 from flexsim.task_graph.forward import ForwardPass, Pass
-from flexsim.task_graph.gradients import Contribution, sum_partials, widest
+from flexsim.task_graph.gradients import Contribution, sum_partials
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Have, Row, Store, unique
@@ -35,6 +35,7 @@ class BackwardPass(Pass):
         self.contributions: dict[str, list[Contribution]] = {}
         self.kept: dict[tuple[int, Mesh], Store] = {}
         self.rebuilt: dict[str, RecomputePass] = {}
+        self.smallest: dict[tuple[object, ...], Layout] = {}
         self.segment_of = {
             name: segment for segment in program.strategy.recompute for name in segment
         }
@@ -64,8 +65,7 @@ class BackwardPass(Pass):
     def _gradient_rows(self, operator: Operator) -> tuple[int, ...]:
         """Bring every gradient that the operator's backward reads; return its rows."""
         reader = self.reader(operator, B)
-        reads = dict.fromkeys(use for step in operator.backward for use in step.reads)
-        found = [self._gradient(operator, use, reader) for use in reads if _is_gradient(use)]
+        found = [self._gradient(operator, use, reader) for use in operator.upstream]
         return unique(row for rows in found for row in rows)
 
     def _gradient(self, operator: Operator, use: Use, reader: Reader) -> tuple[int, ...]:
@@ -124,15 +124,16 @@ class BackwardPass(Pass):
                 layout = self.layout(operator, use)
                 sized = (use.tensor, self.program.size(use.tensor))
                 needs += self.carrier.bring(self.gradients, sized, layout, reader)
-            elif not self.is_fed(use.tensor):
+            elif use.tensor not in self.fed:
                 needs += self._saved(operator, use, reader)
         kind = _KIND[step.pass_name]
         row = self.write_row(operator, step, kind, reader, unique(needs) or reader.gate)
-        config = self.program.strategy.configs[operator.name]
-        for tensor in dict.fromkeys(m.write.tensor for m in step.maps):
-            maps = (m for m in step.maps if m.write.tensor == tensor)
-            layouts = [write_layout(operator, config, m) for m in maps]
-            self._contribute(tensor, Contribution(widest(layouts), (row,), reader.stage))
+        for position, layout in self.cuts.of(operator).widest_writes(operator, step):
+            tensor = step.maps[position].write.tensor
+            if tensor in operator.passed_on:
+                self.gradients[tensor] = [Have(layout, (row,), reader.stage)]
+            else:
+                self._contribute(tensor, Contribution(layout, (row,), reader.stage))
 
     def _contribute(self, tensor: str, contribution: Contribution) -> None:
         weight = tensor.removeprefix(GRADIENT)
@@ -168,14 +169,12 @@ class BackwardPass(Pass):
 
     def _smallest(self, tensor: str, target: Layout, size: TensorSize) -> Layout:
         """Return the smallest forward layout from which only all-gathers lead to ``target``."""
-        found = [
-            have.layout
-            for have in self.forward.store[tensor]
-            if have.layout.mesh == target.mesh
-            and not have.layout.partial
-            and _only_gathers(have.layout, target, size)
-        ]
-        return min([target, *found], key=lambda layout: layout.local_elements(size.shape))
+        layouts = tuple([have.layout for have in self.forward.store[tensor]])
+        key = (layouts, target, size.shape)
+        found = self.smallest.get(key)
+        if found is None:
+            found = self.smallest[key] = _smallest(layouts, target, size)
+        return found
 
     def _rebuild(self, operator: Operator, gate: tuple[int, ...]) -> None:
         """Repeat the forward of a segment before the backward of its last operator."""
@@ -204,7 +203,7 @@ class RecomputePass(ForwardPass):
         """Bring what the segment made anew, or what was saved at its entry."""
         if tensor in self.store:
             return super().bring(tensor, target, reader)
-        return self.backward.keep(tensor, target, replace(reader, gate=self.gradient_rows))
+        return self.backward.keep(tensor, target, reader._replace(gate=self.gradient_rows))
 
     def _target(self, operator: Operator, step: Step, use: Use) -> Layout:
         if use.tensor in self.store:
@@ -214,6 +213,15 @@ class RecomputePass(ForwardPass):
 
 def _is_gradient(use: Use) -> bool:
     return use.tensor.startswith(GRADIENT)
+
+
+def _smallest(layouts: tuple[Layout, ...], target: Layout, size: TensorSize) -> Layout:
+    found = [
+        one
+        for one in layouts
+        if one.mesh == target.mesh and not one.partial and _only_gathers(one, target, size)
+    ]
+    return min([target, *found], key=lambda layout: layout.local_elements(size.shape))
 
 
 def _only_gathers(source: Layout, target: Layout, size: TensorSize) -> bool:

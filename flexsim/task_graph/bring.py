@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.transition import Collective, Exchange, Move, Step, TensorSize, transition
@@ -13,9 +14,11 @@ from flexsim.task_graph.places import Places
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.rows import Have, Notebook, Row, Store, kind_of_axes, unique
 
+_MOVED = TASK_CODE["pipeline"]
+_RESHARDED = TASK_CODE["reshard"]
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+
+class Reader(NamedTuple):
     """Who reads: an operator's index, its global stage and the action that it belongs to.
 
     ``gate`` holds back communication that has no other reason to wait.
@@ -27,6 +30,15 @@ class Reader:
     gate: tuple[int, ...] = ()
 
 
+class _Message(NamedTuple):
+    """What a step's row says; the step is kept so that its identity stands for it."""
+
+    step: Step
+    places: Places
+    duration_ns: NDArray[np.int64]
+    num_bytes: NDArray[np.int64]
+
+
 class Carrier:
     """Writes the communication rows that take tensors from layout to layout."""
 
@@ -35,6 +47,8 @@ class Carrier:
         self._notebook = notebook
         self._pricing = pricing
         self._scatter_gather = scatter_gather
+        self._plans: dict[tuple[object, ...], tuple[int, tuple[Step, ...]]] = {}
+        self._messages: dict[int, _Message] = {}
 
     def bring(
         self, store: Store, tensor: tuple[str, TensorSize], target: Layout, reader: Reader
@@ -46,11 +60,23 @@ class Carrier:
         name, size = tensor
         haves = store[name]
         for have in haves:
-            if have.layout == target:
+            if have.layout is target or have.layout == target:
                 return have.rows
-        plans = [transition(h.layout, target, size, self._scatter_gather) for h in haves]
-        best = min(range(len(plans)), key=lambda i: (_cost(plans[i]), i))
-        return self._carry(haves, haves[best], plans[best], target, reader)
+        layouts = tuple([have.layout for have in haves])
+        best, plan = self._cheapest(layouts, target, size)
+        return self._carry(haves, haves[best], plan, target, reader)
+
+    def _cheapest(
+        self, layouts: tuple[Layout, ...], target: Layout, size: TensorSize
+    ) -> tuple[int, tuple[Step, ...]]:
+        """Return from which of ``layouts`` to go to ``target``, and how."""
+        key = (layouts, target, size.shape, size.bytes_per_element)
+        found = self._plans.get(key)
+        if found is None:
+            plans = [transition(one, target, size, self._scatter_gather) for one in layouts]
+            best = min(range(len(plans)), key=lambda i: (_cost(plans[i]), i))
+            found = self._plans[key] = best, plans[best]
+        return found
 
     def _carry(
         self, haves: list[Have], have: Have, plan: tuple[Step, ...], target: Layout, reader: Reader
@@ -71,23 +97,32 @@ class Carrier:
         """Write one step; what precedes a crossing runs with the tensor's own stage."""
         stage = have.stage if at_source else reader.stage
         needs = have.rows or reader.gate
+        if isinstance(step, Exchange) and not len(step.sources):
+            return needs
+        _, places, duration, num_bytes = self._message(step)
         if isinstance(step, Collective):
-            places = self._notebook.on_groups(step.mesh, step.axes)
-            duration = self._pricing.collective(step.kind, step.num_bytes, places)
-            num_bytes = np.full(places.num_members, step.num_bytes, np.int64)
             kind = kind_of_axes(step.axes)
         else:
-            if isinstance(step, Exchange) and not len(step.sources):
-                return needs
-            places, num_bytes = self._transfer(step)
-            duration = self._pricing.move(num_bytes, places)
-            kind = TASK_CODE["pipeline" if have.stage != reader.stage else "reshard"]
+            kind = _MOVED if have.stage != reader.stage else _RESHARDED
         row = Row(
             stage, reader.action, kind, reader.operator, places, duration, num_bytes, needs, False
         )
         written = self._notebook.write(row)
-        kept = needs if isinstance(step, Exchange) else ()
-        return unique((*kept, written))
+        return unique((*needs, written)) if isinstance(step, Exchange) else (written,)
+
+    def _message(self, step: Step) -> _Message:
+        """Return where a step runs, how long, and its bytes; found once."""
+        found = self._messages.get(id(step))
+        if found is None:
+            if isinstance(step, Collective):
+                places = self._notebook.on_groups(step.mesh, step.axes)
+                num_bytes = np.full(places.num_members, step.num_bytes, np.int64)
+                duration = self._pricing.collective(step.kind, step.num_bytes, places)
+            else:
+                places, num_bytes = self._transfer(step)
+                duration = self._pricing.move(num_bytes, places)
+            found = self._messages[id(step)] = _Message(step, places, duration, num_bytes)
+        return found
 
     def _transfer(self, step: Move | Exchange) -> tuple[Places, np.ndarray]:
         if isinstance(step, Exchange):

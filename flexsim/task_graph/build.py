@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from flexsim.cost.costs import Costs
 from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.strategy import Strategy, check_strategy
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.expand import build_program
-from flexsim.task_graph.folding import folded, representatives, why_not_foldable
+from flexsim.task_graph.folding import fold_rows, unfolded
 from flexsim.task_graph.members import templates_of
 from flexsim.task_graph.memory import stage_memory, static_memory
 from flexsim.task_graph.plan import Plan
@@ -51,20 +49,19 @@ def plan_task_graph(
     parts = write_update(program, costs.software)
     rows: Sequence[Row] = program.notebook.rows
     names = tuple(op.name for op in operators.operators)
-    reason = why_not_foldable(rows, strategy, names) if fold else "folding is switched off"
-    kept = strategy.devices if reason else np.unique(representatives(strategy))
-    full = _num_tasks(rows, strategy)
-    rows = rows if reason else folded(rows, strategy)
+    off = "folding is switched off"
+    folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, off)
+    static = static_memory(program, parts, costs.software, folding.devices)
     return Plan(
-        templates=templates_of(rows, strategy.num_stages, strategy.num_ranks),
+        templates=templates_of(folding.rows, strategy.num_stages, strategy.num_ranks),
         schedule=_schedule(strategy),
         operator_names=names,
         overlap_gradients=strategy.overlap_gradients,
-        static_memory=static_memory(program, parts, costs.software, kept),
-        stage_memory=stage_memory(program, kept),
+        static_memory=replace(static, num_alike=folding.class_sizes),
+        stage_memory=stage_memory(program, folding.devices),
         hardware_flops=float(program.notebook.flops) * strategy.num_microbatches,
-        num_tasks_unfolded=full,
-        folding=_report(strategy, reason),
+        num_tasks_unfolded=_num_tasks(rows, strategy),
+        folding=folding.report,
     )
 
 
@@ -82,12 +79,3 @@ def _schedule(strategy: Strategy) -> Schedule:
 def _num_tasks(rows: Sequence[Row], strategy: Strategy) -> int:
     repeats = {F: strategy.num_microbatches, B: strategy.num_microbatches, U: 1}
     return sum(row.places.num_members * repeats[row.action] for row in rows)
-
-
-def _report(strategy: Strategy, reason: str) -> str:
-    num_devices, num_ranks = len(strategy.devices), strategy.num_ranks
-    if num_devices == num_ranks:
-        return "nothing to fold: every device has a rank of its own"
-    if reason:
-        return f"not folded, all {num_devices} devices simulated: {reason}"
-    return f"{num_devices} devices folded to {num_ranks}, one for each pipeline rank"

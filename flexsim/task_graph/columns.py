@@ -60,12 +60,16 @@ class ResourceTable:
 
 @dataclass(frozen=True, eq=False)
 class StaticMemory:
-    """Bytes that a device holds for the whole iteration, a row a device."""
+    """Bytes that a device holds for the whole iteration, a row a device.
+
+    ``num_alike`` counts the devices that each one stands for; None: itself only.
+    """
 
     device: Int32
     weights: Int64
     gradients: Int64
     optimizer: Int64
+    num_alike: Int64 | None = None
 
 
 @dataclass(frozen=True, eq=False)

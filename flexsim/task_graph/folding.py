@@ -1,106 +1,136 @@
-"""Folding: replicas that behave alike are simulated once.
+"""Folding: devices that behave alike are simulated once.
 
-It is exact when every row has equal durations on all its members and touches every device of
-a pipeline rank exactly once: then members of a row have predecessors in the same rows and
-hold resources of the same kind, and one device a rank stands for all of them.
+The devices are parted into classes (:mod:`flexsim.task_graph.classes`), the first device of
+each stands for all, and every row keeps one member of each class of members. The replay of
+what is left is the full replay as the representatives see it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.strategy import Strategy
-from flexsim.task_graph.places import Places
+from flexsim.task_graph.classes import (
+    Classes,
+    coarsest,
+    first_devices,
+    has_clear_resources,
+    in_order,
+)
+from flexsim.task_graph.fold_reasons import why_no_coarser
+from flexsim.task_graph.incidence import Incidence, Int64, incidence, mixed, positions
 from flexsim.task_graph.rows import Row
+from flexsim.task_graph.stand_ins import rows_of_representatives
 
 
-def representatives(strategy: Strategy) -> NDArray[np.int32]:
-    """Return one device a pipeline rank: the first of its first mesh."""
-    first: dict[int, int] = {}
-    for stage, meshes in enumerate(strategy.meshes_of_stage):
-        first.setdefault(strategy.rank_of_stage[stage], int(meshes[0].flat[0]))
-    return np.array([first[rank] for rank in range(strategy.num_ranks)], np.int32)
+@dataclass(frozen=True, eq=False)
+class Folding:
+    """The rows to simulate, the devices (sorted) that they run on, and what was done.
+
+    ``class_of_device`` has for every device of the strategy the position in ``devices`` of the
+    one that stands for it.
+    """
+
+    rows: Sequence[Row]
+    devices: NDArray[np.int32]
+    class_of_device: Int64
+    report: str
+
+    @property
+    def class_sizes(self) -> Int64:
+        """How many devices each of ``devices`` stands for."""
+        return np.bincount(self.class_of_device, minlength=len(self.devices))
 
 
-def why_not_foldable(rows: Sequence[Row], strategy: Strategy, names: Sequence[str]) -> str:
-    """Return in a few words why folding would not be exact; "" if it is."""
-    rank_of_device = _rank_of_device(strategy)
-    if rank_of_device is None:
-        return "a device belongs to several pipeline ranks"
-    sizes = np.bincount(rank_of_device[rank_of_device >= 0])
-    checked: dict[Places, bool] = {}
-    reps = representatives(strategy)
-    for row in rows:
-        if row.places not in checked:
-            checked[row.places] = _covers_ranks(row.places, rank_of_device, sizes, reps)
-        what = names[row.operator] if row.operator >= 0 else "the update"
-        if not checked[row.places]:
-            return f"{what} does not use all devices of a rank alike"
-        if np.ptp(row.duration_ns) or np.ptp(row.num_bytes):
-            return f"{what} takes longer on some devices of a rank than on others"
-    return ""
+def unfolded(rows: Sequence[Row], strategy: Strategy, why: str) -> Folding:
+    """Return all rows on all devices, and in the report why."""
+    devices = strategy.devices
+    report = f"not folded, all {len(devices)} devices simulated: {why}"
+    if _num_kinds(ranks_of_device(strategy)) == len(devices):
+        report = "nothing to fold: every device has a rank of its own"
+    return Folding(rows, devices, np.arange(len(devices)), report)
 
 
-def folded(rows: Sequence[Row], strategy: Strategy) -> list[Row]:
-    """Return the rows with one member each, on the representatives."""
-    reps = representatives(strategy)
-    distinct = dict.fromkeys(row.places for row in rows)
-    stand_in = {places: _representative(places, reps) for places in distinct}
-    return [
-        replace(
-            row,
-            places=stand_in[row.places],
-            duration_ns=row.duration_ns[:1],
-            num_bytes=row.num_bytes[:1],
-        )
-        for row in rows
-    ]
+def fold_rows(rows: Sequence[Row], strategy: Strategy, names: Sequence[str]) -> Folding:
+    """Return the fewest rows that replay as ``rows`` do; ``names`` are the operators'."""
+    devices = strategy.devices
+    ranks = ranks_of_device(strategy)
+    num_sets = _num_kinds(ranks)
+    if num_sets == len(devices):
+        return unfolded(rows, strategy, "")
+    who = incidence(rows, devices)
+    classes = _classes(who, strategy, ranks)
+    kept = classes.num_classes
+    why = "" if kept == num_sets else why_no_coarser(rows, who, ranks, names)
+    if kept == len(devices):
+        return unfolded(rows, strategy, why)
+    what = _one_for_each(strategy, num_sets) if not why else f" classes: {why}"
+    return Folding(
+        rows_of_representatives(rows, who, classes),
+        devices[first_devices(classes)],
+        classes.of_device,
+        f"{len(devices)} devices folded to {kept}{what}",
+    )
 
 
-def _rank_of_device(strategy: Strategy) -> NDArray[np.int64] | None:
-    ranks = np.full(int(strategy.devices[-1]) + 1, -1, np.int64)
-    for stage, meshes in enumerate(strategy.meshes_of_stage):
-        rank = strategy.rank_of_stage[stage]
+def ranks_of_device(strategy: Strategy) -> Int64:
+    """Return for every device of a strategy a number of the set of pipeline ranks it serves."""
+    meshes_of_rank = _meshes_of_rank(strategy)
+    position = positions(strategy.devices)
+    served = np.zeros(len(strategy.devices), np.uint64)
+    for rank, meshes in meshes_of_rank.items():
+        everyone = position[meshes[0].flat]
+        if len(meshes) > 1:
+            everyone = np.unique(np.concatenate([position[mesh.flat] for mesh in meshes]))
+        served[everyone] += mixed(np.array([rank], np.uint64))
+    return in_order(served)
+
+
+def _num_kinds(colors: Int64) -> int:
+    return int(colors.max()) + 1
+
+
+def _meshes_of_rank(strategy: Strategy) -> dict[int, list[Mesh]]:
+    found: dict[int, dict[Mesh, None]] = {}
+    for rank, meshes in zip(strategy.rank_of_stage, strategy.meshes_of_stage, strict=True):
+        found.setdefault(rank, {}).update(dict.fromkeys(meshes))
+    return {rank: list(meshes) for rank, meshes in found.items()}
+
+
+def _classes(who: Incidence, strategy: Strategy, ranks: Int64) -> Classes:
+    """Return the coarsest classes that fold exactly, as far as they are sought.
+
+    Where channels are not told apart by the classes at their ends, devices at different
+    places along one axis of their mesh are parted, whichever axis leaves fewest classes.
+    """
+    classes = coarsest(who, ranks)
+    if has_clear_resources(who, classes):
+        return classes
+    parted = [coarsest(who, color) for color in _by_axis(strategy, ranks)]
+    clear = [found for found in parted if has_clear_resources(who, found)]
+    everyone = Classes(np.arange(len(ranks)), who.label)
+    return min(clear, key=lambda found: found.num_classes, default=everyone)
+
+
+def _by_axis(strategy: Strategy, ranks: Int64) -> list[Int64]:
+    """Return for every mesh axis a number of each device's ranks and place along it."""
+    meshes = dict.fromkeys(m for some in _meshes_of_rank(strategy).values() for m in some)
+    position = positions(strategy.devices)
+    colors = []
+    for axis in dict.fromkeys(name for mesh in meshes for name in mesh.names):
+        place = np.zeros(len(ranks), np.uint64)
         for mesh in meshes:
-            if np.any((ranks[mesh.flat] >= 0) & (ranks[mesh.flat] != rank)):
-                return None
-            ranks[mesh.flat] = rank
-    return ranks
+            if axis in mesh.names:
+                place[position[mesh.flat]] = mesh.part_index((axis,)).astype(np.uint64)
+        colors.append(in_order(mixed(place) + ranks.astype(np.uint64)))
+    return colors
 
 
-def _covers_ranks(
-    places: Places,
-    rank_of_device: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    reps: NDArray[np.int32],
-) -> bool:
-    for side in (places.inputs, places.outputs):
-        touched = np.unique(rank_of_device[side.devices])
-        once = len(np.unique(side.devices)) == len(side.devices)
-        if not once or len(side.devices) != sizes[touched].sum():
-            return False
-    return _joins_representatives(places, rank_of_device, reps)
-
-
-def _joins_representatives(
-    places: Places, rank_of_device: NDArray[np.int64], reps: NDArray[np.int32]
-) -> bool:
-    """Whether each member has the representatives of all its ranks, or none."""
-    chosen = np.isin(places.groups, reps)
-    if places.targets is not None:
-        return np.array_equal(chosen[:, 0], np.isin(places.targets, reps))
-    num_ranks = len(np.unique(rank_of_device[places.groups]))
-    return bool(np.isin(chosen.sum(1), [0, num_ranks]).all())
-
-
-def _representative(places: Places, reps: NDArray[np.int32]) -> Places:
-    """Return the member that a representative takes part in, without the others it stands for."""
-    here = np.isin(places.groups, reps)
-    member = int(np.argmax(here.any(1)))
-    if places.targets is not None:
-        return Places(places.groups[member : member + 1], places.targets[member : member + 1])
-    return Places(places.groups[member][here[member]][None, :])
+def _one_for_each(strategy: Strategy, num_sets: int) -> str:
+    alone = num_sets == strategy.num_ranks
+    return f", one for each {'pipeline rank' if alone else 'set of pipeline ranks'}"

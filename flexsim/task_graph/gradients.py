@@ -33,6 +33,8 @@ def sum_partials(contributions: Sequence[Contribution]) -> list[Contribution]:
     A replicated addend counts on one replica only, so adding it to partial sums is free of
     communication.
     """
+    if len(contributions) == 1:
+        return list(contributions)
     sums: list[Contribution] = []
     ordered = sorted(contributions, key=lambda c: -len(c.layout.partial))
     for one in ordered:

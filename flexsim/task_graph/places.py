@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -78,14 +79,42 @@ class Sorted:
 
 
 def join(before: Sorted, after: Sorted) -> tuple[Int64, Int64]:
-    """Return the pairs of members (of ``before``, of ``after``) that share a device."""
-    low = np.searchsorted(before.devices, after.devices, side="left")
-    high = np.searchsorted(before.devices, after.devices, side="right")
-    counts = high - low
-    right = np.repeat(after.members, counts)
-    left = before.members[ragged_ranges(low, counts)]
-    pairs = np.unique(np.stack([left, right], 1), axis=0) if len(left) else np.empty((0, 2), int)
-    return pairs[:, 0], pairs[:, 1]
+    """Return the pairs of members (of ``before``, of ``after``) that share a device, sorted."""
+    left, right, _ = joins([(before, after)])
+    return left, right
+
+
+def joins(sides: Sequence[tuple[Sorted, Sorted]]) -> tuple[Int64, Int64, Int64]:
+    """Return the pairs of every :func:`join` of ``sides`` in turn, and where each join begins."""
+    befores, afters = [side[0] for side in sides], [side[1] for side in sides]
+    keys, wanted = _keys(befores), _keys(afters)
+    low = np.searchsorted(keys, wanted, side="left")
+    counts = np.searchsorted(keys, wanted, side="right") - low
+    right = np.repeat(np.concatenate([one.members for one in afters]), counts)
+    side = np.repeat(_side_of_pair(afters), counts)
+    members: Int64 = np.concatenate([one.members for one in befores])
+    left = members[ragged_ranges(low, counts)]
+    return _distinct(side, left, right, len(sides))
+
+
+def _side_of_pair(sides: Sequence[Sorted]) -> Int64:
+    return np.repeat(np.arange(len(sides)), [len(one.devices) for one in sides])
+
+
+def _keys(sides: Sequence[Sorted]) -> Int64:
+    """Return numbers that grow with the side and then with the device."""
+    devices = np.concatenate([one.devices for one in sides])
+    keys: Int64 = (_side_of_pair(sides) << 32) + devices
+    return keys
+
+
+def _distinct(side: Int64, left: Int64, right: Int64, num_sides: int) -> tuple[Int64, Int64, Int64]:
+    """Return the distinct pairs of each side, sorted, and where each side begins."""
+    height, width = (int(members.max(initial=0)) + 1 for members in (left, right))
+    packed = np.unique((side * height + left) * width + right)
+    packed, right = np.divmod(packed, width)
+    side, left = np.divmod(packed, height)
+    return left, right, np.searchsorted(side, np.arange(num_sides + 1))
 
 
 def ragged_ranges(starts: NDArray[np.integer], counts: NDArray[np.integer]) -> Int64:

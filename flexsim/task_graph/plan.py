@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from flexsim.task_graph.assemble import Actions, assemble, number_actions
 from flexsim.task_graph.columns import ActivationMemory, StaticMemory, TaskGraph
 from flexsim.task_graph.memory import StageMemory
@@ -31,6 +33,12 @@ class Plan:
     def actions(self) -> Actions:
         """All actions in program order, with the number of each one's first task."""
         return number_actions(self.templates, self.schedule)
+
+    @property
+    def num_tasks(self) -> int:
+        """Tasks of the graph that is tiled from the plan."""
+        sizes = np.diff(self.templates.offsets)
+        return int(sizes[self.actions.template].sum())
 
     @cached_property
     def activation_memory(self) -> ActivationMemory:

@@ -13,7 +13,8 @@ from flexsim.cost.costs import Costs
 from flexsim.cost.work import Work
 from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
-from flexsim.operator_graph.records import GRADIENT, Map, Operator, Step, Use
+from flexsim.operator_graph.keys import Key
+from flexsim.operator_graph.records import Map, Operator, Step, Use
 from flexsim.strategy.config import ParallelConfig, part_sizes
 from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.places import Places
@@ -28,6 +29,10 @@ class Priced:
     flops: int
 
 
+Prices = dict[tuple[object, ...], Priced]
+"""By a step's key and the bytes an element of its tensors."""
+
+
 class Pricing:
     """Prices rows of one model on one cluster; remembers what repeats."""
 
@@ -39,15 +44,27 @@ class Pricing:
         self._types: dict[Mesh, tuple[tuple[str, ...], NDArray[np.int64]]] = {}
         self._collectives: dict[tuple[str, int, Places], NDArray[np.int64]] = {}
         self._moves: dict[tuple[bytes, Places], NDArray[np.int64]] = {}
-        self._steps: dict[tuple[object, ...], Priced] = {}
+        self._steps: dict[tuple[object, ...], Prices] = {}
+        self._prices: dict[tuple[Key, ParallelConfig], Prices] = {}
 
     def compute(self, operator: Operator, config: ParallelConfig, step: Step) -> Priced:
         """Price every part of one step, once for all layers that repeat it."""
-        widths = tuple(_width(self._graph, use) for m in step.maps for use in m.uses)
-        key = (operator.dims, config, step.signature, widths)
-        if key not in self._steps:
-            self._steps[key] = self._price(operator, config, step)
-        return self._steps[key]
+        widths = self._graph.widths
+        key = (step.key, *[widths[use.tensor] for use in step.reads + step.writes])
+        prices = self._prices.get((operator.key, config))
+        if prices is None:
+            prices = self._prices[operator.key, config] = self._prices_of(operator, config)
+        found = prices.get(key)
+        if found is None:
+            found = prices[key] = self._price(operator, config, step)
+        return found
+
+    def _prices_of(self, operator: Operator, config: ParallelConfig) -> Prices:
+        """Return where to look prices up: in one place for devices of the same types."""
+        mesh = config.mesh
+        names, type_of_part = self._device_types(mesh)
+        shape = (config.splits, mesh.names, mesh.shape)
+        return self._steps.setdefault((operator.key, shape, names, type_of_part.tobytes()), {})
 
     def _price(self, operator: Operator, config: ParallelConfig, step: Step) -> Priced:
         sizes = part_sizes(operator, config)
@@ -123,11 +140,11 @@ def _step_bytes(graph: OperatorGraph, step: Step, box: Mapping[str, int]) -> int
 
 
 def _use_bytes(graph: OperatorGraph, use: Use, box: Mapping[str, int]) -> int:
-    return _width(graph, use) * prod(box[dim] for dim in use.dims)
+    return _width(graph, use) * use.num_elements(box)
 
 
 def _width(graph: OperatorGraph, use: Use) -> int:
-    return graph.bytes_per_element(use.tensor.removeprefix(GRADIENT))
+    return graph.widths[use.tensor]
 
 
 def _product(step: Step, box: Mapping[str, int]) -> tuple[int, int, int, int] | None:

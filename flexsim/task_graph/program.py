@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from flexsim.operator_graph.graph import OperatorGraph
-from flexsim.operator_graph.records import GRADIENT, Operator
+from flexsim.operator_graph.records import Operator, gradient
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.strategy import Strategy
 from flexsim.strategy.transition import TensorSize
+from flexsim.task_graph.bring import Carrier
+from flexsim.task_graph.cuts import Cuts
 from flexsim.task_graph.gradients import Contribution
+from flexsim.task_graph.needs import Needs
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.rows import Notebook
 
@@ -37,6 +40,26 @@ class Program:
     rebuilt: list[tuple[int, dict[str, Layout]]] = field(default_factory=list)
 
     @cached_property
+    def cuts(self) -> Cuts:
+        """The layouts of what operators touch."""
+        return Cuts(self.strategy)
+
+    @cached_property
+    def carrier(self) -> Carrier:
+        """What writes communication."""
+        return Carrier(self.notebook, self.pricing, self.strategy.scatter_gather)
+
+    @cached_property
+    def fed(self) -> frozenset[str]:
+        """Tensors that need no bringing: weights in their place, and the model's inputs."""
+        return frozenset((*self.graph.weights, *self.graph.inputs))
+
+    @cached_property
+    def needs(self) -> Needs:
+        """The layouts in which forwards read each tensor."""
+        return Needs(self.graph, self.cuts)
+
+    @cached_property
     def index(self) -> dict[str, int]:
         """Position of every operator."""
         return {op.name: i for i, op in enumerate(self.graph.operators)}
@@ -54,8 +77,18 @@ class Program:
 
     def size(self, tensor: str) -> TensorSize:
         """Return shape and bytes an element of a tensor, a weight or a gradient."""
-        name = tensor.removeprefix(GRADIENT)
-        return TensorSize(self.graph.shape(name), self.graph.bytes_per_element(name))
+        return self._sizes[tensor]
+
+    @cached_property
+    def _sizes(self) -> dict[str, TensorSize]:
+        """Sizes of tensors, weights and gradients; equal ones are one object."""
+        distinct: dict[tuple[tuple[int, ...], int], TensorSize] = {}
+        sizes: dict[str, TensorSize] = {}
+        for name in (*self.graph.tensors, *self.graph.weights):
+            key = (self.graph.shape(name), self.graph.widths[name])
+            size = distinct.get(key) or distinct.setdefault(key, TensorSize(*key))
+            sizes[name] = sizes[gradient(name)] = size
+        return sizes
 
     def stage(self, operator: Operator) -> int:
         """Return the global stage of an operator."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,7 @@ from flexsim.task_graph.places import Places
 F, B, U = (ACTION_CODE[kind] for kind in "FBU")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of a template.
 
     It belongs to action ``action`` (F or B of global stage ``stage``; U of rank ``stage``).
@@ -35,8 +35,7 @@ class Row:
     is_compute: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Have:
+class Have(NamedTuple):
     """A tensor at hand in some layout: the rows that bring it and the stage they ran for."""
 
     layout: Layout

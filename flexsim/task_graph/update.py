@@ -17,7 +17,7 @@ from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import Work
 from flexsim.errors import ProfileError, StrategyError, choices_text
 from flexsim.operator_graph.records import Operator, Use
-from flexsim.strategy.layout import Layout, read_layout
+from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.transition import Collective, TensorSize, transition
 from flexsim.task_graph.gradients import sum_partials
@@ -55,14 +55,15 @@ class _Bucket:
 
 def weight_parts(program: Program) -> list[WeightPart]:
     """Return every weight on every mesh that uses it, in the order gradients are complete."""
-    parts = []
+    parts, counts = [], _Counts()
     for name, contributions in program.weight_gradients.items():
         homes = _homes(program, name)
         stage = min(c.stage for c in contributions)
-        alike = [replace(c, stage=stage) if _one_mesh(homes) else c for c in contributions]
+        merge = len(homes) == 1 and any(c.stage != stage for c in contributions)
+        alike = [replace(c, stage=stage) for c in contributions] if merge else contributions
         for total in sum_partials(alike):
             home = homes[total.layout.mesh]
-            count = home.local_elements(program.graph.shape(name))
+            count = counts.of(home, program.graph.shape(name))
             parts.append(WeightPart(name, home, total.layout, total.rows, total.stage, count))
     return sorted(parts, key=lambda part: max(part.rows))
 
@@ -70,6 +71,12 @@ def weight_parts(program: Program) -> list[WeightPart]:
 def write_update(program: Program, software: SoftwareProfile) -> list[WeightPart]:
     """Write the rows of the update, by rank, and return the weights' parts."""
     parts = _accumulated(program, weight_parts(program), software)
+    write_update_of(program, parts, software)
+    return parts
+
+
+def write_update_of(program: Program, parts: list[WeightPart], software: SoftwareProfile) -> None:
+    """Write the rows that synchronize ``parts``, in this order, and step the optimizer."""
     ready: dict[tuple[str, Mesh], tuple[int, ...]] = {}
     for p in parts:
         key = (p.name, p.layout.mesh)
@@ -83,11 +90,19 @@ def write_update(program: Program, software: SoftwareProfile) -> list[WeightPart
         row = _write_copies(program, software, copies, needs)
         ready |= dict.fromkeys(keys, (row,))
     _write_optimizer(program, software, parts, ready)
-    return parts
 
 
-def _one_mesh(homes: dict[Mesh, Layout]) -> bool:
-    return len(homes) == 1
+class _Counts:
+    """Elements of the largest part of a weight, found once for all that lie alike."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Layout, tuple[int, ...]], int] = {}
+
+    def of(self, layout: Layout, shape: tuple[int, ...]) -> int:
+        key = layout, shape
+        if key not in self._found:
+            self._found[key] = layout.local_elements(shape)
+        return self._found[key]
 
 
 def _accumulated(
@@ -126,7 +141,7 @@ def _homes(program: Program, name: str) -> dict[Mesh, Layout]:
         operator = program.graph.by_name[reader]
         config = program.strategy.configs[reader]
         for use in _weight_uses(operator, name):
-            layout = read_layout(operator, config, use)
+            layout = program.cuts.of(operator).read(operator, use)
             first = homes.setdefault(config.mesh, (layout, reader))
             if first[0] != layout:
                 raise StrategyError(
@@ -277,9 +292,13 @@ def parameters_of_rank(
     program: Program, parts: list[WeightPart], rank: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the devices of a pipeline rank, sorted, and how many parameters each holds."""
-    mine = [p for p in parts if program.strategy.rank_of_stage[p.stage] == rank]
-    devices = np.unique(np.concatenate([p.layout.mesh.flat for p in mine]))
+    on_mesh: dict[Mesh, int] = {}
+    for part in parts:
+        if program.strategy.rank_of_stage[part.stage] == rank:
+            mesh = part.layout.mesh
+            on_mesh[mesh] = on_mesh.get(mesh, 0) + part.num_parameters
+    devices = np.unique(np.concatenate([mesh.flat for mesh in on_mesh]))
     counts = np.zeros(len(devices), np.int64)
-    for part in mine:
-        counts[np.searchsorted(devices, part.layout.mesh.flat)] += part.num_parameters
+    for mesh, number in on_mesh.items():
+        counts[np.searchsorted(devices, mesh.flat)] += number
     return devices, counts

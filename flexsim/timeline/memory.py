@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,15 +40,26 @@ def peak_memory(timeline: Timeline) -> PeakMemory | None:
         return None
     static = graph.static_memory or _no_static()
     activation = graph.activation_memory or _no_activations()
+    found = peak_of_actions(static, activation, action_spans_ns(timeline))
+    return replace(found, rank=_rank_of(graph, found.device))
+
+
+def peak_of_actions(
+    static: StaticMemory, activation: ActivationMemory, spans_ns: tuple[Int64, Int64]
+) -> PeakMemory:
+    """Return the peak of every device, from the start and the end of every action.
+
+    Ranks are not known from these; they are -1.
+    """
     devices = np.union1d(static.device, activation.device).astype(np.int64)
     row = np.searchsorted(devices, static.device)
     return PeakMemory(
         device=devices,
-        rank=_rank_of(graph, devices),
+        rank=np.full(len(devices), -1),
         weights=_scattered(len(devices), row, static.weights),
         gradients=_scattered(len(devices), row, static.gradients),
         optimizer=_scattered(len(devices), row, static.optimizer),
-        activations=_peak_activations(timeline, activation, devices),
+        activations=_peak_activations(spans_ns, activation, devices),
     )
 
 
@@ -68,9 +79,11 @@ def _scattered(length: int, row: NDArray[np.integer], num_bytes: Int64) -> Int64
     return result
 
 
-def _peak_activations(timeline: Timeline, memory: ActivationMemory, devices: Int64) -> Int64:
+def _peak_activations(
+    spans_ns: tuple[Int64, Int64], memory: ActivationMemory, devices: Int64
+) -> Int64:
     """Return the largest running sum of what actions allocate and free on each device."""
-    line, time_ns, change = _changes(timeline, memory, devices)
+    line, time_ns, change = _changes(spans_ns, memory, devices)
     order = np.lexsort((change > 0, time_ns, line))
     line, held = line[order], np.cumsum(change[order])
     peak = np.zeros(len(devices), np.int64)
@@ -82,10 +95,10 @@ def _peak_activations(timeline: Timeline, memory: ActivationMemory, devices: Int
 
 
 def _changes(
-    timeline: Timeline, memory: ActivationMemory, devices: Int64
+    spans_ns: tuple[Int64, Int64], memory: ActivationMemory, devices: Int64
 ) -> tuple[Int64, Int64, Int64]:
     """Return (line, time, bytes) of every allocation and release, zeros left out."""
-    start_ns, end_ns = action_spans_ns(timeline)
+    start_ns, end_ns = spans_ns
     start_ns, end_ns = start_ns[memory.action], end_ns[memory.action]
     line = np.tile(np.searchsorted(devices, memory.device), 4)
     time_ns = np.concatenate([start_ns, end_ns, start_ns, end_ns])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.columns import Int64, TaskGraph
 from flexsim.timeline.device_times import DeviceTimes, device_times
 from flexsim.timeline.memory import PARTS, PeakMemory, peak_memory
 from flexsim.timeline.spans import Timeline
@@ -33,17 +33,18 @@ class IterationFacts:
 def metrics(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
     """Return every metric by name: speed, shares of time, memory, sizes."""
     return {
-        **_speed(timeline, facts),
+        **speed(timeline.makespan_ns, facts),
         **_shares(timeline),
-        **_memory(timeline, facts.memory_capacity_bytes),
+        **memory_metrics(peak_memory(timeline), facts.memory_capacity_bytes),
         "num_devices": facts.num_devices,
         "num_tasks": timeline.task_graph.num_tasks,
         "num_tasks_folded_away": timeline.task_graph.num_tasks_folded_away,
     }
 
 
-def _speed(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
-    iteration_time_s = timeline.makespan_ns / NS_PER_S
+def speed(makespan_ns: int, facts: IterationFacts) -> dict[str, object]:
+    """Return the metrics of speed of an iteration."""
+    iteration_time_s = makespan_ns / NS_PER_S
     samples_per_s = _ratio(facts.sequences, iteration_time_s)
     possible_flops = iteration_time_s * facts.peak_flops_per_s
     return {
@@ -59,22 +60,33 @@ def _speed(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
 
 def _shares(timeline: Timeline) -> dict[str, object]:
     times = device_times(timeline)
-    compute_ns, bubble_ns = _mean(times.compute_ns), _mean(times.bubble_ns)
+    weights = _devices_alike(timeline.task_graph, times.device)
+    compute_ns, bubble_ns = _mean(times.compute_ns, weights), _mean(times.bubble_ns, weights)
     makespan_ns = timeline.makespan_ns
     return {
         "bubble_fraction": _ratio(bubble_ns, makespan_ns),
         "bubble_ratio": _ratio(bubble_ns, makespan_ns - bubble_ns),
         "compute_fraction": _ratio(compute_ns, makespan_ns),
-        "exposed_communication_s": _exposed_s(times),
+        "exposed_communication_s": _exposed_s(times, weights),
     }
 
 
-def _exposed_s(times: DeviceTimes) -> dict[str, float]:
-    return {kind: _mean(ns) / NS_PER_S for kind, ns in times.exposed_ns.items()}
+def _exposed_s(times: DeviceTimes, weights: Int64) -> dict[str, float]:
+    return {kind: _mean(ns, weights) / NS_PER_S for kind, ns in times.exposed_ns.items()}
 
 
-def _memory(timeline: Timeline, capacity_bytes: int) -> dict[str, object]:
-    peak = peak_memory(timeline)
+def _devices_alike(graph: TaskGraph, devices: Int64) -> Int64:
+    """Return how many devices each of ``devices`` (sorted) stands for."""
+    weights, memory = np.ones(len(devices), np.int64), graph.static_memory
+    if memory is not None and memory.num_alike is not None:
+        known = np.isin(memory.device, devices)
+        rows = np.searchsorted(devices, memory.device[known])
+        weights[rows] = memory.num_alike[known]
+    return weights
+
+
+def memory_metrics(peak: PeakMemory | None, capacity_bytes: int) -> dict[str, object]:
+    """Return the metrics of memory, None where there is none."""
     if peak is None:
         names = ("peak_memory_bytes", "peak_memory_bytes_per_stage", "fits_memory")
         return dict.fromkeys(names)
@@ -98,8 +110,9 @@ def _per_stage(peak: PeakMemory) -> list[dict[str, int]]:
     return rows
 
 
-def _mean(values: Int64) -> float:
-    return int(values.sum()) / len(values) if len(values) else 0.0
+def _mean(values: Int64, weights: Int64) -> float:
+    """Return the mean over all devices that ``values`` stand for."""
+    return int((values * weights).sum()) / int(weights.sum()) if len(values) else 0.0
 
 
 def _ratio(above: float, below: float) -> float:

@@ -18,8 +18,6 @@ from flexsim.task_graph.columns import TaskGraph
 SCENARIOS = [
     "korthikanti-22b-8xa100-selective",
     "korthikanti-22b-layer-full",
-    "gpt3-175b-64xa100",
-    "sc21-39b-512xa100",
 ]
 
 
@@ -49,6 +47,59 @@ def test_engines_agree_with_the_list_scheduler(graph):
     expected = list_schedule(graph)
     for engine in ENGINES:
         assert spans(engine, graph) == expected
+
+
+def layered(draw, widths: list[int], most_held: int) -> TaskGraph:
+    """Return layers of tasks, each after some or all of the layer before; ids run at random."""
+    num_tasks = sum(widths)
+    order = draw(st.permutations(range(num_tasks)))
+    resources = st.sets(st.integers(0, 5), min_size=1, max_size=most_held)
+    tasks = [(1, [0], [])] * num_tasks
+    layer: list[int] = []
+    first = 0
+    for width in widths:
+        before, layer = layer, order[first : first + width]
+        first += width
+        for task in layer:
+            after = draw(st.sampled_from([before, before[:1], before[-1:]]))
+            tasks[task] = (draw(st.integers(1, 3)), sorted(draw(resources)), sorted(after))
+    return make_task_graph(tasks)
+
+
+@st.composite
+def fans(draw) -> TaskGraph:
+    """Return fans from few tasks to many and back, most of them ready at one instant."""
+    widths = draw(st.lists(st.sampled_from([1, 1, 2, 12]), min_size=2, max_size=5))
+    return layered(draw, widths, most_held=2)
+
+
+@st.composite
+def chains(draw) -> TaskGraph:
+    """Return long chains of one to three tasks abreast, which hold up to four resources."""
+    widths = draw(st.lists(st.integers(1, 3), min_size=8, max_size=16))
+    return layered(draw, widths, most_held=4)
+
+
+@pytest.mark.parametrize("graphs", [fans(), chains()], ids=["fans", "chains"])
+def test_engines_agree_with_the_list_scheduler_on_fans_and_chains(graphs):
+    @settings(max_examples=300, deadline=None)
+    @given(graph=graphs)
+    def agree(graph: TaskGraph) -> None:
+        expected = list_schedule(graph)
+        for engine in ENGINES:
+            assert spans(engine, graph) == expected
+
+    agree()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_engines_agree_with_the_list_scheduler_on_many_graphs(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(500):
+        graph = random_graph(int(rng.integers(1, 50)), int(rng.integers(2**32)))
+        expected = list_schedule(graph)
+        for engine in ENGINES:
+            assert spans(engine, graph) == expected
 
 
 @settings(max_examples=100, deadline=None)

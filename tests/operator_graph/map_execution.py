@@ -8,7 +8,8 @@ from string import ascii_letters
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.operator_graph import Map, Operator, OperatorGraph, Step, Use
+from flexsim.operator_graph import Map, Operator, OperatorGraph, Step, Use, Window
+from flexsim.operator_graph.axes import axis_dims
 
 Array = NDArray[np.float64]
 
@@ -26,7 +27,13 @@ class Execution:
         return (*use.dims, extra) if extra else use.dims
 
     def shape(self, use: Use) -> tuple[int, ...]:
-        return tuple(self.sizes[d] for d in self.dims(use))
+        """Return the sizes of the array of a tensor: a dimension of its own or a whole axis."""
+        axes = [
+            (axis.size,) if isinstance(axis, Window) else tuple(self.sizes[d] for d in axis)
+            for axis in use.axes
+        ]
+        extra = self.one_hot.get(use.tensor)
+        return (*(size for axis in axes for size in axis), *((self.sizes[extra],) if extra else ()))
 
     def run(self, steps: tuple[Step, ...], values: dict[str, Array]) -> dict[str, Array]:
         """Return what ``steps`` write; maps that write the same tensor are summed."""
@@ -37,22 +44,45 @@ class Execution:
 
     def _evaluate(self, m: Map, values: dict[str, Array]) -> Array:
         out = np.zeros(self.shape(m.write))
-        if m.reads:
-            out = out + self._einsum(m.reads, m.write, values)
-        ones = {m.write.tensor: np.ones(self.shape(m.write))}
-        for addend in m.addends:
-            out = out + self._einsum((addend, m.write), m.write, values | ones)
+        ones = values | {m.write.tensor: np.ones(out.shape)}
+        for factors in (m.reads, *((addend,) for addend in m.addends)):
+            if factors:
+                out = out + self._einsum((*factors, m.write), m.write, ones)
         return out
 
     def _einsum(self, reads: tuple[Use, ...], write: Use, values: dict[str, Array]) -> Array:
         terms = ",".join(self._text(use) for use in reads)
         product: Array = np.einsum(
-            f"{terms}->{self._text(write)}", *(values[use.tensor] for use in reads)
+            f"{terms}->{self._text(write)}", *(self._unfolded(use, values) for use in reads)
         )
         return product
 
+    def _unfolded(self, use: Use, values: dict[str, Array]) -> Array:
+        """Return the array with each window's axis replaced by its dimension and tap."""
+        array, position = values[use.tensor], 0
+        for axis in use.axes:
+            if isinstance(axis, Window):
+                array = unfolded(array, position, axis)
+            position += len(axis_dims(axis))
+        return array
+
     def _text(self, use: Use) -> str:
         return "".join(self.letters[d] for d in self.dims(use))
+
+
+def unfolded(array: Array, position: int, window: Window) -> Array:
+    """Look every (index, tap) of a window up in one axis of ``array``; 0 in the padding."""
+    index, tap = np.ogrid[: window.length, : window.taps]
+    place = window.stride * index + tap + window.offset
+    meets = np.ones(place.shape, bool)
+    if window.transposed:
+        place, rest = np.divmod(index - tap - window.offset, window.stride)
+        meets = rest == 0
+    meets &= (place >= 0) & (place < window.size)
+    found = np.take(array, np.clip(place, 0, window.size - 1), axis=position)
+    tail = (1,) * (array.ndim - position - 1)
+    found = found * meets.reshape(*meets.shape, *tail)
+    return found if window.tap else np.squeeze(found, axis=position + 1)
 
 
 def random_values(

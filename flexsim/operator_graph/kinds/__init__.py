@@ -11,20 +11,39 @@ from flexsim.operator_graph.kinds.attention import (
     batched_matmul,
     flash_attention,
 )
+from flexsim.operator_graph.kinds.concatenation import concatenate, first_position, prepend
+from flexsim.operator_graph.kinds.convolution import (
+    Filters,
+    Kernel,
+    convolution,
+    patches,
+    square,
+    up_convolution,
+)
 from flexsim.operator_graph.kinds.elementwise import (
     add,
     dropout,
     dropout_add,
     gelu,
+    relu,
     rotary,
     swiglu,
     unary,
 )
 from flexsim.operator_graph.kinds.linear import LinearShape, linear
-from flexsim.operator_graph.kinds.norm import layer_norm, rms_norm
+from flexsim.operator_graph.kinds.norm import batch_norm, layer_norm, rms_norm
+from flexsim.operator_graph.kinds.pooling import average_pool, max_pool, mean_over
+from flexsim.operator_graph.kinds.recurrent import (
+    CellShape,
+    CellState,
+    attend,
+    joint_linear,
+    lstm_cell,
+)
 from flexsim.operator_graph.kinds.vocabulary import (
     cross_entropy,
     embedding,
+    embedding_bag,
     mean_loss,
     outside_loss,
     position_embedding,
@@ -32,25 +51,45 @@ from flexsim.operator_graph.kinds.vocabulary import (
 
 __all__ = [
     "AttentionShape",
+    "CellShape",
+    "CellState",
+    "Filters",
+    "Kernel",
     "LinearShape",
     "add",
+    "attend",
     "attention_context",
     "attention_scores",
     "attention_softmax",
+    "average_pool",
+    "batch_norm",
     "batched_matmul",
+    "concatenate",
+    "convolution",
     "cross_entropy",
     "dropout",
     "dropout_add",
     "embedding",
+    "embedding_bag",
+    "first_position",
     "flash_attention",
     "gelu",
+    "joint_linear",
     "layer_norm",
     "linear",
+    "lstm_cell",
+    "max_pool",
     "mean_loss",
+    "mean_over",
     "outside_loss",
+    "patches",
     "position_embedding",
+    "prepend",
+    "relu",
     "rms_norm",
     "rotary",
+    "square",
     "swiglu",
     "unary",
+    "up_convolution",
 ]

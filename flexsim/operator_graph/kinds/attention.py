@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flexsim.operator_graph.axes import Axis
 from flexsim.operator_graph.backward import derive_backward
 from flexsim.operator_graph.builder import GraphBuilder
 from flexsim.operator_graph.kinds.linear import axis_sizes, dims_of
-from flexsim.operator_graph.records import Axis, Map, Operator, Step, Use, gradient
+from flexsim.operator_graph.records import Map, Operator, Step, Use, gradient
 
 HEADS: Axis = ("g", "r")
 QUERY: tuple[Axis, ...] = (("b",), ("s",), HEADS, ("d",))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flexsim.operator_graph.axes import Axis
 from flexsim.operator_graph.builder import GraphBuilder
 from flexsim.operator_graph.kinds.linear import dims_of
-from flexsim.operator_graph.records import Axis, Map, Operator, Step, Use, gradient
+from flexsim.operator_graph.records import Map, Operator, Step, Use, gradient
 
 Axes = tuple[Axis, ...]
 
@@ -34,6 +35,24 @@ def unary(
 def gelu(builder: GraphBuilder, name: str, x: str, axes: Axes, sizes: dict[str, int]) -> str:
     """Add a GELU; where the software fuses it, the bias of the linear before it comes along."""
     return unary(builder, name, x, axes, sizes, fusion="bias-gelu")
+
+
+def relu(builder: GraphBuilder, name: str, x: str, axes: Axes, sizes: dict[str, int]) -> str:
+    """Add a function of each element whose backward reads its result (ReLU, tanh, sigmoid)."""
+    full = builder.named(name)
+    y = Use(builder.tensor(f"{full}.out", builder.shape(x)), axes)
+    forward = Map((Use(x, axes),), y)
+    back = Map((Use(gradient(y.tensor), axes), y), Use(gradient(x), axes))
+    builder.add(
+        Operator(
+            full,
+            "elementwise",
+            dims_of((forward,), sizes),
+            (Step("forward", "F", (forward,), "elementwise"),),
+            (Step("input", "I", (back,), "elementwise"),),
+        )
+    )
+    return y.tensor
 
 
 def swiglu(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
+from flexsim.operator_graph.axes import Axis, axis_size
 from flexsim.operator_graph.backward import derive_backward
 from flexsim.operator_graph.builder import GraphBuilder
-from flexsim.operator_graph.records import Axis, Dim, Map, Operator, Step, Use
+from flexsim.operator_graph.records import Dim, Map, Operator, Step, Use
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class LinearShape:
     ``outputs`` maps a suffix to the output axes of that product ("" for a single one);
     ``sizes`` gives every dimension. ``tied_weight`` names a weight stored output-major
     (a vocabulary table); by default each product has a weight of its own, input-major.
-    ``constant_input`` tells that the input is data, into which no gradient flows.
+    ``constant_input`` tells that the input is data, into which no gradient flows. ``weights``
+    is the prefix of the weights' names, the operator's unless several operators share them.
     """
 
     lead: tuple[str, ...]
@@ -28,6 +29,7 @@ class LinearShape:
     bias: bool = True
     tied_weight: str = ""
     constant_input: bool = False
+    weights: str = ""
 
 
 def linear(builder: GraphBuilder, name: str, x: str, shape: LinearShape) -> tuple[str, ...]:
@@ -55,14 +57,21 @@ def linear(builder: GraphBuilder, name: str, x: str, shape: LinearShape) -> tupl
 def dims_of(
     maps: Sequence[Map], sizes: Mapping[str, int], whole: Sequence[str] = ()
 ) -> tuple[Dim, ...]:
-    """Return the dimensions that ``maps`` run over; those in ``whole`` may not be split."""
+    """Return the dimensions that ``maps`` run over; those in ``whole`` may not be split.
+
+    Taps of windows are whole too, and the positions of a window follow its dimension.
+    """
     names = dict.fromkeys(dim for m in maps for dim in m.dims)
-    return tuple(Dim(d, sizes[d], 1 if d in whole else None) for d in names)
+    windows = list(dict.fromkeys(w for m in maps for use in m.uses for w in use.windows))
+    kept = {*whole, *(window.tap for window in windows)}
+    positions = {w.positions: Dim(w.positions, w.size, 1, w.dim) for w in windows}
+    plain = (Dim(d, sizes[d], 1 if d in kept else None) for d in names if d not in positions)
+    return (*plain, *positions.values())
 
 
 def axis_sizes(axes: Sequence[Axis], sizes: Mapping[str, int]) -> tuple[int, ...]:
     """Return the size of every axis."""
-    return tuple(prod(sizes[d] for d in axis) for axis in axes)
+    return tuple(axis_size(axis, sizes) for axis in axes)
 
 
 def _product(builder: GraphBuilder, full: str, x: str, shape: LinearShape, suffix: str) -> Map:
@@ -71,10 +80,11 @@ def _product(builder: GraphBuilder, full: str, x: str, shape: LinearShape, suffi
     dotted = f".{suffix}" if suffix else ""
     y_axes = lead + out_axes
     y = builder.tensor(f"{full}{dotted}.out", axis_sizes(y_axes, sizes))
-    weight = _weight_use(builder, f"{full}{dotted}.weight", shape, out_axes)
+    prefix = f"{shape.weights or full}{dotted}"
+    weight = _weight_use(builder, f"{prefix}.weight", shape, out_axes)
     addends: tuple[Use, ...] = ()
     if shape.bias:
-        bias = builder.weight(f"{full}{dotted}.bias", axis_sizes(out_axes, sizes))
+        bias = builder.weight(f"{prefix}.bias", axis_sizes(out_axes, sizes))
         addends = (Use(bias, out_axes),)
     return Map((Use(x, lead + shape.inputs), weight), Use(y, y_axes), 2, addends)
 

@@ -6,10 +6,11 @@ the loss is a few steps whose statistics (maximum, sums) are partial between the
 
 from __future__ import annotations
 
+from flexsim.operator_graph.axes import Axis
 from flexsim.operator_graph.backward import derive_backward
 from flexsim.operator_graph.builder import GraphBuilder
-from flexsim.operator_graph.kinds.linear import dims_of
-from flexsim.operator_graph.records import Axis, Map, Operator, Step, Use, gradient
+from flexsim.operator_graph.kinds.linear import axis_sizes, dims_of
+from flexsim.operator_graph.records import Map, Operator, Step, Use, gradient
 
 HIDDEN = (("b",), ("s",), ("h",))
 LOGITS = (("b",), ("s",), ("v",))
@@ -36,6 +37,20 @@ def embedding(
     backward = derive_backward(forward, (table,), (tokens,))
     dims = dims_of(forward.maps, sizes)
     builder.add(Operator(full, "embedding", dims, (forward,), backward))
+    return x
+
+
+def embedding_bag(
+    builder: GraphBuilder, name: str, indices: str, table: str, sizes: dict[str, int]
+) -> str:
+    """Add ``x[b,h] = sum over s of table[indices[b,s], h]``; ``table[v,h]`` is declared."""
+    full = builder.named(name)
+    x = builder.tensor(f"{full}.out", (sizes["b"], sizes["h"]))
+    rows = Use(builder.weight(table, (sizes["v"], sizes["h"])), (("v",), ("h",)), dense=False)
+    bag = Map((Use(indices, ROWS), rows), Use(x, (("b",), ("h",))))
+    forward = Step("forward", "F", (bag,), "embedding")
+    backward = derive_backward(forward, (table,), (indices,))
+    builder.add(Operator(full, "embedding", dims_of((bag,), sizes), (forward,), backward))
     return x
 
 
@@ -71,27 +86,35 @@ def position_embedding(
 
 
 def cross_entropy(
-    builder: GraphBuilder, name: str, logits: str, labels: str, sizes: dict[str, int]
+    builder: GraphBuilder,
+    name: str,
+    logits: str,
+    labels: str,
+    sizes: dict[str, int],
+    *,
+    axes: tuple[Axis, ...] = LOGITS,
 ) -> str:
     """Add the loss of ``logits[b,s,v]`` against ``labels[b,s]``, in fp32.
 
+    ``axes`` are those of the logits where they are others; the labels' lack ``v``.
     Four steps: row maximum, the label's logit, exponentials and their sum, the loss.
     With a split vocabulary the maximum, the label's logit and the sum are reduced: three
     all-reduces of [b,s] forward and none backward.
     """
-    full, rows = builder.named(name), (sizes["b"], sizes["s"])
-    read, label = Use(logits, LOGITS), Use(labels, ROWS)
+    full, axes_of_rows = builder.named(name), tuple(axis for axis in axes if axis != ("v",))
+    rows = axis_sizes(axes_of_rows, sizes)
+    read, label = Use(logits, axes), Use(labels, axes_of_rows)
     names = [builder.tensor(f"{full}.{n}", rows, 4) for n in ("maximum", "label", "sum", "out")]
-    maximum, predicted, total, loss = (Use(n, ROWS) for n in names)
-    exponent = Use(builder.tensor(f"{full}.exponent", (*rows, sizes["v"]), 4), LOGITS)
+    maximum, predicted, total, loss = (Use(n, axes_of_rows) for n in names)
+    exponent = Use(builder.tensor(f"{full}.exponent", axis_sizes(axes, sizes), 4), axes)
     steps = (
-        ("maximum", (Map((read,), Use(names[0], ROWS, combine="max")),)),
-        ("label", (Map((label, Use(logits, LOGITS, dense=False)), predicted),)),
+        ("maximum", (Map((read,), Use(names[0], axes_of_rows, combine="max")),)),
+        ("label", (Map((label, Use(logits, axes, dense=False)), predicted),)),
         ("sum", (Map((read, maximum), exponent), Map((read, maximum), total))),
         ("loss", (Map((maximum, predicted, total), loss),)),
     )
     forward = tuple(Step(n, "F", maps, "loss") for n, maps in steps)
-    back = Map((exponent, total, label), Use(gradient(logits), LOGITS))
+    back = Map((exponent, total, label), Use(gradient(logits), axes))
     all_maps = tuple(m for step in forward for m in step.maps)
     backward = (Step("input", "I", (back,), "loss"),)
     builder.add(Operator(full, "cross-entropy", dims_of(all_maps, sizes), forward, backward))

@@ -1,0 +1,46 @@
+"""How many configurations a second ``run_many`` simulates: all splits of GPT-3 on 64 devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+from graphs import scenario_path
+
+import flexsim
+
+NUM_DEVICES = 64
+POWERS = (1, 2, 4, 8, 16, 32)
+"""Degrees: those that divide 64 devices, 96 layers and 96 heads."""
+RECOMPUTE = ("none", "selective", "full")
+
+
+def splits() -> Iterator[flexsim.Scenario]:
+    """Yield every (tensor, pipeline, data, micro-batch, recompute) split."""
+    given = flexsim.load_scenario(scenario_path("gpt3-175b-64xa100"))
+    for tensor, pipeline in product(POWERS, POWERS):
+        data, left_over = divmod(NUM_DEVICES, tensor * pipeline)
+        if not data or left_over:
+            continue
+        degrees = {"tensor": tensor, "pipeline": pipeline, "data": data, "chunks": 1}
+        strategy = given.strategy.model_copy(update=degrees)
+        for micro_batch, recompute in product((1, *POWERS[1:], 64), RECOMPUTE):
+            if given.training.global_batch % (data * micro_batch):
+                continue
+            update = {"micro_batch": micro_batch, "recompute": recompute}
+            training = given.training.model_copy(update=update)
+            yield given.model_copy(update={"strategy": strategy, "training": training})
+
+
+@pytest.mark.skipif(
+    "run_many" not in dir(flexsim), reason="flexsim.run_many is not there in this version"
+)
+def test_all_splits_of_gpt3(measure: Callable[..., Any]) -> None:
+    """Time one call over all splits, the compiled code loaded and nothing else kept."""
+    scenarios = list(splits())
+    flexsim.run_many(scenarios[:1])
+    facts = {"what": "run_many", "count": len(scenarios), "unit": "configurations"}
+    outcomes = measure(flexsim.run_many, scenarios, **facts)
+    assert [outcome.error for outcome in outcomes] == [""] * len(scenarios)

@@ -1,0 +1,82 @@
+"""Functions compiled by Numba when they are called first, and kept on disk where they can be.
+
+A compiled function kept on disk is thrown away when its own file changes, not when a file that it
+calls does, so all that a kept function calls must stand in its own file.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core.event import Event, Listener, install_listener
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_LOG = logging.getLogger(__name__)
+
+
+def inlined(function: _Function) -> _Function:
+    """Compile ``function`` into those that call it."""
+    return cast(_Function, numba.njit(inline="always")(function))
+
+
+def kept_on_disk(function: _Function) -> _Function:
+    """Compile ``function`` when it is called first, and keep the code if it can be kept."""
+    dispatcher = _dispatcher(function)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        return dispatcher(*arguments) if dispatcher.signatures else _first(dispatcher, arguments)
+
+    return cast(_Function, call)
+
+
+def _dispatcher(function: Callable[..., Any]) -> Any:
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:
+        _warn_of_slow_start()
+        return numba.njit(function)
+
+
+@functools.cache
+def _warn_of_slow_start() -> None:
+    _LOG.warning(
+        "large simulations start some seconds slower in every process: compiled code can be "
+        "kept neither beside the package nor in the home directory; set NUMBA_CACHE_DIR to a "
+        "directory that can be written"
+    )
+
+
+def _first(dispatcher: Any, arguments: tuple[Any, ...]) -> Any:
+    """Call a function for the first time, which loads it from disk or compiles it."""
+    with install_listener("numba:compile", _Announcement()):
+        try:
+            return dispatcher(*arguments)
+        except OSError as problem:  # on keeping what was compiled, before it ran
+            _warn_of_disk(str(problem))
+            return dispatcher(*arguments)
+
+
+@functools.cache
+def _warn_of_disk(problem: str) -> None:
+    _LOG.warning("compiled code cannot be kept on disk: %s", problem)
+
+
+class _Announcement(Listener):  # type: ignore[misc]
+    """Says once a process that something is compiled, and not when it is loaded from disk."""
+
+    said = False
+
+    def on_start(self, event: Event) -> None:
+        """Say so at the first function."""
+        if not _Announcement.said:
+            _LOG.warning("compiling the inner loops, which takes some seconds once")
+        _Announcement.said = True
+
+    def on_end(self, event: Event) -> None:
+        """Nothing to say."""

@@ -1,0 +1,184 @@
+"""From a scenario to what is simulated: checked, built, and with all defaults filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flexsim.cost.collectives import Communication
+from flexsim.cost.costs import Costs
+from flexsim.cost.profiles import SoftwareProfile, load_device_profile, load_software_profile
+from flexsim.cost.roofline import Roofline
+from flexsim.cost.work import CostModel, checked
+from flexsim.device_graph import DeviceGraph, load_device_graph
+from flexsim.models import FAMILIES, PRESETS, ModelConfig, build_model, model_config
+from flexsim.operator_graph import OperatorGraph
+from flexsim.scenario.checks import (
+    Sizes,
+    check_name,
+    check_sizes,
+    in_file,
+    sizes_of_microbatches,
+    usable_devices,
+)
+from flexsim.scenario.limits import check_counts, check_cuts, check_magnitude, check_precision
+from flexsim.scenario.schema import Scenario, TrainingTable
+from flexsim.strategy import BASELINES, Degrees, Strategy
+from flexsim.strategy.files import load_strategy, microbatches_of
+from flexsim.task_graph.schedules import SCHEDULES
+from flexsim.timeline.metrics import IterationFacts
+
+_MOMENT_BYTES = 4
+"""An optimizer keeps each moment of a gradient, and the master weights, in fp32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What is trained, where, and what things cost there: all but how the work is spread."""
+
+    devices: DeviceGraph
+    num_devices: int
+    """That may be used."""
+    config: ModelConfig
+    costs: Costs
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a scenario asks to simulate, checked and built: the inputs of all stages."""
+
+    graph: OperatorGraph
+    devices: DeviceGraph
+    costs: Costs
+    strategy: Strategy
+    sizes: Sizes
+
+
+def prepare(scenario: Scenario, cost_model: CostModel | None = None) -> Prepared:
+    """Return what a scenario asks to simulate.
+
+    Raise a :class:`FlexSimError` in one sentence where it does not fit together.
+    """
+    setting = setting_of(scenario, cost_model)
+    sizes = sizes_of(scenario, setting)
+    sequences = scenario.training.micro_batch * sizes.data
+    graph = build_model(setting.config, sequences, scenario.training.precision)
+    check_magnitude(scenario.source, graph, sizes.num_microbatches)
+    with in_file(scenario.source, "strategy"):
+        if scenario.strategy.file is not None:
+            strategy = load_strategy(scenario.strategy_file, graph, setting.devices)
+        else:
+            degrees = degrees_of(scenario, sizes, setting.costs.software)
+            strategy = BASELINES[scenario.strategy.name or ""](graph, degrees)
+    return Prepared(graph, setting.devices, setting.costs, strategy, sizes)
+
+
+def setting_of(scenario: Scenario, cost_model: CostModel | None = None) -> Setting:
+    """Load the model's shape, the devices and the profiles that a scenario names."""
+    source, cluster = scenario.source, scenario.cluster
+    with in_file(source, "model"):
+        _check_model_names(scenario)
+        table = scenario.model
+        config = model_config(table.name, table.preset, **table.sizes)
+    with in_file(source, "cluster.device_graph"):
+        devices = load_device_graph(scenario.beside(cluster.device_graph), cluster.hosts)
+    check_precision(scenario, devices.name, devices.device_types)
+    with in_file(source, "training.software"):
+        costs = make_costs(devices, scenario.beside(scenario.training.software), cost_model)
+    costs = replace(costs, software=_with_optimizer(costs.software, scenario.training))
+    return Setting(devices, usable_devices(scenario, devices.num_devices), config, costs)
+
+
+def sizes_of(scenario: Scenario, setting: Setting) -> Sizes:
+    """Return the degrees of a scenario, checked against its model and devices."""
+    source = scenario.source
+    if scenario.strategy.name is not None:
+        check_name(source, "strategy.name", scenario.strategy.name, BASELINES)
+    check_name(source, "strategy.schedule", scenario.strategy.chosen_schedule, SCHEDULES)
+    if scenario.strategy.file is None:
+        sizes = check_sizes(scenario, setting.config, setting.num_devices)
+    else:
+        with in_file(source, "strategy.file"):
+            num_microbatches = microbatches_of(scenario.strategy_file)
+        sizes = sizes_of_microbatches(scenario, num_microbatches)
+    check_cuts(scenario, setting.config)
+    check_counts(source, setting.config.layers, sizes)
+    return sizes
+
+
+def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> Degrees:
+    """Return the degrees with what the software does by itself filled in."""
+    table = scenario.strategy
+    return Degrees(
+        tensor=sizes.tensor,
+        pipeline=sizes.pipeline,
+        data=sizes.data,
+        chunks=sizes.chunks,
+        sequence_parallel=table.sequence_parallel,
+        order=table.order,
+        schedule=table.chosen_schedule,
+        num_microbatches=sizes.num_microbatches,
+        recompute=scenario.training.recompute,
+        overlap_gradients=_given(table.overlap_gradients, software.overlap_gradients),
+        scatter_gather=_given(table.scatter_gather, software.scatter_gather),
+        blocking_transfers=_given(table.blocking_transfers, software.blocking_transfers),
+        gradient_norm=table.gradient_norm,
+    )
+
+
+def make_costs(
+    devices: DeviceGraph, software: str = "megatron-lm", cost_model: CostModel | None = None
+) -> Costs:
+    """Return the costs of a cluster under a software stack, by profile name or path."""
+    profile = load_software_profile(software)
+    compute = Roofline(profile) if cost_model is None else checked(cost_model)
+    return Costs(compute, Communication.of(devices, profile), profile)
+
+
+def facts_of(
+    operators: OperatorGraph, strategy: Strategy, devices: DeviceGraph, hardware_flops: float
+) -> IterationFacts:
+    """Return what a timeline cannot know about its iteration."""
+    types, counts = np.unique(
+        [devices.device_types[d] for d in strategy.devices.tolist()], return_counts=True
+    )
+    profiles = [load_device_profile(str(name)) for name in types]
+    peaks = [p.peak_flops_per_s(operators.precision) for p in profiles]
+    return IterationFacts(
+        num_devices=len(strategy.devices),
+        sequences=operators.num_sequences * strategy.num_microbatches,
+        tokens_per_sequence=operators.tokens_per_sequence,
+        model_flops=float(operators.flops) * strategy.num_microbatches,
+        hardware_flops=hardware_flops,
+        peak_flops_per_s=float(np.dot(peaks, counts)),
+        memory_capacity_bytes=min(p.memory_capacity_bytes for p in profiles),
+    )
+
+
+def _check_model_names(scenario: Scenario) -> None:
+    if scenario.model.preset is not None:
+        check_name(scenario.source, "model.preset", scenario.model.preset, PRESETS)
+    if scenario.model.name is not None:
+        check_name(scenario.source, "model.name", scenario.model.name, FAMILIES)
+
+
+def _given(choice: bool | None, default: bool) -> bool:
+    return default if choice is None else choice
+
+
+def _with_optimizer(software: SoftwareProfile, training: TrainingTable) -> SoftwareProfile:
+    """Return the software with its state for another optimizer or precision than Adam's in fp16.
+
+    Profiles state Adam with fp32 master weights. Momentum SGD keeps one moment less, read and
+    written at each step; fp32 weights are their own masters.
+    """
+    moments = 1 if training.optimizer == "sgd" else 0
+    masters = 1 if training.precision == "fp32" else 0
+    state = software.optimizer_bytes_per_parameter - _MOMENT_BYTES * (moments + masters)
+    traffic = software.optimizer_traffic_bytes_per_parameter - 2 * _MOMENT_BYTES * moments
+    return replace(
+        software,
+        optimizer_bytes_per_parameter=state,
+        optimizer_traffic_bytes_per_parameter=traffic,
+    )

@@ -1,0 +1,92 @@
+"""Checkpoints of a chain: everything that is needed to go on, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexsim.errors import FlexSimError
+from flexsim.files import whole_file
+from flexsim.search.moves import State
+from flexsim.search.walk import Walk
+from flexsim.strategy.files import configs_content, configs_of
+
+FORMAT = "flexsim-search-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the checkpoints of a search lie, and the search that they belong to.
+
+    ``identity`` says what must be equal for a checkpoint to be taken up again: the scenario,
+    the method, the seed and so on.
+    """
+
+    directory: Path
+    identity: dict[str, Any]
+
+    def path(self, chain: int) -> Path:
+        """Return the file of one chain."""
+        return self.directory / f"checkpoint-{chain}.json"
+
+    def write(self, walk: Walk) -> None:
+        """Write the state of a chain."""
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "identity": self.identity,
+            "walk": walk.content(),
+            "current": _state_content(walk.state),
+            "best": _state_content(walk.best),
+        }
+        with whole_file(self.path(walk.chain)) as temporary:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+
+    def read(self, walk: Walk) -> bool:
+        """Let a chain go on from its checkpoint; return whether there is one.
+
+        Raise :class:`FlexSimError` in one sentence for one that is broken or of another search.
+        """
+        path = self.path(walk.chain)
+        if not path.is_file():
+            return False
+        content = self._content(path)
+        walk.restore(content["walk"], _state(content["current"]), _state(content["best"]))
+        return True
+
+    def _content(self, path: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            identity = dict(content["identity"])
+            known = (content["format"], content["version"]) == (FORMAT, VERSION)
+        except (OSError, ValueError, TypeError, LookupError) as problem:
+            raise FlexSimError(f"{path}: this is no checkpoint of a search") from problem
+        if not known:
+            raise FlexSimError(f"{path}: this is no checkpoint of this version of flexsim")
+        differing = [k for k in self.identity if identity.get(k) != self.identity[k]]
+        if differing:
+            raise FlexSimError(f"{path}: {self._difference(differing[0], identity)}")
+        found: dict[str, Any] = content
+        return found
+
+    def _difference(self, key: str, identity: dict[str, Any]) -> str:
+        if key == "problem":
+            return (
+                "this checkpoint is of another scenario: the model, the cluster or the strategy"
+                " differs; leave --resume out, or give another --output"
+            )
+        return (
+            f"this checkpoint is of a search with {key} = {identity.get(key)!r}, not"
+            f" {self.identity[key]!r}; leave --resume out, or give another --output"
+        )
+
+
+def _state_content(state: State) -> dict[str, Any]:
+    return {**configs_content(state.configs), "stage_of": state.stage_of}
+
+
+def _state(content: dict[str, Any]) -> State:
+    return State(configs_of(content), dict(content["stage_of"]))

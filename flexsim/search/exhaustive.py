@@ -1,0 +1,122 @@
+"""Exhaustive search: branch and bound that proves what the best strategy of a space is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+
+from flexsim.search.bound import Bound, Least
+from flexsim.search.moves import Change
+from flexsim.search.objective import Problem
+from flexsim.search.placements import Pool
+from flexsim.search.prices import Prices
+from flexsim.search.units import Unit
+from flexsim.search.walk import Walk
+from flexsim.strategy import ParallelConfig
+
+_MOST_CHECKED = 8
+"""Devices up to which it is checked that all are interchangeable."""
+
+
+def exhaustive(walk: Walk) -> bool:
+    """Try every strategy that a lower bound does not rule out; return whether all were tried.
+
+    Units are given configs in program order, those with the lowest bound first. Where all
+    devices are alike, strategies that differ only in the devices' numbers are tried once.
+    """
+    space = walk.moves.space
+    prices = Prices(walk.problem)
+    bound = Bound(walk.problem, walk.moves, prices)
+    choices = []
+    for unit in space.units:
+        configs = list(space.configs(unit))
+        bound.prepare(unit, configs)
+        choices.append(configs)
+    alike = _are_alike(walk.problem, list(space.pools.values()))
+    tree = _Tree(walk, bound, choices, alike)
+    return tree.descend(0, 0)
+
+
+@dataclass
+class _Tree:
+    walk: Walk
+    bound: Bound
+    choices: list[list[ParallelConfig]]
+    are_alike: bool
+    configs: dict[str, ParallelConfig] = field(default_factory=dict)
+    chosen: dict[str, Mapping[str, Least]] = field(default_factory=dict)
+
+    def descend(self, depth: int, num_used: int) -> bool:
+        """Try all configs of the units from ``depth`` on; return whether none was left out.
+
+        ``num_used`` devices are used by the units before.
+        """
+        units = self.walk.moves.space.units
+        if depth == len(units):
+            limit_ns = self.walk.best_evaluation.makespan_ns - 1
+            self.walk.step(Change("exhaustive", dict(self.configs)), limit_ns)
+            return True
+        for lower_ns, config in self._children(units[depth], depth, num_used):
+            if not self.walk.goes_on():
+                return False
+            if lower_ns >= self.walk.best_evaluation.makespan_ns:
+                break
+            self._choose(units[depth], config)
+            used = max(num_used, int(config.mesh.flat.max()) + 1)
+            if not self.descend(depth + 1, used):
+                return False
+            self._forget(units[depth])
+        return True
+
+    def _children(
+        self, unit: Unit, depth: int, num_used: int
+    ) -> Iterator[tuple[int, ParallelConfig]]:
+        """Yield the configs of a unit with their bounds, the lowest first."""
+        found = []
+        for config in self.choices[depth]:
+            if self.are_alike and not _is_first_of_alike(config, num_used):
+                continue
+            self._choose(unit, config)
+            found.append((self.bound(self.configs, self.chosen), config))
+        self._forget(unit)
+        found.sort(key=lambda pair: pair[0])
+        yield from found
+
+    def _choose(self, unit: Unit, config: ParallelConfig) -> None:
+        self.configs |= unit.configs(config)
+        self.chosen[unit.name] = self.bound.of_unit(unit, config)
+
+    def _forget(self, unit: Unit) -> None:
+        for op in unit.operators:
+            self.configs.pop(op.name, None)
+        self.chosen.pop(unit.name, None)
+
+
+def _is_first_of_alike(config: ParallelConfig, num_used: int) -> bool:
+    """Whether new devices come in the order of their numbers, as the first of equal strategies."""
+    new = [device for device in config.mesh.flat.tolist() if device >= num_used]
+    return new == list(range(num_used, num_used + len(new)))
+
+
+def _are_alike(problem: Problem, pools: list[Pool]) -> bool:
+    """Whether devices 0, 1, … of one pool may be numbered in any way without any price changing.
+
+    All are of one type on one host, and every group of a size has the same price.
+    """
+    devices = pools[0].devices
+    graph = problem.devices
+    if len(pools) > 1 or len(devices) > _MOST_CHECKED or devices != tuple(range(len(devices))):
+        return False
+    types = {graph.device_types[device] for device in devices}
+    if len(types) > 1 or len(set(graph.host_of_device[list(devices)].tolist())) > 1:
+        return False
+    prices = problem.costs.communication
+    for size in range(2, len(devices) + 1):
+        groups = np.array(list(combinations(devices, size)), np.int32)
+        single = [prices.collective_ns("all-reduce", 2**20, group[None, :]) for group in groups]
+        if len(np.unique(single)) > 1:
+            return False
+    return True

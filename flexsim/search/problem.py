@@ -1,0 +1,170 @@
+"""From a scenario to what is searched: the problem, its space and where chains start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from flexsim.cost.profiles import load_device_profile
+from flexsim.cost.work import CostModel
+from flexsim.errors import FlexSimError, ScenarioError
+from flexsim.files import is_file
+from flexsim.operator_graph.graph import SAMPLE_DIM
+from flexsim.scenario.checks import usable_devices
+from flexsim.scenario.prepare import prepare
+from flexsim.scenario.schema import Scenario
+from flexsim.search.arrangement import arranged, normal
+from flexsim.search.objective import Configs, Problem
+from flexsim.search.placements import Pool
+from flexsim.search.space import Restrictions, Space
+from flexsim.search.units import find_units
+from flexsim.strategy import ParallelConfig, Strategy
+from flexsim.strategy.files import load_strategy
+
+Start = tuple[Configs, Mapping[str, int]]
+"""Configs and stages, an entry an operator."""
+
+
+def make_problem(scenario: Scenario, cost_model: CostModel | None = None) -> Problem:
+    """Return what a search over a scenario's strategies asks.
+
+    The scenario's own strategy gives the microbatches, the schedule and the stages.
+    """
+    found = prepare(scenario, cost_model)
+    types = sorted(set(found.devices.device_types))
+    capacity = min(load_device_profile(name).memory_capacity_bytes for name in types)
+    limit = capacity if scenario.search.memory_limit == "device" else None
+    return Problem(found.graph, found.devices, found.costs, found.strategy, limit)
+
+
+def make_space(scenario: Scenario, problem: Problem) -> Space:
+    """Return the space that the scenario's ``[search]`` table leaves of the whole one.
+
+    Without pipeline stages every operator may lie on all devices of the cluster, otherwise on
+    those of its pipeline rank.
+    """
+    table = scenario.search
+    restrictions = Restrictions(
+        table.dimensions, table.powers_of_two, table.placement, table.copies
+    )
+    units = find_units(problem.graph)
+    base = problem.base
+    rank_of = {u.name: base.rank_of_stage[base.stage_of.get(u.name, 0)] for u in units}
+    return Space(units, _pools(scenario, problem), rank_of, restrictions)
+
+
+def starts(scenario: Scenario, problem: Problem, space: Space) -> dict[str, Callable[..., Start]]:
+    """Return the named starts as functions of a random generator."""
+    return {
+        "data": lambda rng: (data_parallel(problem, space), problem.base.stage_of),
+        "expert": lambda rng: (normal_configs(problem.base), problem.base.stage_of),
+        "random": lambda rng: (random_configs(problem, space, rng), problem.base.stage_of),
+        **{
+            name: partial(_from_file, scenario, problem, name)
+            for name in scenario.search.starts
+            if name not in ("data", "expert", "random")
+        },
+    }
+
+
+def data_parallel(problem: Problem, space: Space) -> dict[str, ParallelConfig]:
+    """Return data parallelism: the batch cut over all devices that an operator may use."""
+    configs: dict[str, ParallelConfig] = {}
+    for unit in space.units:
+        pool = space.pool(unit).devices
+        degree = min(unit.limits.get(SAMPLE_DIM, 1), len(pool))
+        degrees = {SAMPLE_DIM: degree} if degree > 1 else {}
+        configs |= unit.configs(arranged(degrees, pool[:degree]))
+    return configs
+
+
+def random_configs(
+    problem: Problem, space: Space, rng: np.random.Generator
+) -> dict[str, ParallelConfig]:
+    """Return a random config a unit; where none fits, that of the base strategy."""
+    configs = dict(normal_configs(problem.base))
+    for unit in space.units:
+        found = space.draw(unit, space.pool(unit), rng)
+        configs |= unit.configs(found) if found is not None else {}
+    return configs
+
+
+def normal_configs(strategy: Strategy) -> dict[str, ParallelConfig]:
+    """Return a strategy's configs in normal form."""
+    seen: dict[ParallelConfig, ParallelConfig] = {}
+    for config in strategy.configs.values():
+        if config not in seen:
+            seen[config] = normal(config)
+    return {name: seen[config] for name, config in strategy.configs.items()}
+
+
+def baseline_scenario(scenario: Scenario) -> Scenario:
+    """Return the same training under plain data parallelism on as many devices as it fills.
+
+    The micro-batch is lowered where the batch would not reach every device.
+    """
+    from flexsim.device_graph import load_device_graph
+
+    cluster, training = scenario.cluster, scenario.training
+    graph = load_device_graph(scenario.beside(cluster.device_graph), cluster.hosts)
+    num_devices = usable_devices(scenario, graph.num_devices)
+    batch = training.global_batch
+    data = max(n for n in range(1, min(batch, num_devices) + 1) if batch % n == 0)
+    share = batch // data
+    micro = max(n for n in range(1, training.micro_batch + 1) if share % n == 0)
+    table = scenario.strategy.model_copy(
+        update={
+            "name": "data", "file": None, "tensor": 1, "pipeline": 1, "data": data, "chunks": 1,
+            "sequence_parallel": False, "schedule": None,
+        }
+    )  # fmt: skip
+    copy = scenario.model_copy(
+        update={
+            "strategy": table,
+            "training": training.model_copy(update={"micro_batch": micro}),
+        }
+    )
+    copy._source = scenario.source
+    return copy
+
+
+def check_starts(scenario: Scenario) -> None:
+    """Raise :class:`ScenarioError` for a start that is neither a name nor a file."""
+    for name in scenario.search.starts:
+        if name not in ("data", "expert", "random") and not is_file(_path(scenario, name)):
+            raise ScenarioError(
+                f"{scenario.source}: search.starts names {name!r}, which is no file; choose from "
+                "data, expert, random, or the path of a strategy file"
+            )
+
+
+def _path(scenario: Scenario, name: str) -> Path:
+    near = Path(scenario.source).parent / name
+    return near if is_file(near) else Path(name)
+
+
+def _from_file(scenario: Scenario, problem: Problem, name: str, rng: np.random.Generator) -> Start:
+    strategy = load_strategy(_path(scenario, name), problem.graph, problem.devices)
+    shared = ("rank_of_stage", "num_microbatches")
+    differing = [key for key in shared if getattr(strategy, key) != getattr(problem.base, key)]
+    if differing:
+        raise FlexSimError(
+            f"{_path(scenario, name)}: {differing[0]} = {getattr(strategy, differing[0])}, but "
+            f"the scenario's strategy has {getattr(problem.base, differing[0])}"
+        )
+    return normal_configs(strategy), strategy.stage_of
+
+
+def _pools(scenario: Scenario, problem: Problem) -> dict[int, Pool]:
+    """Return the devices that the operators of every pipeline rank may use."""
+    base, graph = problem.base, problem.devices
+    if base.num_ranks == 1:
+        return {0: Pool.of(graph, range(usable_devices(scenario, graph.num_devices)))}
+    devices: dict[int, list[int]] = {rank: [] for rank in range(base.num_ranks)}
+    for stage, meshes in enumerate(base.meshes_of_stage):
+        for mesh in meshes:
+            devices[base.rank_of_stage[stage]] += mesh.flat.tolist()
+    return {rank: Pool.of(graph, sorted(set(found))) for rank, found in devices.items()}

@@ -1,0 +1,200 @@
+"""The update of a grown pipeline: all its weights synchronized, then the optimizer's step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from flexsim.cost.costs import Costs
+from flexsim.device_graph import DeviceGraph
+from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.strategy.baselines import Degrees
+from flexsim.strategy.config import ParallelConfig
+from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.strategy import Strategy
+from flexsim.task_graph.columns import Int64, StaticMemory
+from flexsim.task_graph.folding import fold_rows
+from flexsim.task_graph.growth import Grown
+from flexsim.task_graph.members import templates_of
+from flexsim.task_graph.memory import static_memory
+from flexsim.task_graph.pricing import Pricing
+from flexsim.task_graph.program import Program
+from flexsim.task_graph.rows import B, Notebook
+from flexsim.task_graph.strips import BLOCKS
+from flexsim.task_graph.templates import Templates
+from flexsim.task_graph.update import WeightPart, write_update_of
+
+
+@dataclass(frozen=True, eq=False)
+class GrownUpdate:
+    """The templates of the updates, what they wait for, and what devices hold throughout.
+
+    Edge k leads from anchor ``sources[k]`` (see :func:`anchors`) to task ``targets[k]``.
+    """
+
+    templates: Templates
+    sources: Int64
+    targets: Int64
+    static_memory: StaticMemory
+    num_tasks_unfolded: int
+
+
+def build_update(
+    grown: Grown, whole: OperatorGraph, devices: DeviceGraph, costs: Costs, degrees: Degrees
+) -> GrownUpdate | str:
+    """Return the update of ``grown``, whose weights have the names of those of ``whole``.
+
+    The switches of ``degrees`` hold for the pipeline, whatever its sizes.
+    """
+    long = _long_strategy(grown, degrees)
+    pricing = Pricing(whole, devices, costs)
+    program = Program(whole, long, Notebook(), pricing)
+    parts = [part for part, _ in _parts(grown, whole)]
+    write_update_of(program, _numbered(parts), costs.software)
+    rows = program.notebook.rows
+    folding = fold_rows(rows, long, ())
+    if len(folding.devices) != grown.site.num_ranks:
+        return "the devices of a rank do not update alike"
+    kept = [row._replace(needs=tuple(n for n in row.needs if n >= 0)) for row in folding.rows]
+    templates = templates_of(kept, 0, grown.site.num_ranks)
+    order = np.argsort([row.stage for row in kept], kind="stable")
+    task = np.empty(len(kept), np.int64)
+    task[order] = np.arange(len(kept))
+    waits = [(-1 - n, task[i]) for i, row in enumerate(folding.rows) for n in row.needs if n < 0]
+    sources, targets = np.array(waits, np.int64).reshape(-1, 2).T
+    static = static_memory(program, parts, costs.software, folding.devices)
+    return GrownUpdate(
+        templates,
+        sources,
+        targets,
+        replace(static, num_alike=folding.class_sizes),
+        sum(row.places.num_members for row in rows),
+    )
+
+
+def anchors(grown: Grown) -> Int64:
+    """Return the tasks that complete gradients, part by part in the order of completion.
+
+    The parts of the last stage come first.
+    """
+    found = []
+    for stage in reversed(range(grown.site.num_stages)):
+        positions = _positions(grown, grown.like(stage))
+        found.append(positions + grown.offsets[2 * stage + B])
+    return np.concatenate(found)
+
+
+def _positions(grown: Grown, stage: int) -> Int64:
+    return np.array([row for part, _ in _of_stage(grown, stage) for row in part.rows], np.int64)
+
+
+def _numbered(parts: list[WeightPart]) -> list[WeightPart]:
+    """Return the parts with anchors in place of rows: anchor k is row -1 - k."""
+    numbered, count = [], 0
+    for part in parts:
+        rows = tuple(-1 - count - k for k in range(len(part.rows)))
+        numbered.append(replace(part, rows=rows))
+        count += len(rows)
+    return numbered
+
+
+def _of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
+    """Return the parts of a stage with all its layers, and the repetition that each is of."""
+    strip = grown.seed.strips.of[stage, B]
+    length = strip.end - strip.begin
+    found = []
+    for part in grown.seed.parts[stage]:
+        if all(strip.begin <= row < strip.end for row in part.rows) and length:
+            for copy in range(grown.extra + 1):
+                rows = tuple(row + copy * length for row in part.rows)
+                found.append((replace(part, rows=rows), copy))
+        else:
+            rows = tuple(strip.place(np.array(part.rows, np.int64), grown.extra).tolist())
+            found.append((replace(part, rows=rows), 0))
+    return sorted(found, key=lambda pair: max(pair[0].rows))
+
+
+def _parts(grown: Grown, whole: OperatorGraph) -> Iterator[tuple[WeightPart, int]]:
+    names = _Names(grown, whole)
+    meshes = [_mesh(grown, rank) for rank in range(grown.site.num_ranks)]
+    for stage in reversed(range(grown.site.num_stages)):
+        mesh = meshes[grown.site.rank(stage)]
+        for part, copy in _of_stage(grown, grown.like(stage)):
+            yield (
+                replace(
+                    part,
+                    name=names.whole(part, stage, copy),
+                    layout=replace(part.layout, mesh=mesh),
+                    gradient=replace(part.gradient, mesh=mesh),
+                    stage=stage,
+                ),
+                copy,
+            )
+
+
+def _mesh(grown: Grown, rank: int) -> Mesh:
+    small = grown.seed.parts[0][0].layout.mesh
+    shape = (grown.site.num_replicas, *small.shape[1:])
+    return Mesh(small.names, grown.site.devices[rank].reshape(shape))
+
+
+def _long_strategy(grown: Grown, degrees: Degrees) -> Strategy:
+    """Return what the update needs of a strategy: the device sets of ranks, and switches."""
+    site = grown.site
+    meshes = {f"rank{rank}": _mesh(grown, rank) for rank in range(site.num_ranks)}
+    return Strategy(
+        name="grown",
+        configs={name: ParallelConfig(mesh, ()) for name, mesh in meshes.items()},
+        stage_of={name: rank for rank, name in enumerate(meshes)},
+        rank_of_stage=tuple(site.rank(stage) for stage in range(site.num_stages)),
+        overlap_gradients=degrees.overlap_gradients,
+        gradient_norm=degrees.gradient_norm,
+    )
+
+
+class _Names:
+    """Weights of the small model by the operator that reads them, and their like in the whole."""
+
+    def __init__(self, grown: Grown, whole: OperatorGraph) -> None:
+        self.grown = grown
+        self.whole_operators = whole.operators
+        self.small = grown.seed.graph
+        self.before = next(i for i, op in enumerate(self.small.operators) if op.block)
+        first = self.small.operators[self.before].block
+        self.block_size = sum(op.block == first for op in self.small.operators)
+
+    @cached_property
+    def place(self) -> dict[str, tuple[int, int]]:
+        """Number of an operator that reads each weight, and the position among its inputs."""
+        found: dict[str, tuple[int, int]] = {}
+        for number, operator in enumerate(self.small.operators):
+            for position, tensor in enumerate(operator.inputs):
+                if tensor in self.small.weights:
+                    found.setdefault(tensor, (number, position))
+        return found
+
+    def whole(self, part: WeightPart, stage: int, copy: int) -> str:
+        """Return the weight's name in the whole model."""
+        number, position = self.place[part.name]
+        at = self._operator(number, stage, copy)
+        return self.whole_operators[at].inputs[position]
+
+    def _operator(self, number: int, stage: int, copy: int) -> int:
+        if number < self.before:
+            return number
+        if not self.small.operators[number].block:
+            return number + len(self.whole_operators) - len(self.small.operators)
+        layer, inside = divmod(number - self.before, self.block_size)
+        count = self.grown.seed.num_blocks
+        layer = self._layer(layer % count, copy)
+        layers_per_stage = count + self.grown.extra
+        return self.before + (stage * layers_per_stage + layer) * self.block_size + inside
+
+    def _layer(self, layer: int, copy: int) -> int:
+        """Return a layer's place in its stage; repetitions are numbered in backward order."""
+        if self.grown.seed.num_blocks < BLOCKS or layer == 0:
+            return layer
+        return self.grown.extra + layer - copy

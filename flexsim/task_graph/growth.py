@@ -1,0 +1,225 @@
+"""Growing a seed: the templates, memory and work of a long pipeline on given devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.cost.costs import CommunicationModel
+from flexsim.ragged import Csr
+from flexsim.task_graph.columns import Int32, Int64, ResourceTable
+from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+from flexsim.task_graph.places import Sorted
+from flexsim.task_graph.rows import B, F
+from flexsim.task_graph.strips import Strip, stretched
+from flexsim.task_graph.symbolic import SYMBOL, Message
+from flexsim.task_graph.templates import Ends, Templates
+from flexsim.task_graph.uniform import Seed
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a long pipeline stands: ``devices[r]`` are those of rank r, replica by replica."""
+
+    devices: Int32
+    num_chunks: int
+    num_replicas: int
+    communication: CommunicationModel
+
+    @property
+    def num_ranks(self) -> int:
+        """Pipeline ranks."""
+        return len(self.devices)
+
+    @property
+    def num_stages(self) -> int:
+        """Global stages."""
+        return self.num_ranks * self.num_chunks
+
+    @property
+    def representatives(self) -> Int32:
+        """The first device of every rank."""
+        first: Int32 = self.devices[:, 0]
+        return first
+
+    def rank(self, stage: int) -> int:
+        """Return the rank of a global stage, in a loop."""
+        return stage % self.num_ranks
+
+
+class Grown:
+    """A seed grown to a pipeline of equal stages with ``layers_per_stage`` layers each."""
+
+    def __init__(self, seed: Seed, site: Site, layers_per_stage: int) -> None:
+        """Keep what is given; nothing is computed yet."""
+        self.seed = seed
+        self.site = site
+        self.extra = layers_per_stage - seed.num_blocks
+
+    def like(self, stage: int) -> int:
+        """Return the stage of the small pipeline that a global stage is like."""
+        last = self.site.num_stages - 1
+        if stage == last:
+            return self.seed.num_stages - 1
+        return min(stage, 1)
+
+    @cached_property
+    def strips(self) -> dict[tuple[int, int], Strip]:
+        """The strips of the small pipeline's stages with all their layers."""
+        return {key: stretched(strip, self.extra) for key, strip in self.seed.strips.of.items()}
+
+    @cached_property
+    def _order(self) -> list[tuple[int, int]]:
+        """(stage, action) of every template of forward and backward, in order."""
+        return [(stage, action) for stage in range(self.site.num_stages) for action in (F, B)]
+
+    @cached_property
+    def offsets(self) -> Int64:
+        """The first task of every template of forward and backward, and the number of all."""
+        sizes = [self.strips[self.like(stage), action].num_tasks for stage, action in self._order]
+        return np.cumsum([0, *sizes])
+
+    def templates(self) -> Templates:
+        """Return the templates of forward and backward, and empty ones of the updates."""
+        strips = [self.strips[self.like(stage), action] for stage, action in self._order]
+        sources, targets = self._edges(strips)
+        held, table = self._held(strips)
+        nothing = [Ends(*[_nowhere()] * 5)] * self.site.num_ranks
+        updates = np.full(self.site.num_ranks, self.offsets[-1])
+        count = int(self.offsets[-1])
+        return Templates(
+            num_stages=self.site.num_stages,
+            num_ranks=self.site.num_ranks,
+            offsets=np.concatenate([self.offsets, updates]),
+            operator=np.full(count, -1, np.int32),
+            kind=np.concatenate([strip.kind for strip in strips]),
+            part=np.zeros(count, np.int32),
+            duration_ns=self._durations_ns(strips),
+            num_bytes=np.concatenate([strip.num_bytes for strip in strips]),
+            held=held,
+            resource_table=table,
+            sources=sources,
+            targets=targets,
+            ends=(*(self._ends(number, strip) for number, strip in enumerate(strips)), *nothing),
+        )
+
+    def _ends(self, number: int, strip: Strip) -> Ends:
+        device = int(self.site.representatives[self.site.rank(self._order[number][0])])
+        sides = (strip.exits, strip.tails, strip.entries, strip.heads, strip.sends)
+        return Ends(*(Sorted(np.full(len(side), device, np.int32), side) for side in sides))
+
+    def _durations_ns(self, strips: list[Strip]) -> Int64:
+        """Return all durations, with the price of every message in place of its symbol."""
+        durations_ns = np.concatenate([strip.duration_ns for strip in strips])
+        symbolic = np.flatnonzero(durations_ns >= SYMBOL)
+        template = np.searchsorted(self.offsets, symbolic, side="right") - 1
+        stage = template // 2
+        prices = self.prices
+        durations_ns[symbolic] = prices[durations_ns[symbolic] - SYMBOL, stage]
+        return durations_ns
+
+    @cached_property
+    def prices(self) -> Int64:
+        """The price of every message at every global stage; -1 where it does not occur."""
+        table = np.full((len(self.seed.messages), self.site.num_stages), -1, np.int64)
+        for number, message in enumerate(self.seed.messages):
+            for stage in self._stages_of(number):
+                table[number, stage] = self._price_ns(message, stage)
+        return table
+
+    def _stages_of(self, number: int) -> list[int]:
+        """Return the global stages in whose strips a message stands."""
+        symbol = SYMBOL + number
+        here = {
+            stage
+            for (stage, _), strip in self.strips.items()
+            if (strip.duration_ns == symbol).any()
+        }
+        return [stage for stage in range(self.site.num_stages) if self.like(stage) in here]
+
+    def _price_ns(self, message: Message, stage: int) -> int:
+        devices = self.site.devices[self.site.rank(stage)]
+        width = self.seed.devices_per_rank
+        inside = message.members[(message.members % width < width // self.seed.num_replicas).all(1)]
+        if message.kind != "transfer":
+            groups = self._spread(inside % width, devices)
+            prices = self.site.communication.collective_ns(message.kind, message.num_bytes, groups)
+        else:
+            prices = self._transfer_ns(message, stage)
+        return _one(prices)
+
+    def _spread(self, positions: Int64, devices: Int32) -> Int32:
+        """Repeat groups of positions in the first replica on all replicas."""
+        width = self.seed.devices_per_rank // self.seed.num_replicas
+        starts = width * np.arange(self.site.num_replicas)[:, None, None]
+        groups: Int32 = devices[positions[None] + starts].reshape(-1, positions.shape[1])
+        return groups
+
+    def _transfer_ns(self, message: Message, stage: int) -> Int64:
+        width = self.seed.devices_per_rank
+        source, target = message.members[0, 0] // width, message.receivers[0] // width
+        ahead = 1 if self._is_ahead(int(source), int(target)) else -1
+        near = message.members[:, 0] % width < width // self.seed.num_replicas
+        here = self.site.devices[self.site.rank(stage)]
+        there = self.site.devices[self.site.rank(stage + ahead)]
+        sources = self._spread(message.members[near] % width, here)[:, 0]
+        targets = self._spread(message.receivers[near][:, None] % width, there)[:, 0]
+        return self.site.communication.transfer_ns(message.num_bytes, sources, targets)
+
+    def _is_ahead(self, source: int, target: int) -> bool:
+        """Whether a transfer between ranks of the small pipeline goes to the next stage."""
+        return target > source
+
+    def _held(self, strips: list[Strip]) -> tuple[Csr, ResourceTable]:
+        """Return what every task holds: a stream of its rank, or a channel from it."""
+        stage = np.repeat([stage for stage, _ in self._order], np.diff(self.offsets))
+        toward = np.concatenate([strip.toward for strip in strips])
+        kind = np.concatenate([strip.kind for strip in strips]).astype(np.int64)
+        on_compute = (kind < NUM_COMPUTE_KINDS) & (toward == 0)
+        representatives = self.site.representatives.astype(np.int64)
+        device = representatives[stage % self.site.num_ranks]
+        peer = representatives[(stage + toward) % self.site.num_ranks]
+        triples = np.stack(
+            [np.where(on_compute, 0, kind), device, np.where(toward, peer, -1)], axis=1
+        )
+        return _resources(triples)
+
+    def _edges(self, strips: list[Strip]) -> tuple[Int64, Int64]:
+        sources = [strip.sources + at for strip, at in zip(strips, self.offsets, strict=False)]
+        targets = [strip.targets + at for strip, at in zip(strips, self.offsets, strict=False)]
+        for number, (stage, action) in enumerate(self._order):
+            for crossing in self.seed.strips.crossings:
+                if crossing.target != (self.like(stage), action):
+                    continue
+                near = crossing.source[0] - crossing.target[0]
+                source = 2 * (stage + near) + crossing.source[1]
+                old = self.seed.strips.of[crossing.source].num_tasks
+                back = old - crossing.sources
+                sources.append(self.offsets[source + 1] - back)
+                targets.append(crossing.targets + self.offsets[number])
+        return np.concatenate(sources), np.concatenate(targets)
+
+
+def _nowhere() -> Sorted:
+    return Sorted(np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+
+def _one(prices: NDArray[np.int64]) -> int:
+    """Return the price of members that all cost the same; -2 if they do not."""
+    if not len(prices) or (prices != prices[0]).any():
+        return -2
+    return max(1, int(prices[0]))
+
+
+def _resources(triples: Int64) -> tuple[Csr, ResourceTable]:
+    """Return one resource a task, and the table of (kind, device, peer)."""
+    distinct, ids = np.unique(triples, axis=0, return_inverse=True)
+    table = ResourceTable(
+        distinct[:, 0].astype(np.uint8),
+        distinct[:, 1].astype(np.int32),
+        distinct[:, 2].astype(np.int32),
+    )
+    return Csr(np.arange(len(triples) + 1), ids.reshape(-1).astype(np.int32)), table

@@ -1,0 +1,177 @@
+"""A uniform pipeline: built with few layers, stages and replicas, then grown by arithmetic.
+
+Stages of equal layers differ only where the pipeline begins and ends, layers only where a stage
+begins and ends, and replicas not at all. So three stages of three layers tell all of them; what
+depends on where devices lie, the price of communication, is asked when it is grown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flexsim.cost.costs import Costs
+from flexsim.cost.profiles import SoftwareProfile
+from flexsim.cost.work import CostModel
+from flexsim.device_graph import DeviceGraph
+from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.strategy.strategy import Strategy
+from flexsim.task_graph.backward import BackwardPass
+from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.forward import ForwardPass
+from flexsim.task_graph.pricing import Pricing
+from flexsim.task_graph.program import Program
+from flexsim.task_graph.rows import Notebook
+from flexsim.task_graph.strips import BLOCKS, Strips, strips_of
+from flexsim.task_graph.symbolic import Ledger, Message
+from flexsim.task_graph.update import WeightPart, weight_parts
+
+
+@dataclass(frozen=True, eq=False)
+class Amounts:
+    """What grows with layers: a value a stage of the small pipeline, and a layer's share."""
+
+    of_stage: Int64
+    of_layer: int
+
+
+@dataclass(frozen=True, eq=False)
+class Seed:
+    """A small pipeline, ready to grow: its strips, messages, weights, memory and work."""
+
+    strips: Strips
+    messages: tuple[Message, ...]
+    graph: OperatorGraph
+    stage_of: tuple[int, ...]
+    """The stage of every operator."""
+    parts: tuple[tuple[WeightPart, ...], ...]
+    """Of every stage, in the order in which gradients are complete; rows are task positions."""
+    flops: Amounts
+    kept: Amounts
+    rebuilt: Amounts
+    num_blocks: int
+    num_replicas: int
+    devices_per_rank: int
+
+    @property
+    def num_stages(self) -> int:
+        """Stages of the small pipeline."""
+        return len(self.parts)
+
+
+def build_seed(
+    graph: OperatorGraph,
+    strategy: Strategy,
+    compute: CostModel,
+    software: SoftwareProfile,
+    devices: DeviceGraph,
+) -> Seed | str:
+    """Return the seed that a small model under a small strategy makes, or why it makes none.
+
+    Every stage has as many layers as the others, :data:`BLOCKS` where more are to come.
+    """
+    ledger = Ledger()
+    program = Program(
+        graph, strategy, Notebook(), Pricing(graph, devices, Costs(compute, ledger, software))
+    )
+    work = _write(program, software)
+    stage_of = tuple(strategy.stage_of[op.name] for op in graph.operators)
+    blocks = _blocks(graph, stage_of)
+    strips = strips_of(program.notebook.rows, graph, stage_of, len(blocks[0]))
+    if isinstance(strips, str):
+        return strips
+    return Seed(
+        strips=strips,
+        messages=tuple(ledger.messages),
+        graph=graph,
+        stage_of=stage_of,
+        parts=_parts(program, strategy.num_stages),
+        flops=_flops(graph, stage_of, work, blocks[-1]),
+        kept=_kept(program, blocks[-1]),
+        rebuilt=_rebuilt(program),
+        num_blocks=len(blocks[0]),
+        num_replicas=strategy.configs[graph.operators[0].name].mesh.axis_size("data"),
+        devices_per_rank=strategy.configs[graph.operators[0].name].mesh.size,
+    )
+
+
+def _write(program: Program, software: SoftwareProfile) -> list[int]:
+    """Write forward and backward; return the floating-point operations of every operator."""
+    forward = ForwardPass(program)
+    backward = BackwardPass(program, forward, software)
+    work = dict.fromkeys(program.index.values(), 0)
+    for walk, operators in (
+        (forward.run, program.graph.operators),
+        (backward.run, tuple(reversed(program.graph.operators))),
+    ):
+        for operator in operators:
+            before = program.notebook.flops
+            walk(operator)
+            work[program.index[operator.name]] += program.notebook.flops - before
+    return list(work.values())
+
+
+def _blocks(graph: OperatorGraph, stage_of: Sequence[int]) -> list[list[str]]:
+    """Return the layers of every stage."""
+    found: list[dict[str, None]] = [{} for _ in range(max(stage_of) + 1)]
+    for operator, stage in zip(graph.operators, stage_of, strict=True):
+        if operator.block:
+            found[stage][operator.block] = None
+    return [list(blocks) for blocks in found]
+
+
+def _middle(blocks: Sequence[str]) -> str:
+    return blocks[1] if len(blocks) == BLOCKS else ""
+
+
+def _flops(
+    graph: OperatorGraph, stage_of: Sequence[int], work: Sequence[int], blocks: Sequence[str]
+) -> Amounts:
+    stages = np.zeros(max(stage_of) + 1, np.int64)
+    np.add.at(stages, np.array(stage_of), np.array(work, np.int64))
+    layer = sum(
+        done
+        for op, done in zip(graph.operators, work, strict=True)
+        if op.block and op.block == _middle(blocks)
+    )
+    return Amounts(stages, layer)
+
+
+def _kept(program: Program, blocks: Sequence[str]) -> Amounts:
+    """Return what a device of each stage keeps of a microbatch, and what of one more layer."""
+    stages = np.zeros(program.strategy.num_stages, np.int64)
+    layer = 0
+    graph = program.graph
+    for (stage, _), layouts in program.saved.items():
+        for tensor, layout in layouts.items():
+            held = program.size(tensor).local_bytes(layout)
+            stages[stage] += held
+            writer = graph.by_name[graph.writer[tensor]] if tensor in graph.writer else None
+            if writer is not None and writer.block and writer.block == _middle(blocks):
+                layer += held
+    return Amounts(stages, layer)
+
+
+def _rebuilt(program: Program) -> Amounts:
+    stages = np.zeros(program.strategy.num_stages, np.int64)
+    for stage, layouts in program.rebuilt:
+        held = sum(program.size(t).local_bytes(layout) for t, layout in layouts.items())
+        stages[stage] = max(stages[stage], held)
+    return Amounts(stages, 0)
+
+
+def _parts(program: Program, num_stages: int) -> tuple[tuple[WeightPart, ...], ...]:
+    """Return the weights' parts by stage; their rows become positions in the B template."""
+    position: dict[int, int] = {}
+    counts: dict[tuple[int, int], int] = {}
+    for index, row in enumerate(program.notebook.rows):
+        key = (row.stage, row.action)
+        position[index] = counts.get(key, 0)
+        counts[key] = position[index] + 1
+    found: list[list[WeightPart]] = [[] for _ in range(num_stages)]
+    for part in weight_parts(program):
+        rows = tuple(position[row] for row in part.rows)
+        found[part.stage].append(replace(part, rows=rows))
+    return tuple(map(tuple, found))
