@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from flexsim.scenario.prepare import make_costs
     from flexsim.scenario.runner import Result, evaluate, run
     from flexsim.scenario.schema import Scenario
+    from flexsim.search.api import search
+    from flexsim.search.result import SearchResult
     from flexsim.strategy import ParallelConfig, Strategy
     from flexsim.task_graph.build import build_task_graph
     from flexsim.task_graph.columns import TaskGraph
@@ -33,6 +35,7 @@ _HOME = {
     "ParallelConfig": "flexsim.strategy",
     "Result": "flexsim.scenario.runner",
     "Scenario": "flexsim.scenario.schema",
+    "SearchResult": "flexsim.search.result",
     "Strategy": "flexsim.strategy",
     "TaskGraph": "flexsim.task_graph.columns",
     "Timeline": "flexsim.timeline.spans",
@@ -45,6 +48,7 @@ _HOME = {
     "model_config": "flexsim.models",
     "run": "flexsim.scenario.runner",
     "run_many": "flexsim.scenario.batch",
+    "search": "flexsim.search",
     "simulate": "flexsim.engine.event",
 }
 
@@ -55,6 +59,7 @@ __all__ = [
     "ParallelConfig",
     "Result",
     "Scenario",
+    "SearchResult",
     "Strategy",
     "TaskGraph",
     "Timeline",
@@ -68,6 +73,7 @@ __all__ = [
     "model_config",
     "run",
     "run_many",
+    "search",
     "simulate",
 ]
 
@@ -76,7 +82,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its home when it is first used."""
     if name not in _HOME:
         raise AttributeError(f"module 'flexsim' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    home = import_module(_HOME[name])
+    value = home if name == "search" else getattr(home, name)  # the package can be called
     globals()[name] = value
     return value
 

@@ -14,6 +14,8 @@ from flexsim.cli.listing import list_command
 from flexsim.cli.run import run_command
 from flexsim.cli.schedule import schedule_command
 from flexsim.cli.schema import schema_command
+from flexsim.cli.search import search_command
+from flexsim.cli.space import space_command
 from flexsim.errors import FlexSimError
 
 app = typer.Typer(
@@ -27,6 +29,8 @@ app.command("list")(list_command)
 app.command("describe")(describe_command)
 app.command("schedule")(schedule_command)
 app.command("schema")(schema_command)
+app.command("search")(search_command)
+app.command("space")(space_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,13 +12,24 @@ from flexsim.files import data_directory, read_toml, shipped_names
 
 Rows = Iterable[tuple[str, str]]
 
+_SIZES = {
+    "layers": "{} layers",
+    "hidden": "hidden {}",
+    "heads": "{} heads",
+    "sequence": "sequence {}",
+    "tables": "{} tables",
+    "image": "image {}",
+    "classes": "{} classes",
+}
+
 
 def _models() -> Rows:
-    from flexsim.models import PRESETS
+    from flexsim.models import PRESETS, family_keys
 
     for name, shape in PRESETS.items():
-        sizes = f"{shape.layers} layers, hidden {shape.hidden}, {shape.heads} heads"
-        yield name, f"{shape.family}: {sizes}, sequence {shape.sequence}"
+        keys = [key for key in _SIZES if key in family_keys(shape.family)]
+        sizes = ", ".join(_SIZES[key].format(getattr(shape, key)) for key in keys)
+        yield name, f"{shape.family}: {sizes}"
 
 
 def _device_graphs() -> Rows:

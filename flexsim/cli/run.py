@@ -31,6 +31,10 @@ def run_command(  # noqa: PLR0913
             "--set", metavar="KEY=VALUE", help="Replaces a key: strategy.tensor=4. May be repeated."
         ),
     ] = None,
+    strategy: Annotated[
+        Path | None,
+        typer.Option(help="A strategy file, in place of [strategy].", show_default=False),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Directory of the written files.", show_default=False)
     ] = None,
@@ -50,7 +54,7 @@ def run_command(  # noqa: PLR0913
     options = [
         f"{key}={json.dumps(str(value))}" for key, value in named.items() if value is not None
     ]
-    scenario = load_scenario(file, [*(changes or []), *options])
+    scenario = load_scenario(file, [*(changes or []), *options], strategy)
     check_directory(scenario.directory)
     result, written = _simulated(scenario, is_silent=as_json or quiet)
     if as_json:

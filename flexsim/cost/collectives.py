@@ -28,6 +28,14 @@ _MAX_CACHED_GROUPS = 256
 
 
 @dataclass(frozen=True, eq=False)
+class Pace:
+    """What transfers get of their routes, a value each; infinite from a device to itself."""
+
+    bandwidth_bytes_per_s: Float
+    latency_ns: Float
+
+
+@dataclass(frozen=True, eq=False)
 class Communication:
     """Prices communication on one device graph under one software stack."""
 
@@ -63,8 +71,11 @@ class Communication:
         members = np.asarray(groups)
         if members.shape[1] == 1 or num_bytes == 0:
             return np.zeros(len(members), np.int64)
-        rings = self._rings_of(members)
-        size = np.full(len(members), float(num_bytes))
+        return self.ring_ns(collective, num_bytes, self.rings_of(members))
+
+    def ring_ns(self, collective: str, num_bytes: int, rings: Rings) -> Int64:
+        """Return the time of one collective on each of ``rings``, all concurrent."""
+        size = np.full(len(rings.num_hosts), float(num_bytes))
         share = np.zeros_like(size) if collective == "broadcast" else size / rings.num_members
         own_s = share / self.constants.copy_bandwidth_bytes_per_s
         totals = [self._total_s(price(size, rings), own_s) for price in ALGORITHMS[collective]]
@@ -78,11 +89,23 @@ class Communication:
 
         At least 1; 0 from a device to itself and where no bytes move.
         """
+        pace = self.pace_of(sources, targets)
+        total = self.paced_ns(num_bytes, pace)
+        return np.where(
+            np.isinf(pace.bandwidth_bytes_per_s) | (np.asarray(num_bytes) == 0), 0, total
+        )
+
+    def pace_of(self, sources: NDArray[np.integer], targets: NDArray[np.integer]) -> Pace:
+        """Return what each of some concurrent transfers gets of its route."""
         routes = self.device_graph.routes(sources, targets)
         bandwidth = shared_bandwidth(routes, self.links.transfer_bandwidth_bytes_per_s)
         latency_ns = route_latency(routes, self.links, self.links.transfer_latency_ns)
-        total = self._whole_ns(num_bytes / bandwidth + latency_ns / NS_PER_S)
-        return np.where((routes.counts == 0) | (np.asarray(num_bytes) == 0), 0, total)
+        return Pace(bandwidth, latency_ns)
+
+    def paced_ns(self, num_bytes: Int64 | int, pace: Pace) -> Int64:
+        """Return the time of transfers of ``num_bytes`` each at their ``pace``."""
+        seconds = num_bytes / pace.bandwidth_bytes_per_s + pace.latency_ns / NS_PER_S
+        return self._whole_ns(seconds)
 
     def _total_s(self, cost: Cost, own_s: Float) -> Float:
         start_s = self.constants.launch_ns / NS_PER_S + cost.latency_s
@@ -93,7 +116,8 @@ class Communication:
         least = max(1.0, self.host_time_ns)
         return np.rint(np.maximum(seconds * NS_PER_S, least)).astype(np.int64)
 
-    def _rings_of(self, groups: NDArray[np.integer]) -> Rings:
+    def rings_of(self, groups: NDArray[np.integer]) -> Rings:
+        """Return the rings of ``groups``, all concurrent."""
         key = (groups.shape[1], np.ascontiguousarray(groups, np.int64).tobytes())
         if key not in self._rings:
             self._rings[key] = find_rings(self.device_graph, self.links, groups)

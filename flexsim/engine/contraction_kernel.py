@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numba
 import numpy as np
 
+from flexsim.numba_cache import kept_on_disk
 from flexsim.task_graph.columns import Int32, Int64
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -29,6 +30,7 @@ FIRST_MEMBER, NUM_MEMBERS, NUM_RESOURCES, NUM_GROUPS = range(4)
 """Columns of ``Classes.kinds``."""
 KEY, NEXT, START, FIRST_NS, LAST_NS = range(5)
 """Columns of ``Entries.rows``."""
+_NEVER_NS = 2**62
 NUM_BUCKETS = 1 << 14
 
 
@@ -123,15 +125,12 @@ class Scratch(NamedTuple):
     """Three rows: when a resource becomes free, its first and its last ready time."""
 
 
-def _kept_on_disk(function: _Function) -> _Function:
-    """Compile ``function`` when it is called first, and keep the code if it can be kept."""
-    try:
-        return cast(_Function, numba.njit(cache=True)(function))
-    except RuntimeError:
-        return cast(_Function, numba.njit(function))
+def _compiled(function: _Function) -> _Function:
+    """Compile ``function`` together with those in this file that call it."""
+    return cast(_Function, numba.njit(function))
 
 
-@_kept_on_disk
+@_compiled
 def _push(heap: Int64, num_queued: int, task: int, ready_ns: Int64) -> None:
     """Add a task to a heap in order of (ready time, number)."""
     place = num_queued
@@ -145,7 +144,7 @@ def _push(heap: Int64, num_queued: int, task: int, ready_ns: Int64) -> None:
     heap[place] = task
 
 
-@_kept_on_disk
+@_compiled
 def _pop(heap: Int64, num_queued: int, ready_ns: Int64) -> int:
     """Remove and return the first of ``num_queued`` tasks."""
     first, task = heap[0], heap[num_queued - 1]
@@ -168,9 +167,9 @@ def _pop(heap: Int64, num_queued: int, ready_ns: Int64) -> int:
     return first
 
 
-@_kept_on_disk
-def simulate(classes: Classes, first: int, num_members: int, scratch: Scratch) -> int:
-    """Commit ``num_members`` tasks in order of (ready time, number); return how many could be.
+@_compiled
+def _simulate(classes: Classes, kind: int, scratch: Scratch) -> int:
+    """Commit the tasks of a template in order of (ready time, number); return how many could be.
 
     ``scratch.ready_ns`` has what each task waits for from outside, ``scratch.results[0]`` when
     resources become free.
@@ -178,8 +177,9 @@ def simulate(classes: Classes, first: int, num_members: int, scratch: Scratch) -
     members, held, following = classes.members, classes.held, classes.following
     ready_ns, missing, start_ns = scratch.ready_ns, scratch.missing, scratch.start_ns
     heap, results = scratch.heap, scratch.results
-    results[1, :] = np.iinfo(np.int64).max
-    results[2, :] = -1
+    first, num_members, num_resources = classes.kinds[kind, :3]
+    results[1, :num_resources] = _NEVER_NS
+    results[2, :num_resources] = -1
     num_queued, num_done = 0, 0
     for task in range(num_members):
         missing[task] = members[first + task, NUM_BEFORE]
@@ -210,7 +210,20 @@ def simulate(classes: Classes, first: int, num_members: int, scratch: Scratch) -
     return num_done
 
 
-@_kept_on_disk
+@kept_on_disk
+def simulate(classes: Classes, kind: int, scratch: Scratch) -> int:
+    """Simulate one template: see ``_simulate``."""
+    return _simulate(classes, kind, scratch)
+
+
+@kept_on_disk
+def inherit(own: Int64, sources: Int64, targets: Int64, before: Int64) -> None:
+    """Set ``before`` to the bits in ``own`` of all tasks before each, edges sorted by target."""
+    for edge in range(len(sources)):
+        before[targets[edge]] |= before[sources[edge]] | own[sources[edge]]
+
+
+@_compiled
 def _hash(key: Int64, length: int, kind: int) -> int:
     code = np.uint64(kind + 1)
     for place in range(length):
@@ -219,7 +232,7 @@ def _hash(key: Int64, length: int, kind: int) -> int:
     return np.int64(code & np.uint64(NUM_BUCKETS - 1))
 
 
-@_kept_on_disk
+@_compiled
 def _find(entries: Entries, key: Int64, length: int) -> int:
     """Return the entry with the key of this length (its hash stands behind it), or -1."""
     entry = entries.buckets[key[length]]
@@ -234,7 +247,7 @@ def _find(entries: Entries, key: Int64, length: int) -> int:
     return -1
 
 
-@_kept_on_disk
+@_compiled
 def _add(classes: Classes, kind: int, entries: Entries, scratch: Scratch, length: int) -> int:
     """Simulate an action and keep the result; return its entry, -1 if its tasks cannot end."""
     first, num_members, num_resources, num_groups = classes.kinds[kind]
@@ -244,7 +257,7 @@ def _add(classes: Classes, kind: int, entries: Entries, scratch: Scratch, length
         scratch.ready_ns[task] = key[1 + group] if group >= 0 else 0
     for resource in range(num_resources):
         results[0, resource] = key[1 + num_groups + resource]
-    if simulate(classes, first, num_members, scratch) < num_members:
+    if _simulate(classes, kind, scratch) < num_members:
         return -1
     entry, offset = entries.sizes[0], entries.sizes[1]
     values, row = entries.values, entries.rows[entry]
@@ -265,7 +278,7 @@ def _add(classes: Classes, kind: int, entries: Entries, scratch: Scratch, length
     return entry
 
 
-@_kept_on_disk
+@kept_on_disk
 def replay_actions(
     classes: Classes,
     entries: Entries,
@@ -296,7 +309,7 @@ def replay_actions(
         kind = templates[template, KIND]
         num_members, num_resources = kinds[kind, NUM_MEMBERS], kinds[kind, NUM_RESOURCES]
         num_groups = kinds[kind, NUM_GROUPS]
-        base_ns, blocker = np.iinfo(np.int64).max, -1
+        base_ns, blocker = _NEVER_NS, -1
         for group in range(num_groups):
             line = templates[template, FIRST_GROUP] + group
             ready_ns = 0

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import Pipeline
+from flexsim.engine.contraction_kernel import Pipeline, inherit
 from flexsim.engine.contraction_store import Store
 from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int64
@@ -241,8 +241,8 @@ def _inherited(own: Int64, sources: Int64, targets: Int64) -> Int64:
     before = np.zeros_like(own)
     if (sources >= targets).any():
         return before
-    for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
-        before[target] |= before[source] | own[source]
+    order = np.argsort(targets, kind="stable")
+    inherit(own, sources[order], targets[order], before)
     return before
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from flexsim.models.config import ModelConfig
 from flexsim.models.families import FAMILY_DEFAULTS
+from flexsim.models.networks import NETWORKS
 
 PADDED_GPT2_VOCABULARY = 51200
 
@@ -107,7 +108,7 @@ _OTHERS: dict[str, Fields] = {
 
 PRESET_FIELDS: Mapping[str, Fields] = {
     name: FAMILY_DEFAULTS[fields["family"]] | fields | {"name": name}
-    for name, fields in (_MEGATRON | _OTHERS).items()
+    for name, fields in (_MEGATRON | _OTHERS | NETWORKS).items()
 }
 """What each preset says, before defaults that depend on it (ffn = 4 x hidden) are filled in."""
 

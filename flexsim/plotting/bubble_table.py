@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flexsim.plotting.bars import BAR_CODE, Bars
 from flexsim.task_graph.columns import Int64, TaskGraph
-from flexsim.task_graph.kinds import ACTION_KINDS, TASK_CODE
-from flexsim.timeline.blocks import Blocks, merge_blocks
-from flexsim.timeline.intervals import (
-    COMPUTE_CLASS,
-    Intervals,
-    device_intervals,
-    devices_of,
-    difference,
-)
+from flexsim.task_graph.kinds import ACTION_KINDS, NUM_COMPUTE_KINDS, TASK_CODE
+from flexsim.timeline.blocks import Blocks
+from flexsim.timeline.intervals import Intervals, devices_of, difference, uncovered_intervals
+from flexsim.timeline.memory import ranks_of
 from flexsim.timeline.spans import Timeline, of_action
 from flexsim.units import NS_PER_S
 
@@ -29,10 +26,12 @@ _KIND_OF_ACTION = {
     "W": "weight-gradient",
     "U": "optimizer",
 }
-_COLUMNS = ("rank", "kind", "stage", "microbatch", "chunk", "start_s", "end_s")
+_BAR_OF_ACTION = np.array([BAR_CODE[_KIND_OF_ACTION[letter]] for letter in ACTION_KINDS])
+SMALLEST_SHARE = 1 / 2500
+"""Communication that takes less of the makespan than this is not seen in a picture."""
 
 
-def bubble_table(timeline: Timeline, smallest_share: float = 1 / 2500) -> pd.DataFrame:
+def bubble_table(timeline: Timeline, smallest_share: float = SMALLEST_SHARE) -> pd.DataFrame:
     """Return the bars of one device a pipeline rank, its lowest, in order of (rank, start).
 
     Columns: ``rank, kind, stage`` (global), ``microbatch, chunk, start_s, end_s``; -1 where
@@ -41,28 +40,32 @@ def bubble_table(timeline: Timeline, smallest_share: float = 1 / 2500) -> pd.Dat
     Communication is a bar where compute is idle, also inside actions, if one stretch takes
     at least ``smallest_share`` of the makespan. Idle is neither in an action nor communication.
     """
-    import pandas as pd
+    return bubble_bars(timeline, smallest_share).to_frame()
 
-    ranks, devices = _representatives(timeline.task_graph)
-    actions = _action_bars(timeline, devices)
-    communication = _communication_bars(timeline, devices)
-    idle = _idle_bars(timeline, pd.concat([actions, communication]), len(ranks))
-    length_ns = communication["end_ns"] - communication["start_ns"]
+
+def bubble_bars(timeline: Timeline, smallest_share: float = SMALLEST_SHARE) -> Bars:
+    """Return the rows of :func:`bubble_table` as columns."""
+    device, rank = ranks_of(timeline)
+    ranks, first = np.unique(rank, return_index=True)
+    spans, heads = _action_spans(timeline, device[first])
+    communication = _communication(timeline, device[first])
+    idle = _idle(
+        timeline.makespan_ns, [heads.intervals, spans.intervals, communication], len(ranks)
+    )
+    length_ns = communication.end_ns - communication.start_ns
     visible = communication[length_ns >= smallest_share * timeline.makespan_ns]
-    table = pd.concat([actions, visible, idle], ignore_index=True)
-    table["rank"] = ranks[table["line"]]
-    table["start_s"], table["end_s"] = table["start_ns"] / NS_PER_S, table["end_ns"] / NS_PER_S
-    return table.sort_values(["line", "start_ns"], kind="stable", ignore_index=True)[list(_COLUMNS)]
+    plain = [(visible, "communication"), (idle, "idle")]
+    parts = [heads, spans, *(_without_action(*each) for each in plain)]
+    return _sorted_bars(timeline.task_graph, parts, ranks)
 
 
-def _representatives(graph: TaskGraph) -> tuple[Int64, Int64]:
-    """Return the pipeline ranks and for each the lowest device that computes its actions."""
-    computes = graph.is_compute & (graph.action >= 0)
-    rank = graph.actions.rank[graph.action[computes]].astype(np.int64)
-    device = graph.device[computes].astype(np.int64)
-    order = np.lexsort((device, rank))
-    ranks, first = np.unique(rank[order], return_index=True)
-    return ranks, device[order][first]
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Bars of one sort: when they are on which rank's line, their kind and action (-1: none)."""
+
+    intervals: Intervals
+    kind: Int64
+    action: Int64
 
 
 def _line_of(devices: Int64, device: Int64) -> Int64:
@@ -72,42 +75,78 @@ def _line_of(devices: Int64, device: Int64) -> Int64:
     return line[device]
 
 
-def _action_bars(timeline: Timeline, devices: Int64) -> pd.DataFrame:
+def _action_spans(timeline: Timeline, devices: Int64) -> tuple[_Part, _Part]:
     """Return the bars of actions and, before each, of what it recomputes."""
-    import pandas as pd
-
-    graph = timeline.task_graph
-    line = _line_of(devices, graph.device.astype(np.int64))
-    task = np.flatnonzero(graph.is_compute & (line >= 0) & (graph.action >= 0))
-    blocks = merge_blocks(timeline, line[task], task)
-    bars = _merged_kinds(blocks)
-    bars["chunk"] = _chunks(graph)[bars["action"]]
-    bars["stage"] = graph.actions.stage[bars["action"]]
-    bars["microbatch"] = graph.actions.microbatch[bars["action"]]
-    letters = of_action(bars["action"].to_numpy(), graph.actions.kind)
-    bars["kind"] = np.array([_KIND_OF_ACTION[letter] for letter in ACTION_KINDS])[letters]
-    middle = bars["start_ns"] + bars.pop("recompute_ns")
-    heads = bars.assign(kind="recompute", end_ns=middle)
-    both = pd.concat([heads, bars.assign(start_ns=middle)])
-    return both[both["end_ns"] > both["start_ns"]]
-
-
-def _merged_kinds(blocks: Blocks) -> pd.DataFrame:
-    """Return one row a (line, action) with the summed length of its recomputation."""
-    import pandas as pd
-
-    recomputes = blocks.kind == TASK_CODE["recompute"]
-    frame = pd.DataFrame(
-        {
-            "line": blocks.place,
-            "action": blocks.action,
-            "start_ns": blocks.start_ns,
-            "end_ns": blocks.end_ns,
-            "recompute_ns": np.where(recomputes, blocks.busy_ns, 0),
-        }
+    blocks = timeline.device_blocks
+    line = _line_of(devices, blocks.place)
+    shown = np.flatnonzero((blocks.kind < NUM_COMPUTE_KINDS) & (line >= 0) & (blocks.action >= 0))
+    first, start_ns, middle_ns, end_ns = _merged_kinds(blocks, shown)
+    line, action = line[shown][first], blocks.action[shown][first]
+    letters = timeline.task_graph.actions.kind[action]
+    recompute = np.full(len(action), BAR_CODE["recompute"])
+    return (
+        _longer(_Part(Intervals(line, middle_ns, end_ns), _BAR_OF_ACTION[letters], action)),
+        _longer(_Part(Intervals(line, start_ns, middle_ns), recompute, action)),
     )
-    how = {"start_ns": "min", "end_ns": "max", "recompute_ns": "sum"}
-    return frame.groupby(["line", "action"], as_index=False).agg(how)
+
+
+def _merged_kinds(blocks: Blocks, shown: Int64) -> tuple[Int64, Int64, Int64, Int64]:
+    """Return the first row of each (place, action), its start, end of recomputation, and end."""
+    action, place = blocks.action[shown], blocks.place[shown]
+    changes = (np.diff(action, prepend=-1) != 0) | (np.diff(place, prepend=-1) != 0)
+    first = np.flatnonzero(changes)
+    if not len(first):
+        return first, first, first, first
+    recomputes = blocks.kind[shown] == TASK_CODE["recompute"]
+    start_ns = np.minimum.reduceat(blocks.start_ns[shown], first)
+    recompute_ns = np.add.reduceat(np.where(recomputes, blocks.busy_ns[shown], 0), first)
+    end_ns = np.maximum.reduceat(blocks.end_ns[shown], first)
+    return first, start_ns, start_ns + recompute_ns, end_ns
+
+
+def _longer(part: _Part) -> _Part:
+    """Return the bars that last."""
+    lasts = part.intervals.end_ns > part.intervals.start_ns
+    return _Part(part.intervals[lasts], part.kind[lasts], part.action[lasts])
+
+
+def _communication(timeline: Timeline, devices: Int64) -> Intervals:
+    found = uncovered_intervals(timeline.busy_rows, timeline.start_ns, timeline.end_ns)
+    line = _line_of(devices, devices_of(timeline))[found.line]
+    return Intervals(line, found.start_ns, found.end_ns)[line >= 0]
+
+
+def _idle(makespan_ns: int, busy: list[Intervals], num_lines: int) -> Intervals:
+    zeros = np.zeros(num_lines, np.int64)
+    whole = Intervals(np.arange(num_lines), zeros, zeros + makespan_ns)
+    names = ("line", "start_ns", "end_ns")
+    columns = (np.concatenate([getattr(each, name) for each in busy]) for name in names)
+    return difference(whole, Intervals(*columns))
+
+
+def _without_action(intervals: Intervals, kind: str) -> _Part:
+    count = len(intervals.line)
+    return _Part(intervals, np.full(count, BAR_CODE[kind]), np.full(count, -1))
+
+
+def _sorted_bars(graph: TaskGraph, parts: list[_Part], ranks: Int64) -> Bars:
+    """Return all bars in order of (rank, start)."""
+    names = ("line", "start_ns", "end_ns")
+    line, start_ns, end_ns = (
+        np.concatenate([getattr(part.intervals, name) for part in parts]) for name in names
+    )
+    order = np.lexsort((start_ns, line))
+    action = np.concatenate([part.action for part in parts])[order]
+    table = graph.actions
+    return Bars(
+        rank=ranks[line[order]],
+        kind=np.concatenate([part.kind for part in parts])[order],
+        stage=of_action(action, table.stage),
+        microbatch=of_action(action, table.microbatch),
+        chunk=of_action(action, _chunks(graph)),
+        start_s=start_ns[order] / NS_PER_S,
+        end_s=end_ns[order] / NS_PER_S,
+    )
 
 
 def _chunks(graph: TaskGraph) -> Int64:
@@ -118,27 +157,3 @@ def _chunks(graph: TaskGraph) -> Int64:
     first_of_rank = np.searchsorted(pairs, (pairs // width) * width)
     chunk: Int64 = (np.arange(len(pairs)) - first_of_rank)[row]
     return chunk
-
-
-def _communication_bars(timeline: Timeline, devices: Int64) -> pd.DataFrame:
-    intervals, label = device_intervals(timeline)
-    line = _line_of(devices, devices_of(timeline)[intervals.line])
-    intervals = Intervals(line, intervals.start_ns, intervals.end_ns)
-    computes, shown = label == COMPUTE_CLASS, line >= 0
-    exposed = difference(intervals[shown & ~computes], intervals[shown & computes])
-    return _bars(exposed, "communication")
-
-
-def _idle_bars(timeline: Timeline, bars: pd.DataFrame, num_lines: int) -> pd.DataFrame:
-    zeros = np.zeros(num_lines, np.int64)
-    whole = Intervals(np.arange(num_lines), zeros, zeros + timeline.makespan_ns)
-    columns = (bars[name].to_numpy(np.int64) for name in ("line", "start_ns", "end_ns"))
-    return _bars(difference(whole, Intervals(*columns)), "idle")
-
-
-def _bars(intervals: Intervals, kind: str) -> pd.DataFrame:
-    import pandas as pd
-
-    line, start_ns, end_ns = intervals.line, intervals.start_ns, intervals.end_ns
-    frame = pd.DataFrame({"line": line, "start_ns": start_ns, "end_ns": end_ns})
-    return frame.assign(kind=kind, stage=-1, microbatch=-1, chunk=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.files import whole_file
-from flexsim.plotting.bubble_table import bubble_table
+from flexsim.plotting.bars import BAR_CODE, BAR_KINDS, Bars
+from flexsim.plotting.bubble_table import bubble_bars, bubble_table
 from flexsim.plotting.raster import raster
-from flexsim.plotting.style import KIND_COLORS, TEXT_COLOR, kind_rgb, text_color_on, tint
+from flexsim.plotting.style import TEXT_COLOR, kind_rgb, text_color_on, tint
 from flexsim.timeline.spans import Timeline
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["bubble_figure", "bubble_table", "draw_bubbles", "save_bubbles"]
 
 _DPI = 150
+_COMPRESSION = 1
+"""Of PNG pictures: half the time of the default level for a quarter more bytes."""
 _MOST_SHAPES = 6000
 _NARROWEST_SHAPE_PT = 1.2
 """More or narrower bars than these are drawn as pixels, also in an SVG."""
@@ -32,6 +36,7 @@ _MOST_NUMBERS = 2000
 _PIXELS_A_POINT = 2.1
 _LINES_A_ROW = 7
 _NUMBER_PT = 7.0
+_POWERS_OF_TEN = 10 ** np.arange(1, 10)
 _TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -41,29 +46,39 @@ def save_bubbles(
     """Write ``bubbles.png`` and ``bubbles.svg`` into ``directory`` and return their paths."""
     import matplotlib as mpl
 
-    figure = bubble_figure(bubble_table(timeline), title, _shares_text(metrics))
+    figure = bubble_figure(bubble_bars(timeline), title, _shares_text(metrics))
     paths = [directory / "bubbles.png", directory / "bubbles.svg"]
     with mpl.rc_context({"svg.hashsalt": "flexsim"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        for path in paths:
-            same_bytes = {"Date": None} if path.suffix == ".svg" else {}
-            with whole_file(path) as temporary:
-                figure.savefig(temporary, dpi=_DPI, metadata=same_bytes)
+        with whole_file(paths[0]) as png, whole_file(paths[1]) as svg:
+            _write_pictures(figure, png, svg)
     return paths
 
 
-def bubble_figure(table: pd.DataFrame, title: str, subtitle: str = "") -> Figure:
+def _write_pictures(figure: Figure, png: Path, svg: Path) -> None:
+    """Draw once for each file, with one layout; ``savefig`` draws and lays out twice for each."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    figure.set_dpi(_DPI)
+    FigureCanvasAgg(figure).print_png(png, pil_kwargs={"compress_level": _COMPRESSION})
+    figure.set_layout_engine("none")
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+
+
+def bubble_figure(table: pd.DataFrame | Bars, title: str, subtitle: str = "") -> Figure:
     """Return a figure that suits the number of ranks and bars of a :func:`bubble_table`."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    num_ranks = max(table["rank"].nunique(), 1)
-    width_in = 12.0 if len(table) / num_ranks < 60 else 16.0
+    bars = _bars(table)
+    num_ranks = max(len(np.unique(bars.rank)), 1)
+    width_in = 12.0 if len(bars) / num_ranks < 60 else 16.0
     height_in = 1.9 + max(0.9, num_ranks * min(0.48, 8.5 / num_ranks))
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     figure = Figure(figsize=(width_in, height_in), layout=layout)
     ax = figure.subplots()
-    draw_bubbles(table, ax)
+    draw_bubbles(bars, ax)
     wrapped = textwrap.fill(title, int(width_in * 8), max_lines=2, placeholder=" …")
     ax.set_title(wrapped, loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR, pad=26,
                  parse_math=False)  # fmt: skip
@@ -86,22 +101,26 @@ def _shares_text(metrics: Mapping[str, Any]) -> str:
     return " · ".join([*parts, f"one iteration {time_s / factor:.4g} {unit}"])
 
 
-def draw_bubbles(table: pd.DataFrame, ax: Axes, unit: str | None = None) -> None:
+def draw_bubbles(table: pd.DataFrame | Bars, ax: Axes, unit: str | None = None) -> None:
     """Draw a :func:`bubble_table` on ``ax``: bars, microbatch numbers, axes and legend.
 
     ``unit`` names what one second of the table stands for where it is not a second, as in a
     schedule whose durations are plain numbers.
     """
-    end_s = float(table["end_s"].max()) if len(table) else 0.0
+    bars = _bars(table)
+    bars = bars[np.argsort(bars.kind == BAR_CODE["communication"], kind="stable")]
+    end_s = float(bars.end_s.max(initial=0.0))
     factor, label = (1.0, unit) if unit else _time_unit(end_s)
-    bars = table.assign(start=table["start_s"] / factor, end=table["end_s"] / factor)
-    bars["row"] = np.searchsorted(np.unique(bars["rank"]), bars["rank"])
-    bars = bars.iloc[np.argsort(bars["kind"] == "communication", kind="stable")]
+    bars = replace(bars, start_s=bars.start_s / factor, end_s=bars.end_s / factor)
     points_per_time = _width_pt(ax) / (end_s / factor or 1.0)
     _draw_axes(bars, ax, label, end_s / factor or 1.0)
     _draw_bars(bars, ax, points_per_time)
     _draw_numbers(bars, ax, points_per_time)
     _draw_legend(bars, ax)
+
+
+def _bars(table: pd.DataFrame | Bars) -> Bars:
+    return table if isinstance(table, Bars) else Bars.of(table)
 
 
 def _time_unit(seconds: float) -> tuple[float, str]:
@@ -115,8 +134,8 @@ def _width_pt(ax: Axes) -> float:
     return float(ax.get_position().width * 1.15 * width_in * 72)
 
 
-def _draw_axes(bars: pd.DataFrame, ax: Axes, unit: str, end: float) -> None:
-    ranks = np.unique(bars["rank"])
+def _draw_axes(bars: Bars, ax: Axes, unit: str, end: float) -> None:
+    ranks = np.unique(bars.rank)
     every = max(1, -(-len(ranks) // 16))
     ax.set_xlim(0, end)
     ax.set_ylim(len(ranks) - 0.5, -0.5)
@@ -127,27 +146,34 @@ def _draw_axes(bars: pd.DataFrame, ax: Axes, unit: str, end: float) -> None:
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _draw_bars(bars: pd.DataFrame, ax: Axes, points_per_time: float) -> None:
+def _draw_bars(bars: Bars, ax: Axes, points_per_time: float) -> None:
     """Draw bars as shapes where they are few and wide enough, else as pixels."""
-    actions = bars[bars["stage"] >= 0]
-    typical_pt = float((actions["end"] - actions["start"]).median() * points_per_time)
+    lengths = (bars.end_s - bars.start_s)[bars.stage >= 0]
+    typical_pt = float(np.median(lengths)) * points_per_time if len(lengths) else np.nan
     if len(bars) > _MOST_SHAPES or typical_pt < _NARROWEST_SHAPE_PT:
         _draw_pixels(bars, ax)
     else:
         _draw_shapes(bars, ax, min(0.6, typical_pt / 12))
 
 
-def _draw_pixels(bars: pd.DataFrame, ax: Axes) -> None:
+def _draw_pixels(bars: Bars, ax: Axes) -> None:
     """Draw bars as an image, one line of pixels a row, above a thin white line."""
+    from flexsim.plotting.pixels import Pixels
+
     end = ax.get_xlim()[1]
-    image = raster(bars, _colors(bars), end, int(_width_pt(ax) * _PIXELS_A_POINT))
-    image = np.repeat((image * 255).round().astype(np.uint8), _LINES_A_ROW, axis=0)
-    image[_LINES_A_ROW - 1 :: _LINES_A_ROW] = 255
-    bottom, top = ax.get_ylim()
-    ax.imshow(image, extent=(0, end, bottom, top), aspect="auto", interpolation="nearest")
+    num_columns = int(_width_pt(ax) * _PIXELS_A_POINT)
+    image = raster(bars.row, (bars.start_s, bars.end_s), _colors(bars), end, num_columns)
+    opaque = np.full((len(image), num_columns, 4), 255, np.uint8)
+    opaque[:, :, :3] = (image * 255).round()
+    opaque = np.repeat(opaque, _LINES_A_ROW, axis=0)
+    opaque[_LINES_A_ROW - 1 :: _LINES_A_ROW] = 255
+    picture = Pixels(ax, extent=(0, end, *ax.get_ylim()))
+    picture.set_data(opaque)
+    picture.set_clip_path(ax.patch)
+    ax.add_image(picture)
 
 
-def _draw_shapes(bars: pd.DataFrame, ax: Axes, edge_pt: float) -> None:
+def _draw_shapes(bars: Bars, ax: Axes, edge_pt: float) -> None:
     """Draw all bars as one collection; the white edges of actions tell equal ones apart."""
     from matplotlib.collections import PolyCollection
 
@@ -155,68 +181,60 @@ def _draw_shapes(bars: pd.DataFrame, ax: Axes, edge_pt: float) -> None:
         list(_corners(bars, 0.42)),
         facecolors=_colors(bars),
         edgecolors="white",
-        linewidths=np.where(bars["stage"] >= 0, edge_pt, 0.0),
+        linewidths=np.where(bars.stage >= 0, edge_pt, 0.0),
     )
     ax.add_collection(collection, autolim=False)
 
 
-def _corners(bars: pd.DataFrame, half_height: float) -> NDArray[np.float64]:
+def _corners(bars: Bars, half_height: float) -> NDArray[np.float64]:
     """Return the four corners of every bar: an array of shape (bars, 4, 2)."""
-    start, end, row = (bars[name].to_numpy(float) for name in ("start", "end", "row"))
-    x = np.stack([start, end, end, start], axis=1)
-    y = row[:, None] + half_height * np.array([-1, -1, 1, 1])
+    x = np.stack([bars.start_s, bars.end_s, bars.end_s, bars.start_s], axis=1)
+    y = bars.row[:, None] + half_height * np.array([-1, -1, 1, 1])
     return np.stack([x, y], axis=2)
 
 
-def _colors(bars: pd.DataFrame) -> NDArray[np.float64]:
+def _colors(bars: Bars) -> NDArray[np.float64]:
     """Return red, green, blue of every bar."""
     num_chunks = _num_chunks(bars)
-    chunk = bars["chunk"].to_numpy().clip(0)
-    kinds = list(KIND_COLORS)
     palette = np.array(
-        [[tint(kind_rgb(k), c, num_chunks) for c in range(num_chunks)] for k in kinds]
+        [[tint(kind_rgb(k), c, num_chunks) for c in range(num_chunks)] for k in BAR_KINDS]
     )
-    code = bars["kind"].map({kind: code for code, kind in enumerate(kinds)}).to_numpy()
-    colors: NDArray[np.float64] = palette[code, chunk]
+    colors: NDArray[np.float64] = palette[bars.kind, bars.chunk.clip(0)]
     return colors
 
 
-def _num_chunks(bars: pd.DataFrame) -> int:
-    return int(max(bars["chunk"].max(), 0)) + 1 if len(bars) else 1
+def _num_chunks(bars: Bars) -> int:
+    return int(bars.chunk.max(initial=0)) + 1
 
 
-def _draw_numbers(bars: pd.DataFrame, ax: Axes, points_per_time: float) -> None:
+def _draw_numbers(bars: Bars, ax: Axes, points_per_time: float) -> None:
     """Write microbatch numbers into the bars that are wide enough."""
-    numbered = bars[(bars["microbatch"] >= 0) & (bars["kind"] != "recompute")]
-    width_pt = (numbered["end"] - numbered["start"]) * points_per_time
-    digits = numbered["microbatch"].astype(str).str.len()
-    fitting = numbered[width_pt > (0.62 * digits + 0.35) * _NUMBER_PT]
+    width_pt = (bars.end_s - bars.start_s) * points_per_time
+    num_digits = np.searchsorted(_POWERS_OF_TEN, bars.microbatch, side="right") + 1
+    is_wide = width_pt > (0.62 * num_digits + 0.35) * _NUMBER_PT
+    is_numbered = (bars.microbatch >= 0) & (bars.kind != BAR_CODE["recompute"])
+    fitting = np.flatnonzero(is_wide & is_numbered)
     if len(fitting) > _MOST_NUMBERS:
         return
-    colors = [text_color_on(rgb) for rgb in _colors_of(fitting, bars)]
-    columns = (fitting[name].tolist() for name in ("start", "end", "row", "microbatch"))
-    for start, end, row, microbatch, color in zip(*columns, colors, strict=True):
-        ax.text((start + end) / 2, row, str(microbatch), ha="center", va="center_baseline",
-                fontsize=_NUMBER_PT, color=color)  # fmt: skip
+    middle = (bars.start_s + bars.end_s) / 2
+    columns = (column[fitting] for column in (middle, bars.row, bars.microbatch, _colors(bars)))
+    for x, row, microbatch, rgb in zip(*columns, strict=True):
+        ax.text(x, row, str(microbatch), ha="center", va="center_baseline",
+                fontsize=_NUMBER_PT, color=text_color_on(rgb))  # fmt: skip
 
 
-def _colors_of(some: pd.DataFrame, bars: pd.DataFrame) -> NDArray[np.float64]:
-    return _colors(bars)[bars.index.get_indexer(some.index)]
-
-
-def _draw_legend(bars: pd.DataFrame, ax: Axes) -> None:
+def _draw_legend(bars: Bars, ax: Axes) -> None:
     """Put the legend below the time axis, a swatch a chunk for the kinds that have chunks."""
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.patches import Patch
     from matplotlib.transforms import ScaledTranslation
 
     handles, labels = [], []
-    present = set(bars["kind"])
-    for kind in (kind for kind in KIND_COLORS if kind in present):
-        num = _num_chunks(bars) if (bars.loc[bars["kind"] == kind, "chunk"] > 0).any() else 1
-        shades = [tint(kind_rgb(kind), chunk, num) for chunk in range(num)]
+    for code in np.unique(bars.kind).tolist():
+        num = _num_chunks(bars) if (bars.chunk[bars.kind == code] > 0).any() else 1
+        shades = [tint(kind_rgb(BAR_KINDS[code]), chunk, num) for chunk in range(num)]
         handles.append(tuple(Patch(facecolor=tuple(shade)) for shade in shades))
-        labels.append(kind if num == 1 else f"{kind}, chunks 0 to {num - 1}")
+        labels.append(BAR_KINDS[code] + (f", chunks 0 to {num - 1}" if num > 1 else ""))
     below = ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)
     ax.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False,
               bbox_transform=ax.transAxes + below, ncols=len(labels), fontsize=9,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
+from flexsim.cost.collectives import Communication
 from flexsim.cost.profiles import load_device_profile
 from flexsim.engine.compiled import simulate
 from flexsim.engine.contraction import Memo, replay_contracted
@@ -26,9 +27,10 @@ from flexsim.strategy.baselines import megatron, ranks_of_devices
 from flexsim.task_graph.build import plan_task_graph
 from flexsim.task_graph.grown_plan import grown_plan
 from flexsim.task_graph.grown_update import GrownUpdate, build_update
-from flexsim.task_graph.growth import Grown, Site
+from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.schedules import PipelineShape, Schedule, build_schedule
+from flexsim.task_graph.site import Site
 from flexsim.task_graph.strips import BLOCKS
 from flexsim.task_graph.uniform import Seed, build_seed
 from flexsim.timeline.memory import peak_of_actions
@@ -172,6 +174,7 @@ def _may_grow(scenario: Scenario, setting: Setting) -> bool:
         scenario.strategy.fold
         and scenario.strategy.file is None
         and not adds_up
+        and isinstance(setting.costs.communication, Communication)
         and len(set(setting.devices.device_types)) == 1
     )
 
@@ -212,7 +215,8 @@ def _place(degrees: Degrees) -> Hashable:
 
 def _site(setting: Setting, degrees: Degrees) -> Site:
     devices = ranks_of_devices(degrees).reshape(degrees.pipeline, -1)
-    return Site(devices, degrees.chunks, degrees.data, setting.costs.communication)
+    communication = cast(Communication, setting.costs.communication)
+    return Site(devices, degrees.chunks, degrees.data, communication)
 
 
 def _update_key(degrees: Degrees, small: _Small) -> Hashable:

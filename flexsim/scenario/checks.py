@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flexsim.errors import FlexSimError, ScenarioError, ScheduleError, choices_text
+from flexsim.models import family_keys
 from flexsim.scenario.schema import Scenario, StrategyTable
 from flexsim.strategy.baselines import lighter_ends
 
 _MOST_CHOICES = 12
-_WITHOUT_HEADS = ("mlp",)
 
 
 class Shape(Protocol):
@@ -92,7 +92,7 @@ def check_sizes(scenario: Scenario, shape: Shape, num_devices: int) -> Sizes:
     Raise :class:`ScenarioError` in one sentence where the cluster is too small or a degree
     does not divide what it cuts.
     """
-    if shape.family not in _WITHOUT_HEADS:
+    if "heads" in family_keys(shape.family):
         _check_heads(scenario.source, scenario.strategy.tensor, shape)
     _check_layers(scenario.source, scenario.strategy, shape)
     sizes = _sizes(scenario, num_devices)
@@ -183,6 +183,11 @@ def _check_layers(source: str, strategy: StrategyTable, shape: Shape) -> None:
     key = f"strategy.pipeline{times}"
     if lighter_ends(shape.layers, pipeline * chunks):
         return
+    if "layers" not in family_keys(shape.family) and pipeline * chunks > 1:
+        raise ScenarioError(
+            f"{source}: {key} = {pipeline * chunks} has no meaning for the family"
+            f" {shape.family!r}, which has no equal layers; choose 1"
+        )
     check_divides(source, key, pipeline * chunks, "model.layers", shape.layers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +13,28 @@ from flexsim.files import read_toml
 from flexsim.scenario.schema import Scenario
 
 
-def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+def load_scenario(
+    path: str | Path, overrides: Sequence[str] = (), strategy_file: str | Path | None = None
+) -> Scenario:
     """Return the scenario of a TOML file.
 
-    Each of ``overrides`` replaces one key: ``"strategy.tensor=4"``. Raise
+    ``strategy_file`` takes the place of the ``[strategy]`` table, but for ``fold``. Each of
+    ``overrides`` replaces one key: ``"strategy.tensor=4"``. Raise
     :class:`ScenarioError` in one sentence where the file cannot be read or is wrong.
     """
     content = read_toml(Path(path), ScenarioError)
+    if strategy_file is not None:
+        content["strategy"] = _of_file(content, Path(path), Path(strategy_file))
     for override in overrides:
         _replace(content, override)
     return Scenario.from_dict(content, str(path))
+
+
+def _of_file(content: dict[str, Any], path: Path, file: Path) -> dict[str, Any]:
+    """Return the table that stands for a strategy file, by its path from the scenario's."""
+    table = content.get("strategy")
+    fold = {"fold": table["fold"]} if isinstance(table, dict) and "fold" in table else {}
+    return {"file": os.path.relpath(file, path.parent), **fold}
 
 
 def _replace(content: dict[str, Any], override: str) -> None:

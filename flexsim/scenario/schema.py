@@ -47,6 +47,10 @@ class ModelTable(Table):
         default=None, description="output layer shares the embedding"
     )
     embedding_and_head: Flag | None = Field(default=None, description="false: the bare layers")
+    image: Count | None = Field(default=None, description="pixels a side of an image")
+    patch: Count | None = Field(default=None, description="pixels a side of a transformer's patch")
+    classes: Count | None = Field(default=None, description="classes that a sample is sorted into")
+    tables: Count | None = Field(default=None, description="embedding tables of a recommender")
 
     @model_validator(mode="after")
     def _is_named(self) -> ModelTable:

@@ -1,22 +1,25 @@
 """A lower bound on the makespan of all strategies that extend a partial one.
 
-Three things hold whatever order tasks run in: a device computes for as long as its parts take;
-the devices together compute for as long as all parts take; and a path through forward, loss and
-backward, with the collectives on it and the synchronization at its end, takes as long as its
-tasks. Units that have no config yet count with the least that any of their configs takes.
+Three things hold whatever order tasks run in: a device computes for as long as its parts and its
+optimizer's step take; the devices together compute for as long as all parts take; and a path
+through forward, loss and backward, with the collectives on it and the synchronization at its
+end, takes as long as its tasks. Where the norm of all gradients is taken, every optimizer's step
+follows that path. Units that have no config yet count with the least that any config takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.operator_graph import Operator, OperatorGraph
 from flexsim.search.moves import Edge, Moves
 from flexsim.search.objective import Problem
-from flexsim.search.prices import Int64, Prices, Timed, reads_once
+from flexsim.search.prices import Carry, Int64, Prices, reads_once
 from flexsim.search.units import Unit
 from flexsim.strategy import ParallelConfig
 
@@ -34,6 +37,16 @@ class Least(NamedTuple):
     all_parts: int
 
 
+class Chosen(NamedTuple):
+    """What a unit takes under a config: its operators, and the parameters that a device holds."""
+
+    least: dict[str, Least]
+    devices: NDArray[np.int32]
+    loads: Int64
+    """Computing time of every device in ``devices``."""
+    num_parameters: int
+
+
 class Bound:
     """Bounds partial strategies of one problem from below."""
 
@@ -49,30 +62,47 @@ class Bound:
         for edge in moves.edges:
             self._edges.setdefault(edge.reader.name, []).append(edge)
         self._least: dict[str, Least] = {}
-        self._known: dict[tuple[str, ParallelConfig], dict[str, Least]] = {}
+        self._known: dict[tuple[str, ParallelConfig], Chosen] = {}
+        self._step_ns = lru_cache(maxsize=None)(prices.optimizer_ns)
+        self._follows_all = problem.base.gradient_norm
+        self._num_parameters = problem.graph.num_parameters
 
     def prepare(self, unit: Unit, configs: list[ParallelConfig]) -> None:
         """Note what the operators of a unit take at least over these configs."""
         found = [self.of_unit(unit, config) for config in configs]
         for op in unit.operators:
-            columns = zip(*(each[op.name] for each in found), strict=True)
+            columns = zip(*(each.least[op.name] for each in found), strict=True)
             self._least[op.name] = Least(*map(min, columns))
 
-    def of_unit(self, unit: Unit, config: ParallelConfig) -> dict[str, Least]:
-        """Return what each operator of a unit takes under a config."""
+    def fix(self, op: Operator, config: ParallelConfig) -> None:
+        """Note an operator whose config is not searched."""
+        self._least[op.name] = self._of(op, config, 0)
+
+    def of_unit(self, unit: Unit, config: ParallelConfig) -> Chosen:
+        """Return what a unit takes under a config."""
         key = (unit.name, config)
         if key not in self._known:
             sync = _shortest(self._prices.synchronization(unit, config))
             own = unit.configs(config)
-            self._known[key] = {op.name: self._of(op, own[op.name], sync) for op in unit.operators}
+            least = {op.name: self._of(op, own[op.name], sync) for op in unit.operators}
+            loads = sum(self._prices.parts(op, own[op.name], "FIW") for op in unit.operators)
+            held = self._prices.parameters(unit, config)
+            self._known[key] = Chosen(least, config.mesh.flat, np.asarray(loads), held)
         return self._known[key]
 
-    def __call__(self, partial: Partial, chosen: Mapping[str, Mapping[str, Least]]) -> int:
-        """Return the bound for configs of some units and what their operators take (by unit)."""
+    def __call__(self, partial: Partial, chosen: Collection[Chosen]) -> int:
+        """Return the bound for configs of some units, an entry an operator and one a unit."""
         least = dict(self._least)
-        for operators in chosen.values():
-            least.update(operators)
-        return max(self._load(partial, least), self._path(partial, least))
+        for unit in chosen:
+            least.update(unit.least)
+        loads, held = self._loads(chosen)
+        steps = [self._step_ns(int(each)) for each in held.tolist()]
+        busy = int((self._num_microbatches * loads + np.array(steps)).max())
+        together = sum(each.all_parts for each in least.values())
+        shared = self._num_microbatches * -(-together // self._num_devices)
+        after = self._step_ns(max(int(held.max()), self._num_parameters // self._num_devices))
+        path = self._path(partial, least) + (after if self._follows_all else 0)
+        return max(busy, shared, path)
 
     def _of(self, operator: Operator, config: ParallelConfig, sync: int) -> Least:
         parts = {p: self._prices.parts(operator, config, p) for p in "FIW"}
@@ -80,48 +110,88 @@ class Bound:
         forward, back, weight = (int(parts[p].min()) for p in "FIW")
         return Least(forward, back, weight, sync, int(total.sum()))
 
-    def _load(self, partial: Partial, least: Mapping[str, Least]) -> int:
+    def _loads(self, chosen: Collection[Chosen]) -> tuple[Int64, Int64]:
+        """Return computing time (a microbatch) and parameters of every device."""
         loads: Int64 = np.zeros(self._highest + 1, np.int64)
-        for name, config in partial.items():
-            parts = self._prices.parts(self._graph.by_name[name], config, "FIW")
-            loads[config.mesh.flat] += parts
-        together = sum(each.all_parts for each in least.values())
-        return self._num_microbatches * max(int(loads.max()), -(-together // self._num_devices))
+        held: Int64 = np.zeros(self._highest + 1, np.int64)
+        for unit in chosen:
+            loads[unit.devices] += unit.loads
+            held[unit.devices] += unit.num_parameters
+        return loads, held
 
     def _path(self, partial: Partial, least: Mapping[str, Least]) -> int:
         """Return the longest path: to the loss and back, then a synchronization."""
-        ready: dict[str, int] = {}
+        ready: dict[str, Int64] = {}
         for op in self._graph.operators:
-            before = (
-                ready[edge.writer.name] + self._wait(edge, partial, is_forward=True)
-                for edge in self._edges.get(op.name, ())
-            )
-            ready[op.name] = max(before, default=0) + least[op.name].forward
-        arrives: dict[str, int] = {}
+            begin = self._zeros()
+            for edge in self._edges.get(op.name, ()):
+                begin = np.maximum(begin, self._forward(edge, partial, ready[edge.writer.name]))
+            ready[op.name] = self._after(op, partial, begin, least[op.name].forward, "F")
+        arrives: dict[str, Int64] = {}
         longest = 0
         for op in reversed(self._graph.operators):
-            begin = max(arrives.get(op.name, 0), ready[op.name])
-            own = least[op.name]
-            synchronized = begin + own.weight_gradient + own.synchronization
-            both = begin + own.weight_gradient + own.input_gradient
-            longest = max(longest, synchronized, both)
+            begin = np.maximum(arrives.get(op.name, 0), ready[op.name])
+            longest = max(longest, self._end(op, partial, begin, least[op.name]))
+            own = least[op.name].input_gradient
+            done = self._after(op, partial, begin, own, "I")
             for edge in self._edges.get(op.name, ()):
-                after = begin + own.input_gradient + self._wait(edge, partial, is_forward=False)
-                arrives[edge.writer.name] = max(arrives.get(edge.writer.name, 0), after)
+                writer = edge.writer.name
+                found = self._backward(edge, partial, done)
+                arrives[writer] = np.maximum(arrives.get(writer, 0), found)
         return longest
 
-    def _wait(self, edge: Edge, partial: Partial, is_forward: bool) -> int:
-        """Return the least time of collectives on an edge; 0 where it is not known for certain."""
+    def _zeros(self) -> Int64:
+        zeros: Int64 = np.zeros(self._highest + 1, np.int64)
+        return zeros
+
+    def _after(
+        self, op: Operator, partial: Partial, begin: Int64, least_ns: int, passes: str
+    ) -> Int64:
+        """Return when each device is done with its part; everywhere alike for an open operator."""
+        config = partial.get(op.name)
+        if config is None:
+            return np.full_like(begin, int(begin.min()) + least_ns)
+        ends = self._zeros()
+        flat = config.mesh.flat
+        ends[flat] = begin[flat] + self._prices.parts(op, config, passes)
+        return ends
+
+    def _end(self, op: Operator, partial: Partial, begin: Int64, least: Least) -> int:
+        """Return the least time at which gradients are computed and synchronized."""
+        config = partial.get(op.name)
+        if config is None:
+            after = max(least.input_gradient, least.synchronization)
+            return int(begin.min()) + least.weight_gradient + after
+        begin = begin[config.mesh.flat]
+        weight = begin + self._prices.parts(op, config, "W")
+        both = begin + self._prices.parts(op, config, "IW")
+        return max(int(weight.max()) + least.synchronization, int(both.max()))
+
+    def _forward(self, edge: Edge, partial: Partial, ready: Int64) -> Int64:
+        """Return when each device may have what the reader of an edge reads."""
         writer, reader = partial.get(edge.writer.name), partial.get(edge.reader.name)
-        readers = self._graph.readers[edge.read.tensor]
-        if writer is None or reader is None or not reads_once(edge, readers):
-            return 0
-        ways = self._prices.forward if is_forward else self._prices.backward
-        apart = not np.intersect1d(writer.mesh.flat, reader.mesh.flat).size
-        steps = (step for step in ways(edge, writer, reader) if step.is_collective or apart)
-        return sum(int(step.duration_ns.min(initial=0)) for step in steps)
+        if writer is None:
+            return ready
+        if reader is None or not reads_once(edge, self._graph.readers[edge.read.tensor]):
+            return np.full_like(ready, int(ready[writer.mesh.flat].min()))
+        return _carried(self._prices.forward(edge, writer, reader), ready)
+
+    def _backward(self, edge: Edge, partial: Partial, ready: Int64) -> Int64:
+        """Return when each device may have the gradient that the writer of an edge reads."""
+        writer, reader = partial.get(edge.writer.name), partial.get(edge.reader.name)
+        if reader is None:
+            return ready
+        if writer is None or not reads_once(edge, self._graph.readers[edge.read.tensor]):
+            return np.full_like(ready, int(ready[reader.mesh.flat].min()))
+        return _carried(self._prices.backward(edge, writer, reader), ready)
 
 
-def _shortest(collectives: list[Timed]) -> int:
+def _carried(steps: list[Carry], ready: Int64) -> Int64:
+    for step in steps:
+        ready = step.after(ready)
+    return ready
+
+
+def _shortest(collectives: list[Carry]) -> int:
     """Return the least time that the longest of some collectives takes."""
-    return max((int(each.duration_ns.min(initial=0)) for each in collectives), default=0)
+    return max((int(each.duration_ns.min()) for each in collectives), default=0)

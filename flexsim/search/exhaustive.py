@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 
-from flexsim.search.bound import Bound, Least
+from flexsim.search.bound import Bound, Chosen
 from flexsim.search.moves import Change
 from flexsim.search.objective import Problem
+from flexsim.search.optcnn import optcnn
 from flexsim.search.placements import Pool
 from flexsim.search.prices import Prices
+from flexsim.search.simple import greedy
 from flexsim.search.units import Unit
 from flexsim.search.walk import Walk
 from flexsim.strategy import ParallelConfig
 
+_MOST_GREEDY = 500
+"""Proposals before the tree is searched."""
 _MOST_CHECKED = 8
 """Devices up to which it is checked that all are interchangeable."""
 
@@ -24,19 +28,30 @@ _MOST_CHECKED = 8
 def exhaustive(walk: Walk) -> bool:
     """Try every strategy that a lower bound does not rule out; return whether all were tried.
 
-    Units are given configs in program order, those with the lowest bound first. Where all
-    devices are alike, strategies that differ only in the devices' numbers are tried once.
+    Units are given configs in program order, those with the lowest bound first, after a few
+    proposals that lower what has to be beaten. Where all devices are alike, strategies that
+    differ only in the devices' numbers are tried once.
     """
+    optcnn(walk)
+    greedy(walk, _MOST_GREEDY)
     space = walk.moves.space
     prices = Prices(walk.problem)
     bound = Bound(walk.problem, walk.moves, prices)
     choices = []
-    for unit in space.units:
+    fixed = {
+        op.name: walk.state.configs[op.name]
+        for unit in space.units
+        for op in unit.operators
+        if not space.is_free(unit)
+    }
+    for name, config in fixed.items():
+        bound.fix(walk.problem.graph.by_name[name], config)
+    for unit in walk.moves.units:
         configs = list(space.configs(unit))
         bound.prepare(unit, configs)
         choices.append(configs)
     alike = _are_alike(walk.problem, list(space.pools.values()))
-    tree = _Tree(walk, bound, choices, alike)
+    tree = _Tree(walk, bound, choices, alike, fixed)
     return tree.descend(0, 0)
 
 
@@ -47,14 +62,14 @@ class _Tree:
     choices: list[list[ParallelConfig]]
     are_alike: bool
     configs: dict[str, ParallelConfig] = field(default_factory=dict)
-    chosen: dict[str, Mapping[str, Least]] = field(default_factory=dict)
+    chosen: dict[str, Chosen] = field(default_factory=dict)
 
     def descend(self, depth: int, num_used: int) -> bool:
         """Try all configs of the units from ``depth`` on; return whether none was left out.
 
         ``num_used`` devices are used by the units before.
         """
-        units = self.walk.moves.space.units
+        units = self.walk.moves.units
         if depth == len(units):
             limit_ns = self.walk.best_evaluation.makespan_ns - 1
             self.walk.step(Change("exhaustive", dict(self.configs)), limit_ns)
@@ -80,7 +95,7 @@ class _Tree:
             if self.are_alike and not _is_first_of_alike(config, num_used):
                 continue
             self._choose(unit, config)
-            found.append((self.bound(self.configs, self.chosen), config))
+            found.append((self.bound(self.configs, self.chosen.values()), config))
         self._forget(unit)
         found.sort(key=lambda pair: pair[0])
         yield from found

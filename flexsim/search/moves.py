@@ -61,6 +61,11 @@ class Moves:
     base: Strategy
 
     @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """The units that may be changed."""
+        return tuple(filter(self.space.is_free, self.space.units))
+
+    @cached_property
     def edges(self) -> tuple[Edge, ...]:
         """Every tensor edge between operators of different units, in program order."""
         found = []
@@ -76,20 +81,20 @@ class Moves:
     def peers(self) -> dict[str, tuple[Unit, ...]]:
         """For every unit, all units of its role, itself among them."""
         by_role: dict[object, list[Unit]] = {}
-        for unit in self.space.units:
+        for unit in self.units:
             by_role.setdefault(unit.role, []).append(unit)
-        return {unit.name: tuple(by_role[unit.role]) for unit in self.space.units}
+        return {unit.name: tuple(by_role[unit.role]) for unit in self.units}
 
     @cached_property
     def repeated(self) -> tuple[Unit, ...]:
         """The units that have peers."""
-        return tuple(unit for unit in self.space.units if len(self.peers[unit.name]) > 1)
+        return tuple(unit for unit in self.units if len(self.peers[unit.name]) > 1)
 
     @cached_property
     def blocks(self) -> dict[str, tuple[Unit, ...]]:
         """The units of every repeated block."""
         found: dict[str, list[Unit]] = {}
-        for unit in self.space.units:
+        for unit in self.units:
             if unit.block:
                 found.setdefault(unit.block, []).append(unit)
         return {name: tuple(units) for name, units in found.items()}
@@ -114,12 +119,15 @@ class Moves:
 def changed_letters(
     letters: Mapping[str, str], old: ParallelConfig, new: ParallelConfig
 ) -> set[str]:
-    """Return the letters of the dimensions whose degree differs, and O if the devices do."""
+    """Return the letters of the dimensions whose degree differs, and O if parts change places.
+
+    Copies and the order of parts are matters of placement.
+    """
     before, after = degrees_of(old), degrees_of(new)
     dims = [dim for dim in {**before, **after} if before.get(dim) != after.get(dim)]
     found = {letters[dim] for dim in dims if dim in letters}
     same = old.mesh.flat.tolist() == new.mesh.flat.tolist()
-    return found if same else {*found, "O"}
+    return found if same and found else {*found, "O"}
 
 
 def axis_dims_of(use: Use) -> list[tuple[str, ...]]:

@@ -30,11 +30,11 @@ def optcnn(walk: Walk) -> bool:
     """Propose the strategy of least summed cost; it is kept if it is better than the start."""
     space = _on_first_devices(walk.moves.space)
     prices = Prices(walk.problem)
-    candidates = {unit.name: _candidates(space, prices, unit) for unit in space.units}
+    candidates = {unit.name: _candidates(space, prices, unit) for unit in walk.moves.units}
     table = _table(walk.moves, prices, candidates)
-    choice = _least(table, walk.moves.space.units)
+    choice = _least(table, walk.moves.units)
     configs: dict[str, ParallelConfig] = {}
-    for unit in space.units:
+    for unit in walk.moves.units:
         configs |= unit.configs(candidates[unit.name][choice[unit.name]])
     walk.step(Change("optcnn", configs), NEVER)
     return False
@@ -89,7 +89,7 @@ class _Table:
 
 
 def _table(moves: Moves, prices: Prices, candidates: dict[str, list[ParallelConfig]]) -> _Table:
-    units = {unit.name: unit for unit in moves.space.units}
+    units = {unit.name: unit for unit in moves.units}
     nodes = {
         name: np.array([_unit_cost(prices, units[name], config) for config in configs])
         for name, configs in candidates.items()
@@ -97,6 +97,8 @@ def _table(moves: Moves, prices: Prices, candidates: dict[str, list[ParallelConf
     table = _Table(nodes, {})
     for edge in moves.edges:
         pair = [moves.space.by_operator[op.name] for op in (edge.writer, edge.reader)]
+        if not all(unit.name in candidates for unit in pair):
+            continue
         configs = [
             [unit.configs(config)[op.name] for config in candidates[unit.name]]
             for unit, op in zip(pair, (edge.writer, edge.reader), strict=True)

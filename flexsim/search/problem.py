@@ -52,7 +52,8 @@ def make_space(scenario: Scenario, problem: Problem) -> Space:
     )
     units = find_units(problem.graph)
     base = problem.base
-    rank_of = {u.name: base.rank_of_stage[base.stage_of.get(u.name, 0)] for u in units}
+    names = [op.name for op in problem.graph.operators]
+    rank_of = {name: base.rank_of_stage[base.stage_of.get(name, 0)] for name in names}
     return Space(units, _pools(scenario, problem), rank_of, restrictions)
 
 
@@ -74,10 +75,11 @@ def data_parallel(problem: Problem, space: Space) -> dict[str, ParallelConfig]:
     """Return data parallelism: the batch cut over all devices that an operator may use."""
     configs: dict[str, ParallelConfig] = {}
     for unit in space.units:
-        pool = space.pool(unit).devices
-        degree = min(unit.limits.get(SAMPLE_DIM, 1), len(pool))
-        degrees = {SAMPLE_DIM: degree} if degree > 1 else {}
-        configs |= unit.configs(arranged(degrees, pool[:degree]))
+        for op in unit.operators:
+            pool = space.pools[space.rank_of[op.name]].devices
+            degree = min(unit.limits.get(SAMPLE_DIM, 1), len(pool))
+            degrees = {SAMPLE_DIM: degree} if degree > 1 else {}
+            configs[op.name] = arranged(degrees, pool[:degree])
     return configs
 
 
@@ -86,7 +88,7 @@ def random_configs(
 ) -> dict[str, ParallelConfig]:
     """Return a random config a unit; where none fits, that of the base strategy."""
     configs = dict(normal_configs(problem.base))
-    for unit in space.units:
+    for unit in filter(space.is_free, space.units):
         found = space.draw(unit, space.pool(unit), rng)
         configs |= unit.configs(found) if found is not None else {}
     return configs
@@ -118,7 +120,7 @@ def baseline_scenario(scenario: Scenario) -> Scenario:
     table = scenario.strategy.model_copy(
         update={
             "name": "data", "file": None, "tensor": 1, "pipeline": 1, "data": data, "chunks": 1,
-            "sequence_parallel": False, "schedule": None,
+            "sequence_parallel": False, "schedule": None, "fold": False,
         }
     )  # fmt: skip
     copy = scenario.model_copy(

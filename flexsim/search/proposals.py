@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 def operator(moves: Moves, state: State, rng: Rng) -> Change | None:
     """One unit gets any config of the space."""
-    unit = _pick(moves.space.units, rng)
+    unit = _pick(moves.units, rng)
     found = moves.space.draw(unit, moves.pool(unit, state), rng)
     return _of_unit("operator", unit, found, state)
 
 
 def degree(moves: Moves, state: State, rng: Rng) -> Change | None:
     """One unit gets a prime factor more, less, or on another dimension, on devices drawn anew."""
-    unit = _pick(moves.space.units, rng)
+    unit = _pick(moves.units, rng)
     if not unit.is_on_one_mesh(state.configs):
         return None
     pool = moves.pool(unit, state)
@@ -48,6 +48,8 @@ def neighbour(moves: Moves, state: State, rng: Rng) -> Change | None:
     ends = (edge.writer, edge.written), (edge.reader, edge.read)
     (giver, given), (taker, taken) = ends if rng.random() < 0.5 else ends[::-1]
     unit = moves.space.by_operator[taker.name]
+    if not moves.space.is_free(unit):
+        return None
     if moves.pool(unit, state) is not moves.pool(moves.space.by_operator[giver.name], state):
         return None
     config = state.configs[giver.name]
@@ -91,7 +93,7 @@ def layer(moves: Moves, state: State, rng: Rng) -> Change | None:
 
 def swap(moves: Moves, state: State, rng: Rng) -> Change | None:
     """Two devices change places in one unit, or in all units on the same mesh."""
-    unit = _pick(moves.space.units, rng)
+    unit = _pick(moves.units, rng)
     pool, restrictions = moves.pool(unit, state), moves.space.restrictions
     if "O" not in restrictions.dimensions or not unit.is_on_one_mesh(state.configs):
         return None
@@ -101,7 +103,7 @@ def swap(moves: Moves, state: State, rng: Rng) -> Change | None:
         devices = list(found) if found else config.mesh.flat.tolist()
     else:
         devices = _exchanged(config.mesh.flat.tolist(), pool, rng)
-    together = moves.space.units if rng.random() < 0.5 else (unit,)
+    together = moves.units if rng.random() < 0.5 else (unit,)
     configs: dict[str, ParallelConfig] = {}
     for each in together:
         if each.is_on_one_mesh(state.configs):
@@ -117,8 +119,10 @@ def stage(moves: Moves, state: State, rng: Rng) -> Change | None:
     boundary = int(rng.integers(moves.base.num_stages - 1))
     forward = bool(rng.random() < 0.5)
     source, target = (boundary, boundary + 1) if forward else (boundary + 1, boundary)
-    inside = [u for u in moves.space.units if state.stage_of.get(u.name, 0) == source]
+    inside = [u for u in moves.units if state.stage_of.get(u.name, 0) == source]
     inside = inside[::-1] if forward else inside
+    if len(inside) < 2:
+        return None
     count = 1 if rng.random() < 0.5 else sum(u.block == inside[0].block for u in inside)
     if count >= len(inside):
         return None

@@ -22,18 +22,21 @@ def random(walk: Walk) -> bool:
     return False
 
 
-def greedy(walk: Walk) -> bool:
+def greedy(walk: Walk, most_proposals: int | None = None) -> bool:
     """Give one unit after another, and first all of one role together, the config that is best.
 
-    It ends after a pass that improved nothing.
+    It ends after a pass that improved nothing, or after so many proposals.
     """
     roles = list({group[0].name: group for group in walk.moves.peers.values()}.values())
-    alone = [(unit,) for unit in walk.moves.space.units]
+    alone = [(unit,) for unit in walk.moves.units]
     together = [group for group in roles if len(group) > 1]
+    last = None if most_proposals is None else len(walk.rows) + most_proposals
     improved = True
     while improved and walk.goes_on():
         before = walk.best_evaluation.makespan_ns
         for group in [*together, *alone]:
+            if last is not None and len(walk.rows) >= last:
+                return False
             _improve(walk, group)
         improved = walk.best_evaluation.makespan_ns < before
     return False

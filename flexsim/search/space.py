@@ -51,12 +51,16 @@ class Space:
     pools: Mapping[int, Pool]
     """The devices of every pipeline rank."""
     rank_of: Mapping[str, int]
-    """The pipeline rank that every unit, by its name, starts on."""
+    """The pipeline rank that every operator starts on."""
     restrictions: Restrictions
 
     def pool(self, unit: Unit) -> Pool:
         """Return the devices that a unit may use where no stage boundary has moved."""
         return self.pools[self.rank_of[unit.name]]
+
+    def is_free(self, unit: Unit) -> bool:
+        """Whether a unit may be changed: one that several pipeline ranks share stays as it is."""
+        return len({self.rank_of[op.name] for op in unit.operators}) == 1
 
     @cached_property
     def by_operator(self) -> dict[str, Unit]:
@@ -76,6 +80,8 @@ class Space:
 
     def size(self, unit: Unit) -> int:
         """Return the exact number of configs of a unit."""
+        if not self.is_free(unit):
+            return 1
         pool = self.pool(unit)
         return _size(tuple(self.limits(unit).values()), pool, self.restrictions)
 

@@ -72,6 +72,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     sequence parallelism the other operators' positions too (Korthikanti et al. 2022); layers
     over ``pipeline`` ranks, round-robin in chunks.
     """
+    _check_tensor(graph, degrees.tensor)
     tensor_axes = _tensor_axes(graph, degrees.tensor)
     meshes = [_mesh(degrees, tensor_axes, stage) for stage in ranks_of_devices(degrees)]
     stage_of = _stages(graph, degrees)
@@ -114,6 +115,15 @@ def recompute_segments(graph: OperatorGraph, policy: str) -> tuple[tuple[str, ..
         raise StrategyError(f"recompute = {policy!r} is unknown: {choices_text(policy, keys)}")
     runs = groupby(graph.operators, keys[policy])
     return tuple(tuple(op.name for op in run) for key, run in runs if key)
+
+
+def _check_tensor(graph: OperatorGraph, tensor: int) -> None:
+    """Raise where tensor parallelism would cut no layer and only replicate them all."""
+    if tensor > 1 and not any({"g", "f"} & op.sizes.keys() for op in graph.operators):
+        raise StrategyError(
+            f"strategy.tensor = {tensor} has no meaning for {graph.name!r}, which has neither "
+            "attention heads nor feed-forward layers; choose 1"
+        )
 
 
 def _only(degrees: Degrees, name: str, free: tuple[str, ...]) -> None:

@@ -184,7 +184,9 @@ def _joint_rows(
     """
     sizes = np.diff(templates.offsets)
     first_row = offsets_of(sizes[[first for first, _ in pairs]])
-    width = 1 + max(int(templates.resource_table.device.max()), int(templates.resource_table.peer.max()))
+    width = 1 + max(
+        int(templates.resource_table.device.max()), int(templates.resource_table.peer.max())
+    )
     before, after = [], []
     for row, pair in enumerate(pairs):
         for left, right in _meeting(templates, pair, schedule, overlap):
@@ -233,7 +235,9 @@ def _num_edges(patterns: Patterns, order: Order) -> int:
     )
     num_actions = np.bincount(order.template, minlength=len(patterns.first_member) - 1)
     once = patterns.edge_template >= patterns.first_update
-    repeated = np.where(once, np.minimum(num_actions, 1)[template_of_edge], num_actions[template_of_edge])
+    repeated = np.where(
+        once, np.minimum(num_actions, 1)[template_of_edge], num_actions[template_of_edge]
+    )
     joint_sizes = np.diff(order.first_joined[order.joint_row])
     return int(repeated.sum() + joint_sizes[order.joint].sum())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -13,7 +12,7 @@ from flexsim.errors import ModelError
 from flexsim.operator_graph.records import GRADIENT, Operator, Step, Use, gradient
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
-from flexsim.strategy.transition import TensorSize, transition
+from flexsim.strategy.transition import Collective, TensorSize
 from flexsim.task_graph.bring import Reader
 from flexsim.task_graph.forward import ForwardPass, Pass
 from flexsim.task_graph.gradients import Contribution, sum_partials
@@ -60,7 +59,7 @@ class BackwardPass(Pass):
         for name in operator.inputs:
             held = self.contributions.get(gradient(name), [])
             if rows and held and held[-1].layout.partial:
-                held[-1] = replace(held[-1], rows=unique((*held[-1].rows, *rows)))
+                held[-1] = held[-1]._replace(rows=unique((*held[-1].rows, *rows)))
 
     def _gradient_rows(self, operator: Operator) -> tuple[int, ...]:
         """Bring every gradient that the operator's backward reads; return its rows."""
@@ -173,8 +172,22 @@ class BackwardPass(Pass):
         key = (layouts, target, size.shape)
         found = self.smallest.get(key)
         if found is None:
-            found = self.smallest[key] = _smallest(layouts, target, size)
+            found = self.smallest[key] = self._find_smallest(layouts, target, size)
         return found
+
+    def _find_smallest(
+        self, layouts: tuple[Layout, ...], target: Layout, size: TensorSize
+    ) -> Layout:
+        found = [
+            one
+            for one in layouts
+            if one.mesh == target.mesh and not one.partial and self._gathers(one, target, size)
+        ]
+        return min([target, *found], key=lambda layout: layout.local_elements(size.shape))
+
+    def _gathers(self, source: Layout, target: Layout, size: TensorSize) -> bool:
+        steps = self.program.transitions.steps(source, target, size)
+        return all(isinstance(step, Collective) and step.kind == "all-gather" for step in steps)
 
     def _rebuild(self, operator: Operator, gate: tuple[int, ...]) -> None:
         """Repeat the forward of a segment before the backward of its last operator."""
@@ -213,18 +226,3 @@ class RecomputePass(ForwardPass):
 
 def _is_gradient(use: Use) -> bool:
     return use.tensor.startswith(GRADIENT)
-
-
-def _smallest(layouts: tuple[Layout, ...], target: Layout, size: TensorSize) -> Layout:
-    found = [
-        one
-        for one in layouts
-        if one.mesh == target.mesh and not one.partial and _only_gathers(one, target, size)
-    ]
-    return min([target, *found], key=lambda layout: layout.local_elements(size.shape))
-
-
-def _only_gathers(source: Layout, target: Layout, size: TensorSize) -> bool:
-    return all(
-        getattr(step, "kind", "") == "all-gather" for step in transition(source, target, size)
-    )

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.strategy.layout import Layout
-from flexsim.strategy.transition import Collective, Exchange, Move, Step, TensorSize, transition
+from flexsim.strategy.transition import Collective, Exchange, Move, Step, TensorSize
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.places import Places
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.rows import Have, Notebook, Row, Store, kind_of_axes, unique
+from flexsim.task_graph.transitions import Transitions
 
 _MOVED = TASK_CODE["pipeline"]
 _RESHARDED = TASK_CODE["reshard"]
@@ -42,12 +43,19 @@ class _Message(NamedTuple):
 class Carrier:
     """Writes the communication rows that take tensors from layout to layout."""
 
-    def __init__(self, notebook: Notebook, pricing: Pricing, scatter_gather: bool) -> None:
+    def __init__(
+        self,
+        notebook: Notebook,
+        pricing: Pricing,
+        scatter_gather: bool,
+        transitions: Transitions | None = None,
+    ) -> None:
         """Write into ``notebook`` with durations from ``pricing``."""
         self._notebook = notebook
         self._pricing = pricing
         self._scatter_gather = scatter_gather
         self._plans: dict[tuple[object, ...], tuple[int, tuple[Step, ...]]] = {}
+        self._transitions = transitions or Transitions()
         self._messages: dict[int, _Message] = {}
 
     def bring(
@@ -73,7 +81,8 @@ class Carrier:
         key = (layouts, target, size.shape, size.bytes_per_element)
         found = self._plans.get(key)
         if found is None:
-            plans = [transition(one, target, size, self._scatter_gather) for one in layouts]
+            steps, spread = self._transitions.steps, self._scatter_gather
+            plans = [steps(one, target, size, spread) for one in layouts]
             best = min(range(len(plans)), key=lambda i: (_cost(plans[i]), i))
             found = self._plans[key] = best, plans[best]
         return found

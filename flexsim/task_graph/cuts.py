@@ -98,6 +98,10 @@ class Cuts:
             found = self._of_operator[operator.name] = self._cut(operator)
         return found
 
+    def forget(self, operator: Operator) -> None:
+        """Find the cut of an operator anew, whose config is another one now."""
+        self._of_operator.pop(operator.name, None)
+
     def _cut(self, operator: Operator) -> Cut:
         config = self._configs[operator.name]
         key = operator.key, config

@@ -31,7 +31,7 @@ def why_no_coarser(rows: Sequence[Row], who: Incidence, ranks: Int64, names: Seq
             if not known[key]:
                 what = names[row.operator] if row.operator >= 0 else "the update"
                 return f"{what} {reason}"
-    return "devices of a rank that are alike send to different partners from time to time"
+    return "devices of a rank that are alike send to different partners"
 
 
 def _is_alike(places: Places, values: Int64 | None, who: Incidence, ranks: Int64) -> bool:

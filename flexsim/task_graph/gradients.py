@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from flexsim.strategy.layout import Layout
 from flexsim.task_graph.rows import unique
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+class Contribution(NamedTuple):
     """An addend of a gradient: its layout, the rows that make it, the stage that they run for.
 
     ``num_addends`` counts tensors that still have to be added by a kernel.
@@ -58,4 +57,4 @@ def _nests(one: Contribution, total: Contribution) -> bool:
 
 def _joined(total: Contribution, one: Contribution) -> Contribution:
     rows = unique((*total.rows, *one.rows))
-    return replace(total, rows=rows, num_addends=total.num_addends + one.num_addends)
+    return total._replace(rows=rows, num_addends=total.num_addends + one.num_addends)

@@ -13,6 +13,7 @@ from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.memory import StageMemory
 from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.schedules import Schedule
+from flexsim.task_graph.symbolic import SYMBOL
 from flexsim.task_graph.templates import Templates
 
 
@@ -113,8 +114,6 @@ def _num_unfolded(grown: Grown, update: GrownUpdate, num_microbatches: int) -> i
 
 def _members(duration_ns: Int64, grown: Grown, width: int) -> Int64:
     """Return how many tasks of one replica each task stands for."""
-    from flexsim.task_graph.symbolic import SYMBOL
-
     sizes = np.array([m.group_size for m in grown.seed.messages] or [1], np.int64)
     number = np.maximum(duration_ns - SYMBOL, 0)
     return np.where(duration_ns >= SYMBOL, width // sizes[number], width)

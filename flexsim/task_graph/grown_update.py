@@ -88,7 +88,17 @@ def anchors(grown: Grown) -> Int64:
 
 
 def _positions(grown: Grown, stage: int) -> Int64:
-    return np.array([row for part, _ in _of_stage(grown, stage) for row in part.rows], np.int64)
+    """Return the rows of a stage's parts, part by part, as :func:`_of_stage` orders them."""
+    strip = grown.seed.strips.of[stage, B]
+    rows, last, again = grown.seed.rows_of_parts(stage)
+    length = strip.end - strip.begin
+    copies = length * np.arange(1, grown.extra + 1)[:, None]
+    moved = np.where(again, rows, strip.place(rows, grown.extra))
+    order = np.where(again, last, strip.place(last, grown.extra))
+    moved = np.concatenate([moved, (rows[again] + copies).reshape(-1)])
+    order = np.concatenate([order, (last[again] + copies).reshape(-1)])
+    sorted_rows: Int64 = moved[np.argsort(order, kind="stable")]
+    return sorted_rows
 
 
 def _numbered(parts: list[WeightPart]) -> list[WeightPart]:
@@ -107,7 +117,7 @@ def _of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
     length = strip.end - strip.begin
     found = []
     for part in grown.seed.parts[stage]:
-        if all(strip.begin <= row < strip.end for row in part.rows) and length:
+        if length and all(strip.begin <= row < strip.end for row in part.rows):
             for copy in range(grown.extra + 1):
                 rows = tuple(row + copy * length for row in part.rows)
                 found.append((replace(part, rows=rows), copy))

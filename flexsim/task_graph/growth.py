@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flexsim.cost.costs import CommunicationModel
 from flexsim.ragged import Csr
-from flexsim.task_graph.columns import Int32, Int64, ResourceTable
+from flexsim.task_graph.columns import Int64, ResourceTable
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 from flexsim.task_graph.places import Sorted
 from flexsim.task_graph.rows import B, F
+from flexsim.task_graph.site import Site
 from flexsim.task_graph.strips import Strip, stretched
-from flexsim.task_graph.symbolic import SYMBOL, Message
+from flexsim.task_graph.symbolic import SYMBOL
 from flexsim.task_graph.templates import Ends, Templates
 from flexsim.task_graph.uniform import Seed
-
-
-@dataclass(frozen=True, eq=False)
-class Site:
-    """Where a long pipeline stands: ``devices[r]`` are those of rank r, replica by replica."""
-
-    devices: Int32
-    num_chunks: int
-    num_replicas: int
-    communication: CommunicationModel
-
-    @property
-    def num_ranks(self) -> int:
-        """Pipeline ranks."""
-        return len(self.devices)
-
-    @property
-    def num_stages(self) -> int:
-        """Global stages."""
-        return self.num_ranks * self.num_chunks
-
-    @property
-    def representatives(self) -> Int32:
-        """The first device of every rank."""
-        first: Int32 = self.devices[:, 0]
-        return first
-
-    def rank(self, stage: int) -> int:
-        """Return the rank of a global stage, in a loop."""
-        return stage % self.num_ranks
 
 
 class Grown:
@@ -125,53 +93,10 @@ class Grown:
     def prices(self) -> Int64:
         """The price of every message at every global stage; -1 where it does not occur."""
         table = np.full((len(self.seed.messages), self.site.num_stages), -1, np.int64)
+        ranks = np.arange(self.site.num_stages) % self.site.num_ranks
         for number, message in enumerate(self.seed.messages):
-            for stage in self._stages_of(number):
-                table[number, stage] = self._price_ns(message, stage)
+            table[number] = self.site.prices_ns(message, self.seed)[ranks]
         return table
-
-    def _stages_of(self, number: int) -> list[int]:
-        """Return the global stages in whose strips a message stands."""
-        symbol = SYMBOL + number
-        here = {
-            stage
-            for (stage, _), strip in self.strips.items()
-            if (strip.duration_ns == symbol).any()
-        }
-        return [stage for stage in range(self.site.num_stages) if self.like(stage) in here]
-
-    def _price_ns(self, message: Message, stage: int) -> int:
-        devices = self.site.devices[self.site.rank(stage)]
-        width = self.seed.devices_per_rank
-        inside = message.members[(message.members % width < width // self.seed.num_replicas).all(1)]
-        if message.kind != "transfer":
-            groups = self._spread(inside % width, devices)
-            prices = self.site.communication.collective_ns(message.kind, message.num_bytes, groups)
-        else:
-            prices = self._transfer_ns(message, stage)
-        return _one(prices)
-
-    def _spread(self, positions: Int64, devices: Int32) -> Int32:
-        """Repeat groups of positions in the first replica on all replicas."""
-        width = self.seed.devices_per_rank // self.seed.num_replicas
-        starts = width * np.arange(self.site.num_replicas)[:, None, None]
-        groups: Int32 = devices[positions[None] + starts].reshape(-1, positions.shape[1])
-        return groups
-
-    def _transfer_ns(self, message: Message, stage: int) -> Int64:
-        width = self.seed.devices_per_rank
-        source, target = message.members[0, 0] // width, message.receivers[0] // width
-        ahead = 1 if self._is_ahead(int(source), int(target)) else -1
-        near = message.members[:, 0] % width < width // self.seed.num_replicas
-        here = self.site.devices[self.site.rank(stage)]
-        there = self.site.devices[self.site.rank(stage + ahead)]
-        sources = self._spread(message.members[near] % width, here)[:, 0]
-        targets = self._spread(message.receivers[near][:, None] % width, there)[:, 0]
-        return self.site.communication.transfer_ns(message.num_bytes, sources, targets)
-
-    def _is_ahead(self, source: int, target: int) -> bool:
-        """Whether a transfer between ranks of the small pipeline goes to the next stage."""
-        return target > source
 
     def _held(self, strips: list[Strip]) -> tuple[Csr, ResourceTable]:
         """Return what every task holds: a stream of its rank, or a channel from it."""
@@ -207,19 +132,14 @@ def _nowhere() -> Sorted:
     return Sorted(np.zeros(0, np.int32), np.zeros(0, np.int64))
 
 
-def _one(prices: NDArray[np.int64]) -> int:
-    """Return the price of members that all cost the same; -2 if they do not."""
-    if not len(prices) or (prices != prices[0]).any():
-        return -2
-    return max(1, int(prices[0]))
-
-
 def _resources(triples: Int64) -> tuple[Csr, ResourceTable]:
-    """Return one resource a task, and the table of (kind, device, peer)."""
-    distinct, ids = np.unique(triples, axis=0, return_inverse=True)
+    """Return one resource a task, and the table of (kind, device, peer) in this order."""
+    width = int(triples[:, 1:].max(initial=0)) + 2
+    keys = (triples[:, 0] * width + triples[:, 1]) * width + triples[:, 2] + 1
+    distinct, ids = np.unique(keys, return_inverse=True)
+    rest, peer = np.divmod(distinct, width)
+    kind, device = np.divmod(rest, width)
     table = ResourceTable(
-        distinct[:, 0].astype(np.uint8),
-        distinct[:, 1].astype(np.int32),
-        distinct[:, 2].astype(np.int32),
+        kind.astype(np.uint8), device.astype(np.int32), (peer - 1).astype(np.int32)
     )
     return Csr(np.arange(len(triples) + 1), ids.reshape(-1).astype(np.int32)), table

@@ -55,7 +55,8 @@ def static_memory(
     weights = np.zeros(len(devices), np.int64)
     parameters = np.zeros(len(devices), np.int64)
     held = {(part.name, part.layout.mesh): part for part in parts}
-    on_mesh = {mesh: np.isin(devices, mesh.flat) for _, mesh in held}
+    meshes = dict.fromkeys(mesh for _, mesh in held)
+    on_mesh = {mesh: np.isin(devices, mesh.flat) for mesh in meshes}
     for (name, mesh), part in held.items():
         weights[on_mesh[mesh]] += part.num_parameters * program.graph.bytes_per_element(name)
         parameters[on_mesh[mesh]] += part.num_parameters

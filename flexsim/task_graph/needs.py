@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 
-from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.records import Operator, Use
 from flexsim.strategy.layout import Layout
-from flexsim.strategy.transition import TensorSize, transition
+from flexsim.strategy.transition import TensorSize
 from flexsim.task_graph.cuts import Cuts
+from flexsim.task_graph.transitions import Transitions
 
 
 class Needs:
     """What the readers of every tensor ask for."""
 
-    def __init__(self, graph: OperatorGraph, cuts: Cuts) -> None:
+    def __init__(
+        self,
+        uses: Mapping[str, Sequence[tuple[Operator, Use]]],
+        cuts: Cuts,
+        transitions: Transitions,
+    ) -> None:
         """Find the layouts of each tensor when they are first asked for."""
-        self._graph = graph
+        self._uses = uses
         self._cuts = cuts
+        self._transitions = transitions
         self._layouts: dict[str, tuple[Layout, ...]] = {}
         self._widest: dict[tuple[object, ...], Layout] = {}
 
@@ -28,8 +34,12 @@ class Needs:
             return target
         key = (needed, target, size.shape)
         if key not in self._widest:
-            self._widest[key] = _widest(needed, target, size)
+            self._widest[key] = self._find_widest(needed, target, size)
         return self._widest[key]
+
+    def forget(self, tensor: str) -> None:
+        """Find anew what is needed of a tensor whose readers are cut differently now."""
+        self._layouts.pop(tensor, None)
 
     def _layouts_of(self, tensor: str) -> tuple[Layout, ...]:
         """Return the distinct layouts that readers of ``tensor`` need, in program order."""
@@ -40,23 +50,7 @@ class Needs:
             found = self._layouts[tensor] = tuple(dict.fromkeys(layouts))
         return found
 
-    @cached_property
-    def _uses(self) -> dict[str, list[tuple[Operator, Use]]]:
-        """Who reads each tensor, but the operator that writes it."""
-        found: dict[str, list[tuple[Operator, Use]]] = {}
-        weights = self._graph.weights
-        for operator in self._graph.operators:
-            for step in operator.forward:
-                for use in step.reads:
-                    if use.tensor not in weights and use.tensor in operator.inputs:
-                        found.setdefault(use.tensor, []).append((operator, use))
-        return found
-
-
-def _widest(needed: tuple[Layout, ...], target: Layout, size: TensorSize) -> Layout:
-    wider = [
-        n
-        for n in needed
-        if n.mesh == target.mesh and not n.bounds and not transition(n, target, size)
-    ]
-    return max([target, *wider], key=lambda n: n.local_elements(size.shape))
+    def _find_widest(self, needed: tuple[Layout, ...], target: Layout, size: TensorSize) -> Layout:
+        here = [n for n in needed if n.mesh == target.mesh and not n.bounds]
+        wider = [n for n in here if not self._transitions.steps(n, target, size)]
+        return max([target, *wider], key=lambda n: n.local_elements(size.shape))

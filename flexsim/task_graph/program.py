@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from flexsim.operator_graph.graph import OperatorGraph
-from flexsim.operator_graph.records import Operator, gradient
+from flexsim.operator_graph.records import Operator, Use, gradient
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.strategy import Strategy
@@ -21,6 +21,7 @@ from flexsim.task_graph.gradients import Contribution
 from flexsim.task_graph.needs import Needs
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.rows import Notebook
+from flexsim.task_graph.transitions import Transitions
 
 
 @dataclass
@@ -47,7 +48,24 @@ class Program:
     @cached_property
     def carrier(self) -> Carrier:
         """What writes communication."""
-        return Carrier(self.notebook, self.pricing, self.strategy.scatter_gather)
+        spread = self.strategy.scatter_gather
+        return Carrier(self.notebook, self.pricing, spread, self.transitions)
+
+    @cached_property
+    def transitions(self) -> Transitions:
+        """How tensors get from layout to layout."""
+        return Transitions()
+
+    @cached_property
+    def uses(self) -> dict[str, list[tuple[Operator, Use]]]:
+        """Who reads each tensor or weight in the forward, but the operator that writes it."""
+        found: dict[str, list[tuple[Operator, Use]]] = {}
+        for operator in self.graph.operators:
+            for step in operator.forward:
+                for use in step.reads:
+                    if use.tensor in operator.inputs:
+                        found.setdefault(use.tensor, []).append((operator, use))
+        return found
 
     @cached_property
     def fed(self) -> frozenset[str]:
@@ -57,7 +75,7 @@ class Program:
     @cached_property
     def needs(self) -> Needs:
         """The layouts in which forwards read each tensor."""
-        return Needs(self.graph, self.cuts)
+        return Needs(self.uses, self.cuts, self.transitions)
 
     @cached_property
     def index(self) -> dict[str, int]:

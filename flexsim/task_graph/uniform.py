@@ -8,9 +8,10 @@ depends on where devices lie, the price of communication, is asked when it is gr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.cost.costs import Costs
 from flexsim.cost.profiles import SoftwareProfile
@@ -23,7 +24,7 @@ from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.forward import ForwardPass
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
-from flexsim.task_graph.rows import Notebook
+from flexsim.task_graph.rows import B, Notebook
 from flexsim.task_graph.strips import BLOCKS, Strips, strips_of
 from flexsim.task_graph.symbolic import Ledger, Message
 from flexsim.task_graph.update import WeightPart, weight_parts
@@ -54,11 +55,25 @@ class Seed:
     num_blocks: int
     num_replicas: int
     devices_per_rank: int
+    _rows: dict[int, tuple[Int64, Int64, NDArray[np.bool_]]] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def num_stages(self) -> int:
         """Stages of the small pipeline."""
         return len(self.parts)
+
+    def rows_of_parts(self, stage: int) -> tuple[Int64, Int64, NDArray[np.bool_]]:
+        """Return all rows of a stage's parts, the last of each part, and whether it repeats."""
+        if stage not in self._rows:
+            strip = self.strips.of[stage, B]
+            rows = [(row, max(part.rows)) for part in self.parts[stage] for row in part.rows]
+            first = [min(part.rows) for part in self.parts[stage] for _ in part.rows]
+            row, last = np.array(rows, np.int64).reshape(-1, 2).T
+            repeats = (np.array(first, np.int64) >= strip.begin) & (last < strip.end)
+            self._rows[stage] = row, last, repeats
+        return self._rows[stage]
 
 
 def build_seed(

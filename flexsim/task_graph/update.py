@@ -2,29 +2,31 @@
 
 The collectives follow from the layout that a weight's gradient is left in and the one that the
 weight lies in: what is partial is reduced. Weights are taken in the order in which their
-gradients are complete and joined in buckets.
+gradients are complete and joined in buckets. Weights that operators share on different devices
+or cut differently are summed over all that hold them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import Work
-from flexsim.errors import ProfileError, StrategyError, choices_text
-from flexsim.operator_graph.records import Operator, Use
+from flexsim.errors import ProfileError, choices_text
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
-from flexsim.strategy.transition import Collective, TensorSize, transition
-from flexsim.task_graph.gradients import sum_partials
+from flexsim.strategy.transition import Collective, TensorSize
+from flexsim.task_graph.gradients import Contribution, sum_partials
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.places import Places
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Row, U, unique
+from flexsim.task_graph.shared_update import SharedBucket, shared_buckets
+from flexsim.task_graph.shared_weights import Holding, holding, needs_shares
 
 NORM_BYTES = 4
 """A gradient norm is one fp32 number."""
@@ -40,6 +42,8 @@ class WeightPart:
     rows: tuple[int, ...]
     stage: int
     num_parameters: int
+    holding: Holding | None = None
+    """Who else holds it, where that is more than a mesh and its twins."""
 
 
 @dataclass
@@ -57,10 +61,14 @@ def weight_parts(program: Program) -> list[WeightPart]:
     """Return every weight on every mesh that uses it, in the order gradients are complete."""
     parts, counts = [], _Counts()
     for name, contributions in program.weight_gradients.items():
-        homes = _homes(program, name)
+        layouts = _homes(program, name)
+        if needs_shares(layouts):
+            parts += _shared_parts(program, name, layouts, contributions)
+            continue
+        homes = {layout.mesh: layout for layout in layouts}
         stage = min(c.stage for c in contributions)
         merge = len(homes) == 1 and any(c.stage != stage for c in contributions)
-        alike = [replace(c, stage=stage) for c in contributions] if merge else contributions
+        alike = [c._replace(stage=stage) for c in contributions] if merge else contributions
         for total in sum_partials(alike):
             home = homes[total.layout.mesh]
             count = counts.of(home, program.graph.shape(name))
@@ -84,6 +92,12 @@ def write_update_of(program: Program, parts: list[WeightPart], software: Softwar
     for bucket in _buckets(program, parts, software):
         row = _write_bucket(program, bucket)
         ready |= dict.fromkeys(bucket.weights, (row,))
+    limit = _bucket_bytes(program, software)
+    width = partial(_gradient_bytes, program, software=software)
+    for shared in shared_buckets(parts, program.strategy.rank_of_stage, limit, width):
+        row = _write_shared(program, shared)
+        for key in shared.weights:
+            ready[key] = unique((*ready[key], row))
     for copies in _copies(parts):
         keys = [(part.name, part.layout.mesh) for part in copies]
         needs = unique(row for key in keys for row in ready[key])
@@ -134,32 +148,43 @@ def _write_accumulation(program: Program, parts: list[WeightPart], traffic: floa
     return program.notebook.write(Row(stage, B, code, -1, places, duration, counts, needs, True))
 
 
-def _homes(program: Program, name: str) -> dict[Mesh, Layout]:
-    """Return the layout of a weight on every mesh, the same for all operators there."""
-    homes: dict[Mesh, tuple[Layout, str]] = {}
-    for reader in program.graph.readers[name]:
-        operator = program.graph.by_name[reader]
-        config = program.strategy.configs[reader]
-        for use in _weight_uses(operator, name):
-            layout = program.cuts.of(operator).read(operator, use)
-            first = homes.setdefault(config.mesh, (layout, reader))
-            if first[0] != layout:
-                raise StrategyError(
-                    f"weight {name!r} is cut differently by {first[1]!r} and {reader!r}; "
-                    "give both operators the same degrees along it"
-                )
-    return {mesh: layout for mesh, (layout, _) in homes.items()}
+def _homes(program: Program, name: str) -> tuple[Layout, ...]:
+    """Return the distinct layouts in which operators read a weight."""
+    found: dict[Layout, Layout] = {}
+    for operator, use in program.uses[name]:
+        layout = program.cuts.of(operator).read(operator, use)
+        found.setdefault(layout.without_single_axes(), layout)
+    return tuple(found.values())
 
 
-def _weight_uses(operator: Operator, name: str) -> Iterable[Use]:
-    return (use for step in operator.forward for use in step.reads if use.tensor == name)
+def _shared_parts(
+    program: Program, name: str, homes: tuple[Layout, ...], contributions: list[Contribution]
+) -> list[WeightPart]:
+    """Return the parts of a weight with shares: devices of a stage that hold equally much."""
+    shape = program.graph.shape(name)
+    held = holding(homes, shape)
+    stage_of = _stage_of_devices(contributions)
+    rows = unique(row for c in contributions for row in c.rows)
+    alike: dict[tuple[int, int], list[int]] = {}
+    for device, count in zip(held.devices.tolist(), held.num_elements.tolist(), strict=True):
+        alike.setdefault((stage_of[device], count), []).append(device)
+    parts = []
+    for (stage, count), devices in sorted(alike.items()):
+        layout = Layout(Mesh(("device",), np.array(devices)), ((),) * len(shape))
+        parts.append(WeightPart(name, layout, layout, rows, stage, count, held))
+    return parts
+
+
+def _stage_of_devices(contributions: list[Contribution]) -> dict[int, int]:
+    stages: dict[int, int] = {}
+    for one in sorted(contributions, key=lambda c: -c.stage):
+        stages |= dict.fromkeys(one.layout.mesh.flat.tolist(), one.stage)
+    return stages
 
 
 def _buckets(program: Program, parts: list[WeightPart], software: SoftwareProfile) -> list[_Bucket]:
     """Join the collectives of neighbouring weights up to the software's bucket size."""
-    limit = software.gradient_bucket_bytes
-    if program.strategy.overlap_gradients:
-        limit = software.overlapped_gradient_bucket_bytes
+    limit = _bucket_bytes(program, software)
     done: list[_Bucket] = []
     filling: dict[tuple[int, Mesh, str, tuple[str, ...]], _Bucket] = {}
     for part in parts:
@@ -176,9 +201,21 @@ def _buckets(program: Program, parts: list[WeightPart], software: SoftwareProfil
     return done
 
 
+def _bucket_bytes(program: Program, software: SoftwareProfile) -> float:
+    if program.strategy.overlap_gradients:
+        return software.overlapped_gradient_bucket_bytes
+    return software.gradient_bucket_bytes
+
+
+def _write_shared(program: Program, bucket: SharedBucket) -> int:
+    places = Places(np.array([bucket.devices], np.int32))
+    message = ("all-reduce", max(1, round(bucket.num_bytes)), places)
+    return _write_collective(program, bucket.rank, "gradient", message, unique(bucket.needs))
+
+
 def _synchronization(program: Program, part: WeightPart) -> list[Collective]:
     size = TensorSize(program.graph.shape(part.name), 1)
-    steps = transition(part.gradient, part.layout, size)
+    steps = program.transitions.steps(part.gradient, part.layout, size)
     return [step for step in steps if isinstance(step, Collective)]
 
 
@@ -219,22 +256,10 @@ def _copies(parts: list[WeightPart]) -> list[list[WeightPart]]:
     """Return the parts of every weight that several meshes hold (a tied embedding)."""
     held: dict[str, dict[Mesh, WeightPart]] = {}
     for part in parts:
-        held.setdefault(part.name, {})[part.layout.mesh] = part
+        if part.holding is None:
+            held.setdefault(part.name, {})[part.layout.mesh] = part
     copies = [sorted(by_mesh.values(), key=lambda p: p.stage) for by_mesh in held.values()]
-    for group in copies:
-        for part in group[1:]:
-            _check_copies(group[0], part)
     return [group for group in copies if len(group) > 1]
-
-
-def _check_copies(one: WeightPart, other: WeightPart) -> None:
-    a, b = one.layout, other.layout
-    shared = np.intersect1d(a.mesh.flat, b.mesh.flat).size
-    if not a.mesh.same_shape(b.mesh) or a.axes != b.axes or shared:
-        raise StrategyError(
-            f"weight {one.name!r} is used on two device sets; they must be disjoint and cut "
-            "alike, so that each device has a twin that holds the same part"
-        )
 
 
 def _write_copies(
@@ -257,9 +282,11 @@ def _write_optimizer(
     ready: dict[tuple[str, Mesh], tuple[int, ...]],
 ) -> None:
     needs_of_rank: dict[int, list[int]] = {}
+    parts_of_rank: dict[int, list[WeightPart]] = {}
     for part in parts:
         rank = program.strategy.rank_of_stage[part.stage]
         needs_of_rank.setdefault(rank, []).extend(ready[part.name, part.layout.mesh])
+        parts_of_rank.setdefault(rank, []).append(part)
     norm: tuple[int, ...] = ()
     if program.strategy.gradient_norm and len(program.strategy.devices) > 1 and parts:
         needs = unique(row for rows in needs_of_rank.values() for row in rows)
@@ -267,7 +294,7 @@ def _write_optimizer(
         message = ("all-reduce", NORM_BYTES, everyone)
         norm = (_write_collective(program, 0, "gradient-norm", message, needs),)
     for rank, rows in sorted(needs_of_rank.items()):
-        _write_step(program, software, rank, parts, norm or unique(rows))
+        _write_step(program, software, rank, parts_of_rank[rank], norm or unique(rows))
 
 
 def _write_step(
@@ -277,7 +304,7 @@ def _write_step(
     parts: list[WeightPart],
     needs: tuple[int, ...],
 ) -> None:
-    devices, counts = parameters_of_rank(program, parts, rank)
+    devices, counts = _parameters(parts)
     num_bytes = np.ceil(counts * software.optimizer_traffic_bytes_per_parameter).astype(np.int64)
     distinct, work_of_device = np.unique(num_bytes, return_inverse=True)
     works = [Work("optimizer", "U", 0, int(n), precision="fp32") for n in distinct]
@@ -288,15 +315,11 @@ def _write_step(
     program.notebook.write(Row(rank, U, code, -1, places, duration, num_bytes, needs, True))
 
 
-def parameters_of_rank(
-    program: Program, parts: list[WeightPart], rank: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the devices of a pipeline rank, sorted, and how many parameters each holds."""
+def _parameters(parts: list[WeightPart]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the devices that hold ``parts``, sorted, and how many parameters each holds."""
     on_mesh: dict[Mesh, int] = {}
     for part in parts:
-        if program.strategy.rank_of_stage[part.stage] == rank:
-            mesh = part.layout.mesh
-            on_mesh[mesh] = on_mesh.get(mesh, 0) + part.num_parameters
+        on_mesh[part.layout.mesh] = on_mesh.get(part.layout.mesh, 0) + part.num_parameters
     devices = np.unique(np.concatenate([mesh.flat for mesh in on_mesh]))
     counts = np.zeros(len(devices), np.int64)
     for mesh, number in on_mesh.items():

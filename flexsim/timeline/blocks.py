@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import TASK_KINDS
-from flexsim.timeline.spans import Timeline
+
+if TYPE_CHECKING:
+    from flexsim.timeline.spans import Timeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,33 +32,61 @@ class Blocks:
     num_tasks: Int64
     num_bytes: Int64
 
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> Blocks:
+        return Blocks(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-def merge_blocks(timeline: Timeline, place: NDArray[np.integer], task: Int64) -> Blocks:
-    """Merge the spans of ``task`` (ids), which happen at ``place``, into blocks."""
+
+def fine_blocks(timeline: Timeline) -> Blocks:
+    """Return what happens on every resource: rows of which :func:`merged` makes blocks.
+
+    A place is twice a resource, and one more for tasks of which it is not the first resource.
+    """
+    from flexsim.timeline.kernels import Tasks, sum_blocks
+
     graph = timeline.task_graph
-    action, kind = graph.action[task].astype(np.int64), graph.kind[task].astype(np.int64)
-    num_actions, num_kinds = len(graph.actions.kind) + 1, len(TASK_KINDS)
-    key = (place.astype(np.int64) * num_actions + action + 1) * num_kinds + kind
-    order = np.argsort(key, kind="stable")
-    key, task = key[order], task[order]
-    first = np.flatnonzero(np.diff(key, prepend=-1))
-    place_and_action, kind = np.divmod(key[first], num_kinds)
-    return Blocks(
-        place=place_and_action // num_actions,
-        action=place_and_action % num_actions - 1,
-        kind=kind,
-        start_ns=_reduced(np.minimum, timeline.start_ns[task], first),
-        end_ns=_reduced(np.maximum, timeline.end_ns[task], first),
-        busy_ns=_reduced(np.add, graph.duration_ns[task], first),
-        num_tasks=np.diff(first, append=len(key)),
-        num_bytes=_reduced(np.add, graph.num_bytes[task], first),
+    tasks = Tasks(
+        graph.action,
+        graph.kind,
+        timeline.start_ns,
+        timeline.end_ns,
+        graph.num_bytes,
+        graph.resources.offsets,
+        graph.resources.values,
     )
+    num_slots = 2 * graph.num_resources * len(TASK_KINDS)
+    sums = sum_blocks(tasks, np.full(num_slots, -1, np.int32), len(TASK_KINDS))
+    return Blocks(*sums.T)
+
+
+def resource_blocks(timeline: Timeline) -> Blocks:
+    """Return the blocks of every resource; a task counts on each that it holds."""
+    return merged(timeline.fine_blocks, timeline.fine_blocks.place // 2)
 
 
 def device_blocks(timeline: Timeline) -> Blocks:
     """Return the blocks of every device; a task counts once, on its first resource's device."""
-    graph = timeline.task_graph
-    return merge_blocks(timeline, graph.device, np.arange(graph.num_tasks))
+    fine = timeline.fine_blocks
+    first = fine[fine.place % 2 == 0]
+    return merged(first, timeline.task_graph.resource_table.device[first.place // 2])
+
+
+def merged(blocks: Blocks, place: NDArray[np.integer]) -> Blocks:
+    """Return one row a (place, action, kind), in order of these, with new places."""
+    num_actions, num_kinds = int(blocks.action.max(initial=0)) + 2, len(TASK_KINDS)
+    key = (place.astype(np.int64) * num_actions + blocks.action + 1) * num_kinds + blocks.kind
+    order = np.argsort(key, kind="stable")
+    first = np.flatnonzero(np.diff(key[order], prepend=-1))
+    rows = order[first]
+    return Blocks(
+        place=place[rows].astype(np.int64),
+        action=blocks.action[rows],
+        kind=blocks.kind[rows],
+        start_ns=_reduced(np.minimum, blocks.start_ns[order], first),
+        end_ns=_reduced(np.maximum, blocks.end_ns[order], first),
+        busy_ns=_reduced(np.add, blocks.busy_ns[order], first),
+        num_tasks=_reduced(np.add, blocks.num_tasks[order], first),
+        num_bytes=_reduced(np.add, blocks.num_bytes[order], first),
+    )
 
 
 def _reduced(reduce: np.ufunc, values: Int64, first: Int64) -> Int64:

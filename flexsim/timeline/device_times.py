@@ -8,13 +8,7 @@ import numpy as np
 
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS, TASK_KINDS
-from flexsim.timeline.intervals import (
-    COMPUTE_CLASS,
-    by_start,
-    device_intervals,
-    devices_of,
-    union_length_ns,
-)
+from flexsim.timeline.intervals import devices_of
 from flexsim.timeline.spans import Timeline
 
 
@@ -36,19 +30,26 @@ def device_times(timeline: Timeline) -> DeviceTimes:
     that stream is idle while a communication stream of the device, or a channel into or out
     of it, is busy; where kinds coincide the time goes to the first in :data:`TASK_KINDS`.
     """
-    devices = devices_of(timeline)
-    intervals, label = device_intervals(timeline)
-    order = by_start(intervals)
-    intervals, label = intervals[order], label[order]
-    covered_ns = union_length_ns(intervals[label == COMPUTE_CLASS], len(devices))
-    compute_ns, exposed_ns = covered_ns, {}
-    for code in _communication_codes(timeline):
-        wider_ns = union_length_ns(intervals[label <= code], len(devices))
-        exposed_ns[TASK_KINDS[code]] = wider_ns - covered_ns
-        covered_ns = wider_ns
-    return DeviceTimes(devices, compute_ns, exposed_ns, timeline.makespan_ns - covered_ns)
+    from flexsim.timeline.kernels import covered_ns
+
+    devices, rows, graph = devices_of(timeline), timeline.busy_rows, timeline.task_graph
+    codes = _communication_codes(timeline)
+    level = np.searchsorted(codes, np.arange(len(TASK_KINDS))) + 1
+    covered = covered_ns(
+        (rows.first, rows.row),
+        (timeline.start_ns, timeline.end_ns),
+        (graph.kind, level.astype(np.int64)),
+        len(codes) + 1,
+    )
+    exposed_ns = np.diff(covered, axis=1).T
+    return DeviceTimes(
+        devices,
+        covered[:, 0].copy(),
+        {TASK_KINDS[code]: row for code, row in zip(codes, exposed_ns, strict=True)},
+        timeline.makespan_ns - covered[:, -1],
+    )
 
 
 def _communication_codes(timeline: Timeline) -> list[int]:
-    present = np.flatnonzero(np.bincount(timeline.task_graph.kind, minlength=len(TASK_KINDS)))
-    return [code for code in present.tolist() if code >= NUM_COMPUTE_KINDS]
+    present: list[int] = np.unique(timeline.fine_blocks.kind).tolist()
+    return [code for code in present if code >= NUM_COMPUTE_KINDS]

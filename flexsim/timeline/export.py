@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexsim.errors import FlexSimError, choices_text
 from flexsim.files import whole_file
 from flexsim.task_graph.kinds import ACTION_KINDS, TASK_KINDS
-from flexsim.timeline.blocks import device_blocks
 from flexsim.timeline.names import action_names
-from flexsim.timeline.spans import Timeline, categorical, of_action
+from flexsim.timeline.spans import Timeline, frame_of, of_action
+from flexsim.timeline.text import Column, labelled, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_SPANS = 50_000
 """With more spans than this, files hold one row a block."""
+
+_SEPARATOR = re.compile(r'[,"\r\n]')
 
 DETAILS = ("auto", "operators", "blocks")
 
@@ -35,41 +39,51 @@ def chosen_detail(timeline: Timeline, detail: str) -> str:
 def write_timeline(path: Path, timeline: Timeline, detail: str = "auto") -> str:
     """Write ``timeline.csv`` and return the detail that it holds; a column says so too."""
     detail = chosen_detail(timeline, detail)
-    frame = timeline.to_frame() if detail == "operators" else block_frame(timeline)
-    frame.insert(0, "detail", detail)
-    with whole_file(path) as temporary:
-        frame.to_csv(temporary, index=False)
+    columns = timeline.columns() if detail == "operators" else block_columns(timeline)
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        stream.write((",".join(["detail", *columns]) + "\n").encode())
+        pieces = [f"{detail},", *("," for _ in range(len(columns) - 1)), "\n"]
+        write_rows(stream, pieces, [_quoted(column) for column in columns.values()])
     return detail
 
 
-def block_frame(timeline: Timeline) -> pd.DataFrame:
+def _quoted(column: Column) -> Column:
+    """Return a column whose labels are cells of a CSV file."""
+    if column.labels is None or not _SEPARATOR.search("".join(column.labels)):
+        return column
+    return replace(column, labels=[_cell(label) for label in column.labels])
+
+
+def _cell(label: str) -> str:
+    """Return a label, in quotes where it holds what separates cells or rows."""
+    return '"' + label.replace('"', '""') + '"' if _SEPARATOR.search(label) else label
+
+
+def block_columns(timeline: Timeline) -> dict[str, Column]:
     """Return one row a block: device, action, kind, start, end, busy time, tasks, bytes.
 
     ``pass`` is the action's letter; ``kind`` that of its tasks, which for communication
     tells what is communicated.
     """
-    import pandas as pd
-
-    blocks, actions = device_blocks(timeline), timeline.task_graph.actions
-    passes = categorical(of_action(blocks.action, actions.kind, len(ACTION_KINDS)), _PASSES)
-    return pd.DataFrame(
-        {
-            "device": blocks.place,
-            "action": categorical(blocks.action, action_names(actions)),
-            "stage": of_action(blocks.action, actions.stage),
-            "microbatch": of_action(blocks.action, actions.microbatch),
-            "pass": passes,
-            "kind": categorical(blocks.kind, TASK_KINDS),
-            "start_ns": blocks.start_ns,
-            "end_ns": blocks.end_ns,
-            "busy_ns": blocks.busy_ns,
-            "num_tasks": blocks.num_tasks,
-            "num_bytes": blocks.num_bytes,
-        }
-    )
+    blocks, actions = timeline.device_blocks, timeline.task_graph.actions
+    return {
+        "device": Column(blocks.place),
+        "action": labelled(blocks.action, action_names(actions)),
+        "stage": Column(of_action(blocks.action, actions.stage)),
+        "microbatch": Column(of_action(blocks.action, actions.microbatch)),
+        "pass": labelled(of_action(blocks.action, actions.kind), ACTION_KINDS),
+        "kind": labelled(blocks.kind, TASK_KINDS),
+        "start_ns": Column(blocks.start_ns),
+        "end_ns": Column(blocks.end_ns),
+        "busy_ns": Column(blocks.busy_ns),
+        "num_tasks": Column(blocks.num_tasks),
+        "num_bytes": Column(blocks.num_bytes),
+    }
 
 
-_PASSES = (*ACTION_KINDS, "")
+def block_frame(timeline: Timeline) -> pd.DataFrame:
+    """Return :func:`block_columns` as a table."""
+    return frame_of(block_columns(timeline))
 
 
 def write_metrics(

@@ -1,20 +1,20 @@
-"""Intervals on devices, and what lies inside some and outside others.
-
-Everything is vectorized: one sort, then running sums or maxima over all devices at once.
-"""
+"""Intervals on devices, and what lies inside some and outside others."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.task_graph.columns import Int64
+from flexsim.ragged import offsets_of
+from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
-from flexsim.timeline.spans import Timeline
 
-COMPUTE_CLASS = -1
+if TYPE_CHECKING:
+    from flexsim.timeline.kernels import Held
+    from flexsim.timeline.spans import Timeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,50 +34,59 @@ def devices_of(timeline: Timeline) -> Int64:
     return np.unique(timeline.task_graph.resource_table.device).astype(np.int64)
 
 
-def device_intervals(timeline: Timeline) -> tuple[Intervals, Int64]:
-    """Return when each device is busy, and with what, a row a (task, stream or channel).
+@dataclass(frozen=True, eq=False)
+class BusyRows:
+    """What keeps each line busy, a row a (task, stream or channel), in order of (line, start).
 
-    Lines are positions in :func:`devices_of`. The second value is :data:`COMPUTE_CLASS`
-    where a task holds the device's compute stream, else the code of its task kind. A task
-    holding streams of several devices counts on each, a channel at both of its ends.
+    ``first[n]:first[n + 1]`` are the rows of line n. ``row`` is the id of a task that
+    communicates, the complement (``~id``) of one that holds the line's compute stream.
     """
-    graph = timeline.task_graph
-    table, held = graph.resource_table, graph.resources
-    has_peer = table.peer[held.values] >= 0
-    resource = np.concatenate([held.values, held.values[has_peer]])
-    task = np.concatenate([held.rows, held.rows[has_peer]])
-    device = np.concatenate([table.device[held.values], table.peer[held.values[has_peer]]])
-    known = np.isin(device, devices_of(timeline))
-    device, task, resource = device[known], task[known], resource[known]
-    line = np.searchsorted(devices_of(timeline), device)
-    on_compute = (table.kind[resource] < NUM_COMPUTE_KINDS) & (table.peer[resource] < 0)
-    label = np.where(on_compute, COMPUTE_CLASS, graph.kind[task].astype(np.int64))
-    return Intervals(line, timeline.start_ns[task], timeline.end_ns[task]), label
+
+    first: Int64
+    row: Int32
 
 
-def by_start(intervals: Intervals) -> Int64:
-    """Return the rows of ``intervals`` in order of (line, start)."""
-    return np.lexsort((intervals.start_ns, intervals.line))
+def busy_rows(timeline: Timeline) -> BusyRows:
+    """Return what keeps each device busy; lines are positions in :func:`devices_of`.
+
+    A task holding streams of several devices counts on each, a channel at both of its ends.
+    """
+    from flexsim.timeline.kernels import Held
+
+    table, held = timeline.task_graph.resource_table, timeline.task_graph.resources
+    devices = devices_of(timeline)
+    line = np.searchsorted(devices, table.device)
+    other = np.searchsorted(devices, table.peer) % max(len(devices), 1)
+    is_channel = table.peer >= 0
+    other = np.where(is_channel & (devices[other] == table.peer), other, -1)
+    computes = (table.kind < NUM_COMPUTE_KINDS) & ~is_channel
+    streams = Held(held.offsets, held.values, line, other, computes.astype(np.uint8))
+    return _sorted_rows(streams, len(devices), timeline.start_ns)
 
 
-def union_length_ns(intervals: Intervals, num_lines: int) -> Int64:
-    """Return how long each line is covered; ``intervals`` are in order of (line, start)."""
-    covered_to = _running_end(intervals)
-    begin = np.maximum(intervals.start_ns, covered_to)
-    length = np.maximum(intervals.end_ns - begin, 0)
-    total = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
-    bounds = np.searchsorted(intervals.line, np.arange(num_lines + 1))
-    return np.diff(total[bounds])
+def _sorted_rows(held: Held, num_lines: int, start_ns: Int64) -> BusyRows:
+    from flexsim.timeline.kernels import count_by_line, group_by_line, sort_by_start
+
+    num_rows = np.zeros(num_lines, np.int64)
+    count_by_line(held, num_rows)
+    first = offsets_of(num_rows)
+    row = np.empty(int(first[-1]), np.int32)
+    group_by_line(held, first, row)
+    sort_by_start(first, row, start_ns, np.empty(int(num_rows.max(initial=0)), np.int32))
+    return BusyRows(first, row)
 
 
-def _running_end(intervals: Intervals) -> Int64:
-    """Return the latest end of the earlier intervals on the same line; 0 where none is."""
-    if not len(intervals.line):
-        return intervals.end_ns
-    step = int(intervals.end_ns.max()) + 1
-    latest = np.maximum.accumulate(intervals.line * step + intervals.end_ns)
-    before = np.concatenate([np.zeros(1, np.int64), latest[:-1]])
-    return np.maximum(before - intervals.line * step, 0)
+def uncovered_intervals(rows: BusyRows, start_ns: Int64, end_ns: Int64) -> Intervals:
+    """Return the maximal intervals when a line communicates and does not compute.
+
+    They come in order of (line, start); ``start_ns`` and ``end_ns`` have a value a task.
+    """
+    from flexsim.timeline.kernels import uncovered
+
+    room = Intervals(*(np.empty(len(rows.row), np.int64) for _ in range(3)))
+    found = (room.line, room.start_ns, room.end_ns)
+    number = uncovered(rows.first, rows.row, (start_ns, end_ns), found)
+    return Intervals(*(column[:number].copy() for column in found))
 
 
 def difference(inside: Intervals, outside: Intervals) -> Intervals:
@@ -85,27 +94,18 @@ def difference(inside: Intervals, outside: Intervals) -> Intervals:
 
     They come in order of (line, start).
     """
-    line, time_ns, depth_in, depth_out = _depths(inside, outside)
-    kept = (depth_in > 0) & (depth_out == 0)  # false at the last boundary of every line
-    change = np.diff(kept.astype(np.int8), prepend=0)
-    return Intervals(line[change == 1], time_ns[change == 1], time_ns[change == -1])
+    from flexsim.timeline.kernels import Held
 
-
-def _depths(inside: Intervals, outside: Intervals) -> tuple[Int64, Int64, Int64, Int64]:
-    """Return the distinct (line, time) boundaries and how many of each cover what follows."""
-    both = (inside, inside, outside, outside)
-    line = np.concatenate([intervals.line for intervals in both])
-    time_ns = np.concatenate([inside.start_ns, inside.end_ns, outside.start_ns, outside.end_ns])
-    zeros_in, zeros_out = (np.zeros(2 * len(i.line), np.int64) for i in (inside, outside))
-    step_in = np.concatenate([_plus_minus(inside), zeros_out])
-    step_out = np.concatenate([zeros_in, _plus_minus(outside)])
-    order = np.lexsort((time_ns, line))
-    line, time_ns = line[order], time_ns[order]
-    is_last = np.ones(len(line), np.bool_)
-    is_last[:-1] = (line[1:] != line[:-1]) | (time_ns[1:] != time_ns[:-1])
-    depth_in, depth_out = (np.cumsum(step[order])[is_last] for step in (step_in, step_out))
-    return line[is_last], time_ns[is_last], depth_in, depth_out
-
-
-def _plus_minus(intervals: Intervals) -> Int64:
-    return np.repeat(np.array([1, -1]), len(intervals.line))
+    num_inside, num_rows = len(inside.line), len(inside.line) + len(outside.line)
+    line = np.concatenate([inside.line, outside.line])
+    start_ns = np.concatenate([inside.start_ns, outside.start_ns])
+    end_ns = np.concatenate([inside.end_ns, outside.end_ns])
+    one_each = Held(
+        np.arange(num_rows + 1),
+        np.arange(num_rows, dtype=np.int32),
+        line,
+        np.full(num_rows, -1),
+        (np.arange(num_rows) >= num_inside).astype(np.uint8),
+    )
+    rows = _sorted_rows(one_each, int(line.max(initial=-1)) + 1, start_ns)
+    return uncovered_intervals(rows, start_ns, end_ns)

@@ -15,6 +15,7 @@ from flexsim.task_graph.columns import Int32, Int64, UInt8
 
 _SHORT_RUN = 24
 """Rows that are sorted by insertion."""
+_FEW_BLOCKS = 1024
 _NEVER = np.int64(2**62)
 
 
@@ -31,8 +32,8 @@ class Held(NamedTuple):
     computes: UInt8
 
 
-class Spans(NamedTuple):
-    """Tasks as blocks merge them: a value a task, and the place of every resource."""
+class Tasks(NamedTuple):
+    """A value a task, and what each holds."""
 
     action: Int32
     kind: UInt8
@@ -41,7 +42,6 @@ class Spans(NamedTuple):
     num_bytes: Int64
     first_held: Int64
     held: Int32
-    place: Int64
 
 
 @inlined
@@ -51,27 +51,30 @@ def _task(row: int) -> np.int64:
 
 
 @kept_on_disk
-def group_by_line(held: Held, first: Int64, rows: Int32) -> None:
-    """Write the busy rows of every line one behind the other, in order of id.
+def count_by_line(held: Held, num_rows: Int64) -> None:
+    """Count the busy rows of every line."""
+    offsets, resource, line, other_line, _ = held
+    for place in range(offsets[len(offsets) - 1]):
+        stream = resource[place]
+        if line[stream] >= 0:
+            num_rows[line[stream]] += 1
+        if other_line[stream] >= 0:
+            num_rows[other_line[stream]] += 1
 
-    ``first`` (a value a line, and one) gets where each line's rows begin; the first pass, with
-    no room in ``rows``, counts only.
-    """
+
+@kept_on_disk
+def group_by_line(held: Held, first: Int64, rows: Int32) -> None:
+    """Write the busy rows of every line from ``first`` of the line on, in order of id."""
     offsets, resource, line, other_line, computes = held
-    next_row = first.copy()
-    first[:] = 0
+    free = first.copy()
     for task in range(len(offsets) - 1):
         for place in range(offsets[task], offsets[task + 1]):
             stream = resource[place]
             row = ~task if computes[stream] else task
             for where in (line[stream], other_line[stream]):
                 if where >= 0:
-                    if len(rows):
-                        rows[next_row[where]] = row
-                        next_row[where] += 1
-                    first[where + 1] += 1
-    for where in range(len(first) - 1):
-        first[where + 1] += first[where]
+                    rows[free[where]] = row
+                    free[where] += 1
 
 
 @inlined
@@ -136,26 +139,27 @@ def sort_by_start(first: Int64, rows: Int32, start_ns: Int64, spare: Int32) -> N
 
 @kept_on_disk
 def covered_ns(
-    first: Int64, rows: Int32, spans: tuple[Int64, Int64], level: Int64, num_levels: int
+    rows: tuple[Int64, Int32], spans: tuple[Int64, Int64], levels: tuple[UInt8, Int64], num: int
 ) -> Int64:
     """Return how long rows of each level or a lower one cover each line: (line, level).
 
-    Rows are sorted by start. ``spans`` are start and end of every task, ``level`` that of one
-    that communicates; computing is level 0.
+    ``rows`` are those of :class:`flexsim.timeline.intervals.BusyRows`, ``spans`` start and end
+    of every task, ``levels`` its kind and the level of each kind. Computing is level 0 of
+    ``num``.
     """
+    first, row = rows
     start_ns, end_ns = spans
-    covered = np.zeros((len(first) - 1, num_levels), np.int64)
-    covered_to = np.empty(num_levels, np.int64)
+    kind, level = levels
+    covered = np.zeros((len(first) - 1, num), np.int64)
+    covered_to = np.empty(num, np.int64)
     for line in range(len(first) - 1):
         covered_to[:] = 0
         for place in range(first[line], first[line + 1]):
-            task = _task(rows[place])
-            lowest = 0 if rows[place] < 0 else level[task]
-            end = end_ns[task]
-            for each in range(lowest, num_levels):
-                begin = max(start_ns[task], covered_to[each])
-                if end > begin:
-                    covered[line, each] += end - begin
+            task = _task(row[place])
+            begin, end = start_ns[task], end_ns[task]
+            for each in range(0 if row[place] < 0 else level[kind[task]], num):
+                if end > covered_to[each]:
+                    covered[line, each] += end - max(begin, covered_to[each])
                     covered_to[each] = end
     return covered
 
@@ -195,9 +199,10 @@ def uncovered(
 
 
 @kept_on_disk
-def span_actions(spans: Spans, start_ns: Int64, end_ns: Int64) -> None:
-    """Lower ``start_ns`` and raise ``end_ns`` of every action to those of its tasks."""
-    action, _, starts, ends = spans[:4]
+def span_actions(tasks: tuple[Int32, Int64, Int64], spans: tuple[Int64, Int64]) -> None:
+    """Lower the start and raise the end of every action to those of its tasks."""
+    action, starts, ends = tasks
+    start_ns, end_ns = spans
     for task in range(len(action)):
         row = action[task]
         if row >= 0:
@@ -206,33 +211,52 @@ def span_actions(spans: Spans, start_ns: Int64, end_ns: Int64) -> None:
 
 
 @kept_on_disk
-def find_ranks(
-    spans: Spans, rank_of_action: Int32, num_compute_kinds: int, rank: Int64, lowest: Int64
-) -> None:
-    """Write the pipeline rank that computes on each place, and the lowest place of each rank."""
-    action, kind, _, _, _, first_held, held, place = spans
+def sum_blocks(tasks: Tasks, last_block: Int32, num_kinds: int) -> Int64:
+    """Sum the tasks of every resource, action and kind; return a row a block.
+
+    Columns are resource, action, kind, start, end, summed durations, tasks and bytes. A resource
+    is doubled: 2 r for tasks whose first resource is r, 2 r + 1 for tasks that hold it beside.
+    An action comes as several blocks where ids of another lie between. ``last_block``, a value
+    a (doubled resource, kind), begins with -1.
+    """
+    action, kind, start_ns, end_ns, num_bytes, first_held, held = tasks
+    sums = np.empty((_FEW_BLOCKS, 8), np.int64)
+    num_blocks = 0
     for task in range(len(action)):
-        first, row = first_held[task], action[task]
-        if row >= 0 and kind[task] < num_compute_kinds and first < first_held[task + 1]:
-            where = place[held[first]]
-            rank[where] = rank_of_action[row]
-            lowest[rank_of_action[row]] = min(lowest[rank_of_action[row]], where)
+        for row in range(first_held[task], first_held[task + 1]):
+            place = 2 * np.int64(held[row]) + (row > first_held[task])
+            slot = place * num_kinds + kind[task]
+            block = last_block[slot]
+            if block < 0 or sums[block, 1] != action[task]:
+                block = num_blocks
+                if block == len(sums):
+                    sums = np.concatenate((sums, np.empty_like(sums)))
+                last_block[slot], num_blocks = block, block + 1
+                sums[block, 0], sums[block, 1], sums[block, 2] = place, action[task], kind[task]
+                sums[block, 3], sums[block, 4] = start_ns[task], end_ns[task]
+                sums[block, 5:] = 0
+            sums[block, 3] = min(sums[block, 3], start_ns[task])
+            sums[block, 4] = max(sums[block, 4], end_ns[task])
+            sums[block, 5] += end_ns[task] - start_ns[task]
+            sums[block, 6] += 1
+            sums[block, 7] += num_bytes[task]
+    return sums[:num_blocks]
 
 
 @kept_on_disk
-def count_blocks(spans: Spans, last_action: Int32, once: bool) -> int:
-    """Return the number of blocks that :func:`merge_blocks` writes.
+def assign_lanes(spans: tuple[Int64, Int64, Int64], free_from: Int64, lane: Int64) -> None:
+    """Write for every span the first lane of its resource that is free at its start.
 
-    ``last_action`` has a value a (place, kind), less than -1.
+    ``spans`` are resource, start and end in order of (resource, start); ``free_from`` has room
+    for the most spans of a resource.
     """
-    action, kind, _, _, _, first_held, held, place = spans
-    num_kinds = len(last_action) // len(place) if len(place) else 1
-    num_blocks = 0
-    for task in range(len(action)):
-        first, last = first_held[task], first_held[task + 1]
-        for row in range(first, min(last, first + 1) if once else last):
-            slot = place[held[row]] * num_kinds + kind[task]
-            if last_action[slot] != action[task]:
-                last_action[slot] = action[task]
-                num_blocks += 1
-    return num_blocks
+    resource, start_ns, end_ns = spans
+    num_lanes = 0
+    for row in range(len(resource)):
+        if row == 0 or resource[row] != resource[row - 1]:
+            num_lanes = 0
+        place = 0
+        while place < num_lanes and free_from[place] > start_ns[row]:
+            place += 1
+        num_lanes = max(num_lanes, place + 1)
+        free_from[place], lane[row] = end_ns[row], place

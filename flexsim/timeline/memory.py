@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.task_graph.columns import ActivationMemory, Int64, StaticMemory, TaskGraph
+from flexsim.task_graph.columns import ActivationMemory, Int64, StaticMemory
+from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 from flexsim.timeline.spans import Timeline
 
 PARTS = ("weights", "gradients", "optimizer", "activations")
@@ -41,7 +42,7 @@ def peak_memory(timeline: Timeline) -> PeakMemory | None:
     static = graph.static_memory or _no_static()
     activation = graph.activation_memory or _no_activations()
     found = peak_of_actions(static, activation, action_spans_ns(timeline))
-    return replace(found, rank=_rank_of(graph, found.device))
+    return replace(found, rank=_rank_of(timeline, found.device))
 
 
 def peak_of_actions(
@@ -109,19 +110,27 @@ def _changes(
 
 def action_spans_ns(timeline: Timeline) -> tuple[Int64, Int64]:
     """Return the start of the first and the end of the last task of every action (0, 0: none)."""
+    from flexsim.timeline.kernels import span_actions
+
     graph = timeline.task_graph
-    num_actions = len(graph.actions.kind)
-    inside = graph.action >= 0
-    start_ns = np.full(num_actions, np.iinfo(np.int64).max)
-    end_ns = np.zeros(num_actions, np.int64)
-    np.minimum.at(start_ns, graph.action[inside], timeline.start_ns[inside])
-    np.maximum.at(end_ns, graph.action[inside], timeline.end_ns[inside])
+    start_ns = np.full(len(graph.actions.kind), np.iinfo(np.int64).max)
+    end_ns = np.zeros(len(graph.actions.kind), np.int64)
+    span_actions((graph.action, timeline.start_ns, timeline.end_ns), (start_ns, end_ns))
     return np.where(end_ns > 0, start_ns, 0), end_ns
 
 
-def _rank_of(graph: TaskGraph, devices: Int64) -> Int64:
-    """Return the pipeline rank whose actions compute on each device."""
-    known = graph.is_compute & (graph.action >= 0)
-    rank = np.full(int(max(devices.max(initial=0), graph.device.max(initial=0))) + 1, -1, np.int64)
-    rank[graph.device[known]] = graph.actions.rank[graph.action[known]]
-    return rank[devices]
+def ranks_of(timeline: Timeline) -> tuple[Int64, Int64]:
+    """Return the devices that compute actions, in order, and the pipeline rank of each."""
+    blocks = timeline.device_blocks
+    computes = (blocks.kind < NUM_COMPUTE_KINDS) & (blocks.action >= 0)
+    devices, first = np.unique(blocks.place[computes], return_index=True)
+    return devices, timeline.task_graph.actions.rank[blocks.action[computes][first]].astype(np.int64)
+
+
+def _rank_of(timeline: Timeline, devices: Int64) -> Int64:
+    """Return the pipeline rank whose actions compute on each device; -1 for none."""
+    known, rank = ranks_of(timeline)
+    last = int(max(known.max(initial=0), devices.max(initial=0)))
+    room = np.full(last + 1, -1, np.int64)
+    room[known] = rank
+    return room[devices]

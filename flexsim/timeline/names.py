@@ -17,7 +17,10 @@ UInt64 = NDArray[np.uint64]
 def action_names(actions: ActionTable) -> list[str]:
     """Return ``"7F3"`` (global stage, kind, microbatch) for every action; ``"7U"`` without one."""
     columns = (actions.stage.tolist(), actions.kind.tolist(), actions.microbatch.tolist())
-    return [action_name(*row) for row in zip(*columns, strict=True)]
+    return [
+        f"{stage}{ACTION_KINDS[kind]}{microbatch if microbatch >= 0 else ''}"
+        for stage, kind, microbatch in zip(*columns, strict=True)
+    ]
 
 
 def action_name(stage: int, kind: int, microbatch: int) -> str:

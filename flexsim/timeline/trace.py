@@ -8,25 +8,28 @@ cannot show; they are laid on further threads named "compute (2)".
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from flexsim.files import whole_file
-from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.kinds import TASK_KINDS
-from flexsim.timeline.blocks import merge_blocks
+from flexsim.timeline.blocks import resource_blocks
 from flexsim.timeline.export import chosen_detail
 from flexsim.timeline.names import action_names, stream_name
 from flexsim.timeline.spans import Timeline
+from flexsim.timeline.text import Column, labelled, thousandths, write_rows
 
 Event = dict[str, Any]
 
-_NS_PER_US = 1000
+_PLAIN = re.compile(r"[\w .:;/+-]*", re.ASCII)
+"""Text that JSON needs not escape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +41,8 @@ class _Spans:
     end_ns: Int64
     lane: Int64
     kind: Int64
-    names: list[str]
-    args: list[Event]
+    name: Column
+    args: dict[str, Column]
 
     @cached_property
     def num_lanes(self) -> int:
@@ -55,23 +58,22 @@ class _Spans:
 def write_trace(path: Path, timeline: Timeline, detail: str = "auto") -> str:
     """Write ``trace.json`` and return the detail that it holds, which its otherData says too.
 
-    Times are microseconds as floats, exact to the nanosecond.
+    ``detail`` is "operators", "blocks" or "auto". Times are microseconds as floats, exact to
+    the nanosecond.
     """
     detail = chosen_detail(timeline, detail)
-    text = json.dumps(trace(timeline, detail), separators=(",", ":"))
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    spans = _operator_spans(timeline) if detail == "operators" else _block_spans(timeline)
+    other = {"detail": detail, "makespan_ns": timeline.makespan_ns}
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        stream.write(b'{"traceEvents":[')
+        stream.write(",".join(map(_json, _metadata(timeline, spans))).encode())
+        _write_events(stream, timeline, spans)
+        stream.write(f'],"displayTimeUnit":"ns","otherData":{_json(other)}}}'.encode())
     return detail
 
 
-def trace(timeline: Timeline, detail: str) -> Event:
-    """Return the trace as one JSON object; ``detail`` is "operators" or "blocks"."""
-    spans = _operator_spans(timeline) if detail == "operators" else _block_spans(timeline)
-    return {
-        "traceEvents": [*_metadata(timeline, spans), *_events(timeline, spans)],
-        "displayTimeUnit": "ns",
-        "otherData": {"detail": detail, "makespan_ns": timeline.makespan_ns},
-    }
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _operator_spans(timeline: Timeline) -> _Spans:
@@ -79,53 +81,60 @@ def _operator_spans(timeline: Timeline) -> _Spans:
     task, resource = graph.resources.rows, graph.resources.values.astype(np.int64)
     order = np.lexsort((timeline.start_ns[task], resource))
     task, resource = task[order], resource[order]
-    actions, operators = [*action_names(graph.actions), ""], [*graph.operator_names, ""]
-    action = [actions[i] for i in graph.action[task].tolist()]
-    operator = [operators[i] for i in graph.operator[task].tolist()]
-    num_bytes = graph.num_bytes[task].tolist()
+    actions = action_names(graph.actions)
     return _Spans(
         resource=resource,
         start_ns=timeline.start_ns[task],
         end_ns=timeline.end_ns[task],
         lane=np.zeros(len(task), np.int64),
         kind=graph.kind[task].astype(np.int64),
-        names=[o or a for o, a in zip(operator, action, strict=True)],
-        args=[{"action": a, "bytes": b} for a, b in zip(action, num_bytes, strict=True)],
+        name=_named(graph.operator[task], graph.operator_names, graph.action[task], actions),
+        args={
+            "action": _strings(labelled(graph.action[task], actions)),
+            "bytes": Column(graph.num_bytes[task]),
+        },
     )
+
+
+def _named(
+    operator: Int32, operators: Sequence[str], action: Int32, actions: Sequence[str]
+) -> Column:
+    """Return the operator's name where there is one, else the action's."""
+    names = [*operators, *actions, ""]
+    nameless = np.flatnonzero([not name for name in operators])
+    has_name = (operator >= 0) & ~np.isin(operator, nameless)
+    second = np.where(action >= 0, len(operators) + action, len(names) - 1)
+    return Column(np.where(has_name, operator, second).astype(np.int64), names)
 
 
 def _block_spans(timeline: Timeline) -> _Spans:
     graph = timeline.task_graph
-    blocks = merge_blocks(timeline, graph.resources.values, graph.resources.rows)
+    blocks = resource_blocks(timeline)
     order = np.lexsort((blocks.start_ns, blocks.place))
-    resource, action = blocks.place[order], blocks.action[order].tolist()
-    start_ns, end_ns = blocks.start_ns[order], blocks.end_ns[order]
-    names = [*action_names(graph.actions), ""]
-    columns = (blocks.busy_ns, blocks.num_tasks, blocks.num_bytes)
-    inside = zip(*(column[order].tolist() for column in columns), strict=True)
+    resource, start_ns, end_ns = blocks.place[order], blocks.start_ns[order], blocks.end_ns[order]
     return _Spans(
         resource=resource,
         start_ns=start_ns,
         end_ns=end_ns,
         lane=_lanes(resource, start_ns, end_ns),
         kind=blocks.kind[order],
-        names=[names[i] for i in action],
-        args=[{"busy_us": b / _NS_PER_US, "tasks": t, "bytes": n} for b, t, n in inside],
+        name=labelled(blocks.action[order], action_names(graph.actions)),
+        args={
+            "busy_us": thousandths(blocks.busy_ns[order]),
+            "tasks": Column(blocks.num_tasks[order]),
+            "bytes": Column(blocks.num_bytes[order]),
+        },
     )
 
 
 def _lanes(resource: Int64, start_ns: Int64, end_ns: Int64) -> Int64:
     """Return for every span the first lane of its resource that is free at its start."""
-    lanes = np.zeros(len(resource), np.int64)
-    current, free_from = -1, [0]
-    columns = zip(resource.tolist(), start_ns.tolist(), end_ns.tolist(), strict=True)
-    for row, (place, start, end) in enumerate(columns):
-        if place != current:
-            current, free_from = place, [0]
-        lane = next((i for i, free in enumerate(free_from) if free <= start), len(free_from))
-        free_from[lane : lane + 1] = [end]
-        lanes[row] = lane
-    return lanes
+    from flexsim.timeline.kernels import assign_lanes
+
+    lane = np.zeros(len(resource), np.int64)
+    longest = int(np.bincount(resource).max(initial=0))
+    assign_lanes((resource, start_ns, end_ns), np.zeros(longest, np.int64), lane)
+    return lane
 
 
 def _metadata(timeline: Timeline, spans: _Spans) -> Iterator[Event]:
@@ -146,18 +155,33 @@ def _name(what: str, pid: int, tid: int, name: str) -> Event:
     return {"ph": "M", "name": what, "pid": pid, "tid": tid, "args": {"name": name}}
 
 
-def _events(timeline: Timeline, spans: _Spans) -> Iterator[Event]:
-    device = timeline.task_graph.resource_table.device[spans.resource].tolist()
-    columns = (
-        spans.names,
-        spans.kind.tolist(),
-        (spans.start_ns / _NS_PER_US).tolist(),
-        ((spans.end_ns - spans.start_ns) / _NS_PER_US).tolist(),
-        device,
-        spans.thread.tolist(),
-        spans.args,
-    )
-    for name, kind, start_us, duration_us, pid, tid, args in zip(*columns, strict=True):
-        category = TASK_KINDS[kind]
-        yield {"ph": "X", "name": name or category, "cat": category, "ts": start_us,
-               "dur": duration_us, "pid": pid, "tid": tid, "args": args}  # fmt: skip
+def _write_events(stream: BinaryIO, timeline: Timeline, spans: _Spans) -> None:
+    """Write an event a span, each behind a comma: metadata stand before them."""
+    device = timeline.task_graph.resource_table.device
+    fields = {
+        '{"ph":"X","name":': _strings(_or_kind(spans.name, spans.kind)),
+        '"cat":': _strings(labelled(spans.kind, TASK_KINDS)),
+        '"ts":': thousandths(spans.start_ns),
+        '"dur":': thousandths(spans.end_ns - spans.start_ns),
+        '"pid":': Column(device[spans.resource].astype(np.int64)),
+        '"tid":': Column(spans.thread),
+    }
+    args = {f'"{name}":': column for name, column in spans.args.items()}
+    pieces = [f",{name}" for name in (*fields, *args)]
+    pieces[len(fields)] = pieces[len(fields)].replace(",", ',"args":{', 1)
+    write_rows(stream, [*pieces, "}}"], [*fields.values(), *args.values()])
+
+
+def _or_kind(name: Column, kind: Int64) -> Column:
+    """Return names, and in place of an empty one the kind of task."""
+    names = name.labels or ()
+    is_empty = np.array([not label for label in names])[name.values]
+    return Column(np.where(is_empty, len(names) + kind, name.values), [*names, *TASK_KINDS])
+
+
+def _strings(column: Column) -> Column:
+    """Return a column whose labels are JSON strings."""
+    labels = column.labels or ()
+    if _PLAIN.fullmatch("".join(labels)):
+        return replace(column, labels=[f'"{label}"' for label in labels])
+    return replace(column, labels=[_json(label) for label in labels])

@@ -195,7 +195,7 @@ def replay_elsewhere(before: str = "", **environment: str) -> str:
 
 
 def test_compiled_once_and_loaded_by_the_next_process(tmp_path):
-    said = "compiling the compiled engine, which takes a few seconds\n"
+    said = "compiling the inner loops, which takes some seconds once\n"
     assert replay_elsewhere(NUMBA_CACHE_DIR=str(tmp_path)) == said
     assert replay_elsewhere(NUMBA_CACHE_DIR=str(tmp_path)) == ""
 

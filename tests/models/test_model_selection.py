@@ -58,8 +58,8 @@ def test_bare_layers_need_no_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("name", "preset", "overrides", "message"),
     [
-        (None, None, {}, "model.name is missing: give one of bert, gopher, gpt, llama, mlp, palm"),
-        ("gtp", None, GPT, "model.name = 'gtp': did you mean 'gpt'? choose from bert, gopher"),
+        (None, None, {}, "model.name is missing: give one of alexnet, bert, candle-uno, dlrm"),
+        ("gtp", None, GPT, "model.name = 'gtp': did you mean 'gpt'? choose from alexnet, bert"),
         (None, "gpt3-157b", {}, "model.preset = 'gpt3-157b': did you mean 'gpt3-175b'?"),
         ("bert", "gpt-22b", {}, "does not go with model.preset = 'gpt-22b', which is a 'gpt'"),
         ("gpt", None, GPT | {"hiden": 4}, "model.hiden has no meaning for the family 'gpt': did"),
@@ -101,8 +101,9 @@ def test_building_for_no_sequence() -> None:
 
 
 def test_building_an_unknown_family() -> None:
-    config = replace(PRESETS["gpt-22b"], family="rnn")
-    with pytest.raises(ModelError, match="model family 'rnn' is unknown: choose from bert"):
+    config = replace(PRESETS["gpt-22b"], family="perceptron")
+    match = "model family 'perceptron' is unknown: did you mean"
+    with pytest.raises(ModelError, match=match):
         build_model(config, 1)
 
 
@@ -114,3 +115,35 @@ def test_building_in_an_unknown_precision() -> None:
 def test_a_config_made_by_hand_is_checked_too() -> None:
     with pytest.raises(ModelError, match=r"model\.heads = 3 does not divide"):
         ModelConfig("gpt", layers=1, hidden=4, heads=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("vgg", {"layers": 17}, "model.layers = 17: choose from 11, 13, 16, 19"),
+        ("resnet", {"layers": 18}, "model.layers = 18: choose from 50, 101, 152"),
+        ("alexnet", {"image": 10}, "an image 1 pixels wide cannot hold a kernel of 3; choose"),
+        ("unet", {"image": 256}, "model.image = 256 leaves 57 pixels a side before a 2 x 2 pool"),
+        (
+            "vit",
+            {"layers": 1, "hidden": 8, "heads": 1, "patch": 15},
+            "model.patch = 15 does not divide",
+        ),
+    ],
+)
+def test_shapes_that_a_network_cannot_have(
+    name: str, overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        build_model(model_config(name, None, **overrides), 1)
+    assert message in str(caught.value)
+
+
+def test_networks_have_the_keys_that_mean_something_to_them() -> None:
+    assert family_keys("alexnet") == ("image", "classes")
+    assert family_keys("dlrm") == ("hidden", "tables", "vocabulary")
+    with pytest.raises(ModelError, match=r"model\.heads has no meaning for the family 'nmt'"):
+        model_config(None, "nmt", heads=2)
+    assert model_config("alexnet", None) == replace(
+        PRESETS["alexnet"], name="alexnet", published_parameters=None, source=""
+    )

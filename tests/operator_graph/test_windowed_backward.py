@@ -246,7 +246,7 @@ def test_batch_norm_has_two_parameters_a_channel_and_local_statistics() -> None:
 
 def test_an_image_smaller_than_a_kernel_is_refused() -> None:
     builder, x = fed((1, 1, 3, 3))
-    with pytest.raises(ModelError, match="3 pixels a side is smaller than a kernel of 5"):
+    with pytest.raises(ModelError, match="3 pixels wide cannot hold a kernel of 5"):
         convolution(builder, "op", x, square(5), Filters(1))
 
 

@@ -125,9 +125,9 @@ def test_many_bars_are_pixels_without_numbers():
 
 
 def test_raster_mixes_colors_by_time():
-    bars = pd.DataFrame({"row": [0, 0, 1], "start": [0.0, 1.5, 2.0], "end": [1.5, 4.0, 4.0]})
+    row, spans = np.array([0, 0, 1]), (np.array([0.0, 1.5, 2.0]), np.array([1.5, 4.0, 4.0]))
     red, blue, black = np.eye(3)[0], np.eye(3)[2], np.zeros(3)
-    image = raster(bars, np.array([red, blue, black]), end=4.0, num_columns=4)
+    image = raster(row, spans, np.array([red, blue, black]), end=4.0, num_columns=4)
     white = np.ones(3)
     expected = [[red, (red + blue) / 2, blue, blue], [white, white, black, black]]
     assert np.allclose(image, expected)

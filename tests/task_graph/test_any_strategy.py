@@ -5,14 +5,12 @@ from __future__ import annotations
 import random
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_record import cluster, model, one_ns, software
 
 from flexsim.cost.costs import Costs
 from flexsim.engine.event import simulate
-from flexsim.errors import StrategyError
 from flexsim.operator_graph import Operator, OperatorGraph
 from flexsim.strategy import ParallelConfig, Strategy
 from flexsim.strategy.baselines import recompute_segments
@@ -71,12 +69,3 @@ def test_any_strategy_replays_and_leaves_out_no_work(family, seed, fold):
     assert tasks.hardware_flops >= graph.flops * strategy.num_microbatches
     used = set(tasks.device[tasks.is_compute].tolist())
     assert used <= set(strategy.devices.tolist())
-
-
-def test_a_weight_cut_in_two_ways_is_refused():
-    graph = model("gpt", sequences=4)
-    configs = {op.name: ParallelConfig.from_degrees({"b": 2}, [0, 1]) for op in graph.operators}
-    configs["logits"] = ParallelConfig.from_degrees({"v": 2}, [0, 1])
-    costs = Costs(one_ns, Flat(), software())
-    with pytest.raises(StrategyError, match="word_embedding"):
-        build_task_graph(graph, Strategy("two ways", configs), cluster(), costs)

@@ -13,13 +13,11 @@ from program_record import cluster, model, one_ns, software
 
 from flexsim.cost.costs import Costs
 from flexsim.cost.work import Work
-from flexsim.device_graph import load_device_graph
 from flexsim.engine.event import simulate
 from flexsim.ragged import Csr
 from flexsim.strategy import Degrees, Strategy, megatron
 from flexsim.task_graph.build import build_task_graph
 from flexsim.task_graph.columns import ResourceTable, TaskGraph
-from flexsim.task_graph.folding import representatives
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 
 FEW = 4
@@ -56,9 +54,10 @@ def graphs(strategy: Strategy, sequences: int, **habits: bool) -> tuple[TaskGrap
     )
 
 
-def chosen(full: TaskGraph, strategy: Strategy) -> np.ndarray:
+def chosen(full: TaskGraph, folded: TaskGraph) -> np.ndarray:
     """Return the tasks of a full graph that a representative takes part in."""
-    mine = np.isin(full.resource_table.device, representatives(strategy))
+    assert folded.static_memory is not None
+    mine = np.isin(full.resource_table.device, folded.static_memory.device)
     held = mine[full.resources.values]
     rows = full.resources.rows[held]
     return np.unique(rows)
@@ -120,7 +119,7 @@ def test_folded_equals_full_on_the_representatives(
     )
     strategy = megatron(model(sequences=2 * degrees["data"], layers=4), shape)
     folded, full = graphs(strategy, 2 * degrees["data"], **habits)
-    tasks = chosen(full, strategy)
+    tasks = chosen(full, folded)
     assert full.num_tasks == folded.num_tasks + folded.num_tasks_folded_away
     assert len(tasks) == folded.num_tasks, folded.folding
     for column in ("operator", "kind", "duration_ns", "num_bytes", "action"):
@@ -133,11 +132,11 @@ def test_folded_equals_full_on_the_representatives(
     assert small.makespan_ns == large.makespan_ns
 
 
-def built(degrees: Degrees, communication, devices=None, **sizes) -> TaskGraph:
+def built(degrees: Degrees, communication, **sizes) -> TaskGraph:
     operators = model(sequences=2 * degrees.data, **sizes)
     costs = Costs(one_ns, communication, software())
     strategy = megatron(operators, degrees)
-    return build_task_graph(operators, strategy, devices or cluster(), costs)
+    return build_task_graph(operators, strategy, cluster(), costs)
 
 
 def test_unequal_groups_are_not_folded():
@@ -157,33 +156,6 @@ def test_uneven_shards_are_not_folded():
     graph = build_task_graph(operators, strategy, cluster(), costs)
     assert graph.num_tasks_folded_away == 0
     assert "longer on some devices" in graph.folding
-
-
-def test_groups_that_straddle_hosts_are_not_folded():
-    """Two groups of 6 on hosts of 8: one lies in a host, the other does not."""
-    from flexsim.cost.collectives import Communication
-
-    devices = load_device_graph("dgx-a100", hosts=2)
-    prices = Communication.of(devices, software())
-    graph = built(Degrees(tensor=6, data=2), prices, devices, heads=6, hidden=24, vocabulary=36)
-    assert graph.num_tasks_folded_away == 0
-    assert "longer on some devices" in graph.folding
-
-
-def test_devices_of_two_types_are_not_folded():
-    devices = load_device_graph("dgx-a100", hosts=2)
-    mixed = replace(devices, device_types=("a100-80gb",) * 8 + ("h100-80gb",) * 8)
-
-    def by_type(work: Work, device_type: str) -> int:
-        return 1 + (device_type == "h100-80gb")
-
-    operators = model(sequences=4)
-    strategy = megatron(operators, Degrees(tensor=8, data=2))
-    costs = Costs(by_type, FewCommunication(), software())
-    operators = model(sequences=4, heads=8)
-    strategy = megatron(operators, Degrees(tensor=8, data=2))
-    graph = build_task_graph(operators, strategy, mixed, costs)
-    assert graph.num_tasks_folded_away == 0
 
 
 def test_folding_can_be_switched_off():

@@ -13,7 +13,7 @@ from flexsim.engine.event import simulate
 from flexsim.errors import FlexSimError
 from flexsim.timeline import export
 from flexsim.timeline.export import block_frame, write_metrics, write_timeline
-from flexsim.timeline.trace import trace, write_trace
+from flexsim.timeline.trace import write_trace
 
 TENSOR = [("tensor", 0, -1), ("tensor", 1, -1)]
 
@@ -84,9 +84,13 @@ def _thread_names(document):
     return {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
 
 
+def _trace(timeline, tmp_path, detail):
+    assert write_trace(tmp_path / "trace.json", timeline, detail) == detail
+    return json.loads((tmp_path / "trace.json").read_text())
+
+
 def test_trace_of_every_span(timeline, tmp_path):
-    write_trace(tmp_path / "trace.json", timeline, "operators")
-    document = json.loads((tmp_path / "trace.json").read_text())
+    document = _trace(timeline, tmp_path, "operators")
     assert document["otherData"] == {"detail": "operators", "makespan_ns": 21}
     names = _thread_names(document)
     rows = [(e["pid"], names[e["tid"]], e["name"], e["ts"], e["dur"]) for e in _spans(document)]
@@ -103,8 +107,8 @@ def test_trace_of_every_span(timeline, tmp_path):
     assert processes == ["device 0", "device 1"]
 
 
-def test_blocks_that_overlap_get_threads_of_their_own(timeline):
-    document = trace(timeline, "blocks")
+def test_blocks_that_overlap_get_threads_of_their_own(timeline, tmp_path):
+    document = _trace(timeline, tmp_path, "blocks")
     names = _thread_names(document)
     rows = [(names[e["tid"]], e["cat"], e["ts"], e["dur"]) for e in _spans(document)]
     assert rows[:2] == [

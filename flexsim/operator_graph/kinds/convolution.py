@@ -33,8 +33,8 @@ class Kernel:
         room = size + 2 * self.padding[side] - self.taps[side]
         if room < 0:
             raise ModelError(
-                f"an image of {size} pixels a side is smaller than a kernel of {self.taps[side]};"
-                " choose a larger image"
+                f"an image {size} pixels wide cannot hold a kernel of {self.taps[side]}; choose a"
+                " larger model.image"
             )
         return room // self.stride + 1
 

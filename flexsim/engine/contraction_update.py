@@ -1,0 +1,77 @@
+"""The updates of a plan, replayed together as the last action of all ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexsim.engine.contraction_store import Store
+from flexsim.ragged import Csr
+from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.places import Sorted, join
+from flexsim.task_graph.plan import Plan
+from flexsim.task_graph.templates import Templates
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """All updates as one kind of action, and the edges into it from last forwards and backwards.
+
+    Its resources are numbered as in the plan.
+    """
+
+    kind: int
+    source_template: Int64
+    source_local: Int64
+    target: Int64
+
+
+def update_of(plan: Plan, last_template: Int64, store: Store) -> Update:
+    """Return the updates of a plan whose ranks end with actions of these templates."""
+    templates = plan.templates
+    first = 2 * templates.num_stages
+    begin = int(templates.offsets[first])
+    late = (templates.targets >= begin) & (templates.sources < begin)
+    source = [templates.sources[late]]
+    target = [templates.targets[late] - begin]
+    for rank, before in enumerate(last_template.tolist()):
+        if before >= first:
+            continue  # a rank without actions
+        for left, right in _sides(plan, before, first + rank):
+            members, followers = join(left, right)
+            source.append(members + templates.offsets[before])
+            target.append(followers + templates.offsets[first + rank] - begin)
+    sources = np.concatenate(source)
+    place = templates.template_of_member[sources]
+    return Update(
+        store.kind(_content(templates, begin), (len(templates.resource_table.kind), 0)),
+        place,
+        sources - templates.offsets[place],
+        np.concatenate(target),
+    )
+
+
+def _sides(plan: Plan, before: int, after: int) -> list[tuple[Sorted, Sorted]]:
+    """Return what is joined by device from the last action of a rank to its update."""
+    first, last = plan.templates.ends[before], plan.templates.ends[after]
+    sides = [(first.exits, last.entries) if plan.overlap_gradients else (first.tails, last.heads)]
+    if plan.schedule.blocking_transfers:
+        sides.append((first.sends, last.entries))
+    return sides
+
+
+def _content(templates: Templates, begin: int) -> tuple[Int64, Int64, Int64]:
+    inside = templates.sources >= begin
+    sources, targets = templates.sources[inside] - begin, templates.targets[inside] - begin
+    num_members = len(templates.duration_ns) - begin
+    following = Csr.from_pairs(num_members, sources, targets)
+    offsets = templates.held.offsets[begin:]
+    columns = [
+        templates.duration_ns[begin:],
+        np.diff(offsets),
+        following.counts,
+        np.bincount(targets, minlength=num_members),
+        np.full(num_members, -1, np.int64),
+    ]
+    return np.stack(columns, 1), templates.held.values[offsets[0] :], following.values

@@ -1,0 +1,167 @@
+"""The compiled inner loop of linking: rows of all slots in program order, with their needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flexsim.numba_cache import inlined, kept_on_disk
+from flexsim.task_graph.columns import Int32, Int64
+
+PART_SHIFT = 20
+"""A chain's own row is known by its read, shifted by so many bits, and its number there."""
+
+
+class Sites(NamedTuple):
+    """The outline as arrays: a value a slot, or ragged rows.
+
+    ``chain[s]`` is the chain of a read, -1 for a step; ``part`` counts the reads of a chain, and
+    the steps. ``reads`` and ``gates`` are the slots that a step waits for; ``slots`` those of
+    the reads of every chain; input i of chain c is row ``first_input[c] + i`` of ``inputs``.
+    """
+
+    chain: Int32
+    part: Int32
+    first_read: Int64
+    reads: Int32
+    first_gate: Int64
+    gates: Int32
+    first_slot: Int64
+    slots: Int32
+    first_input: Int64
+    input_offsets: Int64
+    inputs: Int32
+
+
+class Chains(NamedTuple):
+    """What chains bring, each content once.
+
+    Content k has its reads from line ``first[k]`` of ``reads`` on: first row and number of rows,
+    first code and number of codes of the result. A line of ``rows`` is a row's content, its
+    first code and how many codes. A code n >= 0 is the chain's own row (see ``PART_SHIFT``),
+    -(i + 1) are all results of its input i.
+    """
+
+    first: Int64
+    reads: Int64
+    rows: Int64
+    codes: Int32
+
+
+class Current(NamedTuple):
+    """The state of a program: contents of chains and steps, and the update's own rows.
+
+    An update's need below the number of slots is a slot's result, others are its own rows.
+    """
+
+    chain: Int32
+    step: Int32
+    update: Int32
+    update_offsets: Int64
+    update_needs: Int32
+
+
+class Linked(NamedTuple):
+    """Rows in program order: contents and needs; ``first_row`` and results of every slot.
+
+    ``counts`` are the numbers of rows, needs and results.
+    """
+
+    content: Int32
+    need_offsets: Int64
+    needs: Int32
+    first_row: Int32
+    result_offsets: Int64
+    results: Int32
+    counts: Int64
+
+
+@inlined
+def _copy_results(linked: Linked, slot: int, into: Int32, at: int) -> int:
+    """Append a slot's results, counting only where there is no room; return the new end."""
+    first, last = linked.result_offsets[slot], linked.result_offsets[slot + 1]
+    for i in range(first, last):
+        if at < len(into):
+            into[at] = linked.results[i]
+        at += 1
+    return at
+
+
+@inlined
+def _append_codes(
+    sites: Sites, chains: Chains, linked: Linked, where: tuple[int, int, int], into: Int32, at: int
+) -> int:
+    """Append the rows that a chain's codes stand for."""
+    chain, first, count = where
+    for i in range(first, first + count):
+        code = chains.codes[i]
+        if code >= 0:
+            slot = sites.slots[sites.first_slot[chain] + (code >> PART_SHIFT)]
+            if at < len(into):
+                into[at] = linked.first_row[slot] + (code & ((1 << PART_SHIFT) - 1))
+            at += 1
+            continue
+        line = sites.first_input[chain] - code - 1
+        for j in range(sites.input_offsets[line], sites.input_offsets[line + 1]):
+            at = _copy_results(linked, sites.inputs[j], into, at)
+    return at
+
+
+@kept_on_disk
+def link(sites: Sites, chains: Chains, current: Current, linked: Linked) -> int:
+    """Write the rows of a program; ``linked.counts`` tells how much room they need.
+
+    Return the number of rows. Where there was too little room, nothing but the counts is of use.
+    """
+    num_rows, num_needs, num_results = 0, 0, 0
+    num_slots = len(sites.chain)
+    room = len(linked.content)
+    for slot in range(num_slots):
+        linked.first_row[slot] = num_rows
+        linked.result_offsets[slot] = min(num_results, len(linked.results))
+        chain = sites.chain[slot]
+        if chain >= 0:
+            line = chains.first[current.chain[chain]] + sites.part[slot]
+            first_row, count = chains.reads[line, 0], chains.reads[line, 1]
+            for row in range(first_row, first_row + count):
+                if num_rows < room:
+                    linked.content[num_rows] = chains.rows[row, 0]
+                    linked.need_offsets[num_rows] = num_needs
+                where = (chain, chains.rows[row, 1], chains.rows[row, 2])
+                num_needs = _append_codes(sites, chains, linked, where, linked.needs, num_needs)
+                num_rows += 1
+            where = (chain, chains.reads[line, 2], chains.reads[line, 3])
+            num_results = _append_codes(sites, chains, linked, where, linked.results, num_results)
+        else:
+            if num_rows < room:
+                linked.content[num_rows] = current.step[sites.part[slot]]
+                linked.need_offsets[num_rows] = num_needs
+            before = num_needs
+            for i in range(sites.first_read[slot], sites.first_read[slot + 1]):
+                num_needs = _copy_results(linked, sites.reads[i], linked.needs, num_needs)
+            if num_needs == before:
+                for i in range(sites.first_gate[slot], sites.first_gate[slot + 1]):
+                    num_needs = _copy_results(linked, sites.gates[i], linked.needs, num_needs)
+            if num_results < len(linked.results):
+                linked.results[num_results] = num_rows
+            num_results += 1
+            num_rows += 1
+        linked.result_offsets[slot + 1] = min(num_results, len(linked.results))
+    first_update = num_rows
+    for i in range(len(current.update_offsets) - 1):
+        if num_rows < room:
+            linked.content[num_rows] = current.update[i]
+            linked.need_offsets[num_rows] = num_needs
+        for j in range(current.update_offsets[i], current.update_offsets[i + 1]):
+            need = current.update_needs[j]
+            if need < num_slots:
+                num_needs = _copy_results(linked, need, linked.needs, num_needs)
+            else:
+                if num_needs < len(linked.needs):
+                    linked.needs[num_needs] = first_update + need - num_slots
+                num_needs += 1
+        num_rows += 1
+    if num_rows < len(linked.need_offsets):
+        linked.need_offsets[num_rows] = num_needs
+    linked.first_row[num_slots] = first_update
+    linked.counts[0], linked.counts[1], linked.counts[2] = num_rows, num_needs, num_results
+    return num_rows

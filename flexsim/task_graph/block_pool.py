@@ -1,0 +1,129 @@
+"""Rows as arrays: what members do and where, each content once, numbered from 0.
+
+Compute rows and collectives take part on a device once, so they lie in *device space*: one value
+for every device of the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.task_graph.columns import Int32, Int64
+from flexsim.task_graph.rows import Row
+
+COMPUTE, COLLECTIVE, TRANSFER = range(3)
+
+
+class Contents(NamedTuple):
+    """Distinct rows. ``head`` has a line a row: see the ``HEAD_`` numbers.
+
+    A compute row has in ``duration_ns`` one value a device of the cluster, 0 where it does not
+    run; the others have one a member. ``device`` lists the devices of members in turn, and
+    behind those of a transfer the receivers. ``devices`` has the same as bits: where a row
+    takes its data, and where it leaves them.
+    """
+
+    head: Int64
+    duration_ns: Int64
+    device: Int32
+    devices: NDArray[np.uint64]
+
+
+HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH, HEAD_DURATION, HEAD_DEVICE = range(6)
+
+
+class Column:
+    """A growing array."""
+
+    def __init__(self, dtype: type[np.generic], width: int = 0) -> None:
+        """Begin empty, with lines of ``width`` values or single ones."""
+        shape = (1024, width) if width else (1024,)
+        self._values: NDArray[np.generic] = np.zeros(shape, dtype)
+        self.length = 0
+
+    @property
+    def values(self) -> NDArray[np.generic]:
+        """All values so far, and room behind them."""
+        return self._values
+
+    def extend(self, more: Sequence[int] | NDArray[np.generic]) -> int:
+        """Append values and return the position of the first."""
+        first, after = self.length, self.length + len(more)
+        while after > len(self._values):
+            self._values = np.concatenate([self._values, np.zeros_like(self._values)])
+        self._values[first:after] = more
+        self.length = after
+        return first
+
+
+class Pool:
+    """Numbers rows by their content; equal objects are found again."""
+
+    def __init__(self, num_devices: int) -> None:
+        """Begin empty."""
+        self._num_devices = num_devices
+        self._number: dict[tuple[int, int, int], int] = {}
+        self._kept: list[Row] = []
+        self._head = Column(np.int64, 6)
+        self._duration_ns = Column(np.int64)
+        self._device = Column(np.int32)
+        self._devices = Column(np.uint64, 2 * num_words(num_devices))
+
+    @property
+    def size(self) -> int:
+        """Number of values held."""
+        return self._duration_ns.length + self._device.length
+
+    @property
+    def contents(self) -> Contents:
+        """All rows so far."""
+        columns = (self._head, self._duration_ns, self._device, self._devices)
+        return Contents(*(column.values for column in columns))  # type: ignore[arg-type]
+
+    def number(self, row: Row) -> int:
+        """Return the number of a row's content."""
+        key = (id(row.places), id(row.duration_ns), row.kind)
+        found = self._number.get(key)
+        if found is None:
+            found = self._number[key] = self._add(row)
+        return found
+
+    def _add(self, row: Row) -> int:
+        groups, targets = row.places.groups, row.places.targets
+        ends = groups.reshape(-1) if targets is None else np.concatenate([groups[:, 0], targets])
+        durations = self._in_device_space(row) if row.is_compute else row.duration_ns
+        shape = TRANSFER if targets is not None else COMPUTE if row.is_compute else COLLECTIVE
+        head = [
+            shape,
+            row.kind,
+            len(groups),
+            groups.shape[1],
+            self._duration_ns.extend(durations),
+            self._device.extend(ends),
+        ]
+        inputs = bits_of(groups.reshape(-1), self._num_devices)
+        outputs = inputs if targets is None else bits_of(targets, self._num_devices)
+        self._devices.extend(np.concatenate([inputs, outputs])[None])
+        self._kept.append(row)  # so that its arrays keep their identity
+        return self._head.extend(np.array([head]))
+
+    def _in_device_space(self, row: Row) -> Int64:
+        durations = np.zeros(self._num_devices, np.int64)
+        durations[row.places.groups[:, 0]] = row.duration_ns
+        return durations
+
+
+def num_words(num_devices: int) -> int:
+    """Return how many words of 64 bits hold a bit a device."""
+    return -(-num_devices // 64)
+
+
+def bits_of(devices: Int32, num_devices: int) -> NDArray[np.uint64]:
+    """Return devices as bits."""
+    present = np.zeros(64 * num_words(num_devices), np.uint8)
+    present[devices] = 1
+    return np.packbits(present, bitorder="little").view(np.uint64)
