@@ -6,9 +6,11 @@ calls does, so all that a kept function calls must stand in its own file.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import numba
@@ -16,6 +18,7 @@ from numba.core.event import Event, Listener, install_listener
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+_BLAS = "scipy.linalg.cython_blas"
 _LOG = logging.getLogger(__name__)
 
 
@@ -54,12 +57,28 @@ def _warn_of_slow_start() -> None:
 
 def _first(dispatcher: Any, arguments: tuple[Any, ...]) -> Any:
     """Call a function for the first time, which loads it from disk or compiles it."""
-    with install_listener("numba:compile", _Announcement()):
+    with install_listener("numba:compile", _Announcement()), _without_scipy():
         try:
             return dispatcher(*arguments)
         except OSError as problem:  # on keeping what was compiled, before it ran
             _warn_of_disk(str(problem))
             return dispatcher(*arguments)
+
+
+@contextlib.contextmanager
+def _without_scipy() -> Iterator[None]:
+    """Keep Numba from importing SciPy when it is first used, which takes a sixth of a second.
+
+    All that Numba learns from it there is with which loop to compile ``np.cov``.
+    """
+    if _BLAS in sys.modules:
+        yield
+        return
+    sys.modules[_BLAS] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[_BLAS]
 
 
 @functools.cache

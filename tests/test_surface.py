@@ -16,6 +16,7 @@ NAMES = [
     "ParallelConfig",
     "Result",
     "Scenario",
+    "SearchResult",
     "Strategy",
     "TaskGraph",
     "Timeline",
@@ -29,10 +30,11 @@ NAMES = [
     "model_config",
     "run",
     "run_many",
+    "search",
     "simulate",
 ]
 OPTIONS = {
-    "run": ["--engine", "--set", "--output", "--detail", "--json", "--quiet"],
+    "run": ["--engine", "--set", "--strategy", "--output", "--detail", "--json", "--quiet"],
     "list": [],
     "describe": ["--hosts", "--plot"],
     "schedule": [
@@ -47,6 +49,20 @@ OPTIONS = {
         "--plot",
     ],
     "schema": [],
+    "search": [
+        "--method",
+        "--budget",
+        "--seconds",
+        "--seed",
+        "--chains",
+        "--processes",
+        "--set",
+        "--output",
+        "--resume",
+        "--json",
+        "--quiet",
+    ],
+    "space": ["--set", "--json"],
 }
 
 

@@ -80,19 +80,24 @@ def shared_bandwidth(routes: Csr, bandwidth_bytes_per_s: Float) -> Float:
     An empty route has infinite bandwidth.
     """
     users = np.bincount(routes.values, minlength=len(bandwidth_bytes_per_s))
-    share = bandwidth_bytes_per_s / np.maximum(users, 1)
-    least = np.full(len(routes.offsets) - 1, np.inf)
-    np.minimum.at(least, routes.rows, share[routes.values])
-    return least
+    share = bandwidth_bytes_per_s[routes.values] / users[routes.values]
+    return _by_route(np.minimum, share, routes, np.inf)
 
 
 def route_latency(routes: Csr, table: LinkTable, extra_ns: Float) -> Float:
     """Return each route's latency: the sum over its links, and the longest ``extra_ns``."""
-    total = np.zeros(len(routes.offsets) - 1)
-    longest = np.zeros(len(routes.offsets) - 1)
-    np.add.at(total, routes.rows, table.latency_ns[routes.values])
-    np.maximum.at(longest, routes.rows, extra_ns[routes.values])
+    total = _by_route(np.add, table.latency_ns[routes.values], routes, 0.0)
+    longest = _by_route(np.maximum, extra_ns[routes.values], routes, 0.0)
     return np.asarray(total + longest, np.float64)
+
+
+def _by_route(combine: np.ufunc, values: Float, routes: Csr, empty: float) -> Float:
+    """Return ``combine`` over the values of each route's links; ``empty`` for no links."""
+    result = np.full(len(routes.offsets) - 1, empty)
+    real = np.flatnonzero(np.diff(routes.offsets))
+    if len(real):
+        result[real] = combine.reduceat(values, routes.offsets[real])
+    return result
 
 
 def step_latency(routes: Csr, table: LinkTable) -> Float:

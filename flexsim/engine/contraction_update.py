@@ -23,7 +23,8 @@ class Update:
 
     kind: int
     source_template: Int64
-    source_local: Int64
+    source: Int64
+    """Members, numbered as in the plan."""
     target: Int64
 
 
@@ -47,7 +48,7 @@ def update_of(plan: Plan, last_template: Int64, store: Store) -> Update:
     return Update(
         store.kind(_content(templates, begin), (len(templates.resource_table.kind), 0)),
         place,
-        sources - templates.offsets[place],
+        sources,
         np.concatenate(target),
     )
 

@@ -21,8 +21,8 @@ ENGINES: dict[str, str] = {
 }
 """Name of an engine to the module whose ``simulate`` it is; all give the same timeline."""
 
-EVENT_LIMIT = 500_000
-"""Tasks up to which the event engine is the default: about two seconds of replay."""
+EVENT_LIMIT = 400_000
+"""Tasks up to which the event engine is the default: a second or two of replay."""
 
 
 def load_engine(name: str) -> Engine:

@@ -41,7 +41,7 @@ class Bars:
     @classmethod
     def of(cls, table: pd.DataFrame) -> Bars:
         """Return the bars of a table."""
-        kind = table["kind"].map(BAR_CODE).to_numpy(np.int64)
+        kind = table["kind"].map(BAR_CODE).to_numpy().astype(np.int64)
         names = [field.name for field in fields(cls)]
         columns = {name: table[name].to_numpy() for name in names if name != "kind"}
         return cls(kind=kind, **columns)

@@ -50,20 +50,29 @@ def save_bubbles(
     paths = [directory / "bubbles.png", directory / "bubbles.svg"]
     with mpl.rc_context({"svg.hashsalt": "flexsim"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        with whole_file(paths[0]) as png, whole_file(paths[1]) as svg:
-            _write_pictures(figure, png, svg)
+        _write_png(figure, paths[0])
+        _write_svg(figure, paths[1])
     return paths
 
 
-def _write_pictures(figure: Figure, png: Path, svg: Path) -> None:
-    """Draw once for each file, with one layout; ``savefig`` draws and lays out twice for each."""
+def _write_png(figure: Figure, path: Path) -> None:
+    """Draw and lay out once; ``Figure.savefig`` does so twice."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     figure.set_dpi(_DPI)
-    FigureCanvasAgg(figure).print_png(png, pil_kwargs={"compress_level": _COMPRESSION})
+    canvas: Any = FigureCanvasAgg(figure)
+    with whole_file(path) as temporary:
+        canvas.print_png(temporary, pil_kwargs={"compress_level": _COMPRESSION})
+
+
+def _write_svg(figure: Figure, path: Path) -> None:
+    """Draw with the layout that the figure has."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     figure.set_layout_engine("none")
-    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    with whole_file(path) as temporary:
+        canvas.print_svg(temporary, metadata={"Date": None})
 
 
 def bubble_figure(table: pd.DataFrame | Bars, title: str, subtitle: str = "") -> Figure:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.image import AxesImage
-from matplotlib.transforms import IdentityTransform
+from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
 from flexsim.task_graph.columns import Int64, UInt8
@@ -17,7 +17,7 @@ class Pixels(AxesImage):
 
     def make_image(
         self, renderer: Any, magnification: float = 1.0, unsampled: bool = False
-    ) -> tuple[UInt8, float, float, IdentityTransform]:
+    ) -> tuple[UInt8, float, float, Affine2D]:
         """Return the image as it is drawn, from below, where it lies, and no transform."""
         del renderer, unsampled
         pixels: Any = self.get_array()
@@ -25,7 +25,7 @@ class Pixels(AxesImage):
         left, columns = _nearest(box.x0, box.x1, magnification, pixels.shape[1])
         below, rows = _nearest(box.y0, box.y1, magnification, pixels.shape[0])
         image: NDArray[np.uint8] = np.ascontiguousarray(pixels.data[::-1][rows][:, columns])
-        return image, left, below, IdentityTransform()
+        return image, left, below, Affine2D()
 
 
 def _nearest(start: float, end: float, magnification: float, count: int) -> tuple[float, Int64]:

@@ -97,7 +97,9 @@ class Batch:
         if plan is None:
             return self._in_full(scenario)
         whole = self._whole(setting, scenario.training.precision, key)
-        return self._measured(plan, _facts(scenario, setting, sizes, (plan, whole)))
+        flops = self._once(("flops", key), lambda: whole.flops)
+        facts = _facts(scenario, setting, sizes, (plan, whole, flops))
+        return self._measured(plan, facts)
 
     def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return what was made for ``key``, now or before."""
@@ -132,7 +134,8 @@ class Batch:
             return None
         with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
             schedule = self._once(("schedule", _order(degrees)), lambda: _schedule(degrees))
-        return grown_plan(grown, update, schedule, degrees.overlap_gradients)
+        plan = grown_plan(grown, update, schedule, degrees.overlap_gradients)
+        return plan if plan.templates.duration_ns.min(initial=1) > 0 else None
 
     def _measured(self, plan: Plan, facts: IterationFacts) -> dict[str, Any]:
         """Replay a plan by actions where that is exact, else task by task."""
@@ -187,15 +190,13 @@ def _small(scenario: Scenario, setting: Setting, degrees: Degrees) -> _Small | N
         return None
     small = replace(
         degrees,
-        pipeline=min(num_stages, BLOCKS),
-        data=min(degrees.data, 2),
+        pipeline=1 if num_stages == 1 else 3,
+        data=2,
         chunks=1,
         order=Degrees.order,
         schedule=Degrees.schedule,
         num_microbatches=1,
     )
-    if small.num_devices > setting.num_devices:
-        return None
     sequences = scenario.training.micro_batch * small.data
     blocks = min(layers, BLOCKS) * small.pipeline
     return _Small(small, blocks, sequences, scenario.training.precision)
@@ -206,7 +207,9 @@ def _seed(setting: Setting, small: _Small) -> Seed | str:
     graph = build_model(config, small.sequences, small.precision)
     costs = setting.costs
     strategy = megatron(graph, small.degrees)
-    return build_seed(graph, strategy, costs.compute, costs.software, setting.devices)
+    return build_seed(
+        graph, strategy, costs.compute, costs.software, setting.devices.device_types[0]
+    )
 
 
 def _place(degrees: Degrees) -> Hashable:
@@ -241,9 +244,9 @@ def _schedule(degrees: Degrees) -> Schedule:
 
 
 def _facts(
-    scenario: Scenario, setting: Setting, sizes: Sizes, built: tuple[Plan, OperatorGraph]
+    scenario: Scenario, setting: Setting, sizes: Sizes, built: tuple[Plan, OperatorGraph, int]
 ) -> IterationFacts:
-    plan, whole = built
+    plan, whole, flops = built
     profile = load_device_profile(setting.devices.device_types[0])
     peak = profile.peak_flops_per_s(scenario.training.precision)
     sequences = scenario.training.global_batch
@@ -251,8 +254,7 @@ def _facts(
         num_devices=sizes.num_devices,
         sequences=sequences,
         tokens_per_sequence=whole.tokens_per_sequence,
-        model_flops=float(whole.flops * (sequences // sizes.num_microbatches))
-        * sizes.num_microbatches,
+        model_flops=float(flops * (sequences // sizes.num_microbatches)) * sizes.num_microbatches,
         hardware_flops=plan.hardware_flops,
         peak_flops_per_s=peak * sizes.num_devices,
         memory_capacity_bytes=profile.memory_capacity_bytes,

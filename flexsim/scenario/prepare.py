@@ -63,7 +63,8 @@ def prepare(scenario: Scenario, cost_model: CostModel | None = None) -> Prepared
     setting = setting_of(scenario, cost_model)
     sizes = sizes_of(scenario, setting)
     sequences = scenario.training.micro_batch * sizes.data
-    graph = build_model(setting.config, sequences, scenario.training.precision)
+    with in_file(scenario.source, "model"):
+        graph = build_model(setting.config, sequences, scenario.training.precision)
     check_magnitude(scenario.source, graph, sizes.num_microbatches)
     with in_file(scenario.source, "strategy"):
         if scenario.strategy.file is not None:

@@ -141,7 +141,7 @@ class SimulationTable(Table):
     """How it is simulated."""
 
     engine: Literal["event", "compiled"] | None = Field(
-        default=None, description="event up to 500,000 tasks and compiled beyond unless given"
+        default=None, description="event up to 400,000 tasks and compiled beyond unless given"
     )
     network: Literal["analytic"] = "analytic"
 

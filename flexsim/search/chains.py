@@ -21,7 +21,7 @@ from flexsim.scenario.schema import Scenario
 from flexsim.search.checkpoint import Checkpoints
 from flexsim.search.methods import find_method
 from flexsim.search.moves import Moves, State
-from flexsim.search.objective import OBJECTIVES, Evaluation
+from flexsim.search.objective import DEFAULT_OBJECTIVE, OBJECTIVES, Evaluation
 from flexsim.search.problem import make_problem, make_space, starts
 from flexsim.search.trace import Row
 from flexsim.search.walk import Budget, Stop, Walk
@@ -55,7 +55,7 @@ class Task:
     budget: Budget
     checkpoints: Checkpoints | None
     resume: bool
-    objective: str = "full"
+    objective: str = DEFAULT_OBJECTIVE
     cost_model: CostModel | None = None
 
 

@@ -129,6 +129,7 @@ class FullObjective:
 
 OBJECTIVES: Mapping[str, Callable[[Problem], Objective]] = {"full": FullObjective}
 """How proposals are simulated; all give the same numbers."""
+DEFAULT_OBJECTIVE = "full"
 
 
 def simulated(problem: Problem, configs: Configs, stage_of: Stages) -> Evaluation:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from flexsim.files import whole_file
 
-ACCEPTED, REJECTED, CUT_OFF, INFEASIBLE = "accepted", "rejected", "cut off", "infeasible"
+OUTCOMES = ("accepted", "rejected", "cut off", "infeasible")
+ACCEPTED, REJECTED, CUT_OFF, INFEASIBLE = OUTCOMES
 
 
 class Row(NamedTuple):

@@ -34,6 +34,7 @@ class Mesh:
         self._key = (self.names, self.shape, self.devices.tobytes())
         self._hash = hash(self._key)
         self._groups: dict[tuple[str, ...], NDArray[np.int32]] = {}
+        self._parts: dict[tuple[str, ...], NDArray[np.int64]] = {}
 
     def __eq__(self, other: object) -> bool:
         """Whether names, shape and devices are equal."""
@@ -44,6 +45,10 @@ class Mesh:
     def __hash__(self) -> int:
         """Return a hash computed once."""
         return self._hash
+
+    def __reduce__(self) -> tuple[type[Mesh], tuple[Sequence[str], NDArray[np.int32]]]:
+        """Rebuild where it is unpickled: hashes differ between processes."""
+        return Mesh, (self.names, self.devices)
 
     def __repr__(self) -> str:
         """Return names with sizes and the first devices."""
@@ -79,12 +84,17 @@ class Mesh:
 
     def part_index(self, axes: Sequence[str]) -> NDArray[np.int64]:
         """For every device in row-major order, its part along ``axes``, the first major."""
-        coordinates = np.indices(self.shape).reshape(len(self.shape), -1)
-        index = np.zeros(self.size, np.int64)
-        for name in axes:
-            position = self.names.index(name)
-            index = index * self.shape[position] + coordinates[position]
-        return index
+        key = tuple(axes)
+        if key not in self._parts:
+            index = np.zeros(self.shape, np.int64)
+            for name in key:
+                position = self.names.index(name)
+                others = (1,) * (len(self.shape) - position - 1)
+                here = np.arange(self.shape[position]).reshape(-1, *others)
+                index = index * self.shape[position] + here
+            self._parts[key] = index.reshape(-1)
+            self._parts[key].setflags(write=False)
+        return self._parts[key]
 
     def same_shape(self, other: Mesh) -> bool:
         """Whether the other mesh has the same axes, on whatever devices."""

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import part_bounds
 
+Int64 = NDArray[np.int64]
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -30,20 +32,45 @@ def exchange(source: Layout, target: Layout, shape: tuple[int, ...]) -> Pairs:
     """
     cells = _cells(source, shape)
     volumes = _volumes(target, shape, cells)
+    positions, wanted = np.nonzero(volumes)
+    elements = volumes[positions, wanted]
+    if max(map(len, cells.holders), default=1) == 1:
+        only = np.array([holders[0] for holders in cells.holders], np.int32)
+        senders = only[wanted]
+    else:
+        senders = _senders(source, target, cells, (positions, wanted, elements))
+    return _summed(senders, target.mesh.flat[positions], elements)
+
+
+def _senders(
+    source: Layout, target: Layout, cells: _Cells, pieces: tuple[Int64, Int64, Int64]
+) -> NDArray[np.int32]:
+    """Return who sends each piece, given its receiver's position, its cell and its size."""
     sent = dict.fromkeys(source.mesh.flat.tolist(), 0)
-    totals: dict[tuple[int, int], int] = {}
-    for position, cell in zip(*(a.tolist() for a in np.nonzero(volumes)), strict=True):
-        receiver, elements = int(target.mesh.flat[position]), int(volumes[position, cell])
-        sender = _sender(cells.holders[cell], receiver, _twin(source, target, position), sent)
+    devices = target.mesh.flat.tolist()
+    twins = source.mesh.flat.tolist() if source.mesh.shape == target.mesh.shape else None
+    found = []
+    for position, cell, size in zip(*(each.tolist() for each in pieces), strict=True):
+        receiver = devices[position]
+        twin = -1 if twins is None else twins[position]
+        sender = _sender(cells.holders[cell], receiver, twin, sent)
         if sender != receiver:
-            sent[sender] += elements
-            totals[sender, receiver] = totals.get((sender, receiver), 0) + elements
-    ordered = sorted(totals)
-    return Pairs(
-        np.array([s for s, _ in ordered], np.int32),
-        np.array([t for _, t in ordered], np.int32),
-        np.array([totals[pair] for pair in ordered], np.int64),
-    )
+            sent[sender] += size
+        found.append(sender)
+    return np.array(found, np.int32)
+
+
+def _summed(senders: NDArray[np.int32], receivers: NDArray[np.int32], elements: Int64) -> Pairs:
+    """Join what goes from one device to another, in their order; what stays is left out."""
+    moves = senders != receivers
+    senders, receivers, elements = senders[moves], receivers[moves], elements[moves]
+    order = np.lexsort((receivers, senders))
+    senders, receivers, elements = senders[order], receivers[order], elements[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (np.diff(senders) != 0) | (np.diff(receivers) != 0)
+    first = np.flatnonzero(is_new)
+    totals = np.add.reduceat(elements, first) if len(first) else elements
+    return Pairs(senders[first], receivers[first], totals)
 
 
 def _sender(holders: list[int], receiver: int, twin: int, sent: dict[int, int]) -> int:
@@ -51,11 +78,6 @@ def _sender(holders: list[int], receiver: int, twin: int, sent: dict[int, int]) 
         if preferred in holders:
             return preferred
     return min(holders, key=lambda device: (sent[device], device))
-
-
-def _twin(source: Layout, target: Layout, position: int) -> int:
-    same = source.mesh.shape == target.mesh.shape
-    return int(source.mesh.flat[position]) if same else -1
 
 
 def _indices(layout: Layout) -> NDArray[np.int64]:

@@ -1,24 +1,20 @@
-"""Tiling: templates repeated for every action of a schedule, by index arithmetic alone."""
+"""The task graph of an iteration: templates repeated for every action of a schedule."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.errors import ScheduleError
-from flexsim.ragged import Csr, offsets_of
+from flexsim.ragged import Csr
 from flexsim.task_graph.columns import ActionTable, TaskGraph
 from flexsim.task_graph.kinds import ACTION_KINDS
-from flexsim.task_graph.places import Sorted, join, ragged_ranges
 from flexsim.task_graph.rows import B, F, U
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.templates import Templates
-
-if TYPE_CHECKING:
-    from flexsim.task_graph.tiling_kernel import Order, Patterns, Tasks
+from flexsim.task_graph.tiling import tile
 
 Int64 = NDArray[np.int64]
 
@@ -57,13 +53,7 @@ def assemble(
 
     Without ``overlap`` the update starts only when its rank's backward is over.
     """
-    from flexsim.task_graph.tiling_kernel import tile_columns, tile_edges
-
-    patterns = _patterns(templates)
-    order = _order(templates, actions, schedule, overlap)
-    tasks = _room(patterns, order)
-    tile_columns(patterns, order, tasks)
-    tile_edges(patterns, order, tasks)
+    tasks = tile(templates, actions, schedule, overlap)
     return TaskGraph(
         action=tasks.action,
         operator=tasks.operator,
@@ -118,140 +108,3 @@ def _following(rank: NDArray[np.int32], step: NDArray[np.int32]) -> tuple[Int64,
     following = np.minimum(set_of_action + 1, len(starts) - 1)
     same_rank = (rank[starts[following]] == rank) & (following > set_of_action)
     return starts[following], np.where(same_rank, sizes[following], 0)
-
-
-def _patterns(templates: Templates) -> Patterns:
-    """Return the templates as the kernel takes them, edges to updates first in every row."""
-    from flexsim.task_graph.tiling_kernel import Patterns
-
-    first_update = 2 * templates.num_stages
-    to_template = templates.template_of_member[templates.targets]
-    order = np.lexsort((to_template < first_update, templates.sources))
-    to_template, targets = to_template[order], templates.targets[order]
-    local = targets - templates.offsets[to_template]
-    num_edges = np.bincount(templates.sources, minlength=len(templates.kind))
-    return Patterns(
-        templates.offsets,
-        templates.operator,
-        templates.kind,
-        templates.part,
-        templates.duration_ns,
-        templates.num_bytes,
-        templates.held.offsets,
-        templates.held.values,
-        offsets_of(num_edges),
-        to_template.astype(np.int32),
-        local.astype(np.int32),
-        first_update,
-    )
-
-
-def _order(templates: Templates, actions: Actions, schedule: Schedule, overlap: bool) -> Order:
-    """Return actions and joints as the kernel takes them, a joint a pair of templates."""
-    from flexsim.task_graph.tiling_kernel import Order
-
-    before = np.repeat(np.arange(len(actions.template)), actions.num_next)
-    after = ragged_ranges(actions.first_of_next, actions.num_next)
-    num_templates = templates.num_templates
-    codes, joint = np.unique(
-        actions.template[before] * num_templates + actions.template[after], return_inverse=True
-    )
-    in_order = np.lexsort((joint, before))
-    pairs = [divmod(code, num_templates) for code in codes.tolist()]
-    rows, joined = _joint_rows(templates, pairs, schedule, overlap)
-    where = actions.where(num_templates)
-    return Order(
-        actions.template,
-        np.maximum(actions.table.microbatch, 0).astype(np.int64),
-        actions.base,
-        where,
-        where.max(1),
-        offsets_of(actions.num_next),
-        after[in_order],
-        joint[in_order],
-        rows,
-        joined.offsets,
-        joined.values,
-    )
-
-
-def _joint_rows(
-    templates: Templates, pairs: list[tuple[int, int]], schedule: Schedule, overlap: bool
-) -> tuple[Int64, Csr]:
-    """Return the first row of every pair's joint, and the joints one below the other.
-
-    All are joined at once: devices are numbered anew for every two sides that meet.
-    """
-    sizes = np.diff(templates.offsets)
-    first_row = offsets_of(sizes[[first for first, _ in pairs]])
-    width = 1 + max(
-        int(templates.resource_table.device.max()), int(templates.resource_table.peer.max())
-    )
-    before, after = [], []
-    for row, pair in enumerate(pairs):
-        for left, right in _meeting(templates, pair, schedule, overlap):
-            before.append((left, first_row[row], len(before) * width))
-            after.append((right, 0, len(after) * width))
-    rows, targets = join(_below(before), _below(after))
-    return first_row, Csr.from_pairs(int(first_row[-1]), rows, targets.astype(np.int32))
-
-
-def _below(sides: list[tuple[Sorted, int, int]]) -> Sorted:
-    """Join sides whose members and devices are shifted by two numbers each."""
-    none = np.zeros(0, np.int64)
-    return Sorted(
-        np.concatenate([none, *(side.devices + shift for side, _, shift in sides)]),
-        np.concatenate([none, *(side.members + shift for side, shift, _ in sides)]),
-    )
-
-
-def _room(patterns: Patterns, order: Order) -> Tasks:
-    """Return columns of the right length for all tasks."""
-    from flexsim.task_graph.tiling_kernel import Tasks
-
-    sizes = np.diff(patterns.first_member)[order.template]
-    num_tasks = int(sizes.sum())
-    num_held = np.diff(patterns.first_held[patterns.first_member])[order.template].sum()
-    return Tasks(
-        action=np.empty(num_tasks, np.int32),
-        operator=np.empty(num_tasks, np.int32),
-        kind=np.empty(num_tasks, np.uint8),
-        part=np.empty(num_tasks, np.int32),
-        duration_ns=np.empty(num_tasks, np.int64),
-        num_bytes=np.empty(num_tasks, np.int64),
-        first_held=np.zeros(num_tasks + 1, np.int64),
-        held=np.empty(num_held, np.int32),
-        first_next=np.zeros(num_tasks + 1, np.int64),
-        following=np.empty(_num_edges(patterns, order), np.int32),
-        in_degree=np.zeros(num_tasks, np.int32),
-    )
-
-
-def _num_edges(patterns: Patterns, order: Order) -> int:
-    """Count the data edges of every template's actions and the joints of every two actions."""
-    template_of_edge = np.repeat(
-        np.repeat(np.arange(len(patterns.first_member) - 1), np.diff(patterns.first_member)),
-        np.diff(patterns.first_edge),
-    )
-    num_actions = np.bincount(order.template, minlength=len(patterns.first_member) - 1)
-    once = patterns.edge_template >= patterns.first_update
-    repeated = np.where(
-        once, np.minimum(num_actions, 1)[template_of_edge], num_actions[template_of_edge]
-    )
-    joint_sizes = np.diff(order.first_joined[order.joint_row])
-    return int(repeated.sum() + joint_sizes[order.joint].sum())
-
-
-def _meeting(
-    templates: Templates, pair: tuple[int, int], schedule: Schedule, overlap: bool
-) -> list[tuple[Sorted, Sorted]]:
-    """Return what is joined by device from one template to the next on its rank."""
-    first, second = pair
-    updates = second >= 2 * templates.num_stages
-    before, after = templates.ends[first], templates.ends[second]
-    sides: list[tuple[Sorted, Sorted]] = [(before.exits, after.entries)]
-    if updates and not overlap:
-        sides = [(before.tails, after.heads)]
-    if schedule.blocking_transfers:
-        sides.append((before.sends, after.entries))
-    return sides

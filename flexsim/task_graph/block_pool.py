@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.task_graph.columns import Int32, Int64
+from flexsim.task_graph.places import Places
 from flexsim.task_graph.rows import Row
 
 COMPUTE, COLLECTIVE, TRANSFER = range(3)
@@ -23,17 +24,32 @@ class Contents(NamedTuple):
 
     A compute row has in ``duration_ns`` one value a device of the cluster, 0 where it does not
     run; the others have one a member. ``device`` lists the devices of members in turn, and
-    behind those of a transfer the receivers. ``devices`` has the same as bits: where a row
-    takes its data, and where it leaves them.
+    behind the senders of a transfer the receivers and the numbers of the channels. ``devices``
+    has the same as bits: where a row takes its data, and where it leaves them. By device,
+    ``leader`` is the first device of a member's group, -1 where the row takes no data;
+    ``num_left`` counts the members that leave data there; and ``work_ns`` is how long the row
+    holds the stream of its kind.
     """
 
     head: Int64
     duration_ns: Int64
     device: Int32
     devices: NDArray[np.uint64]
+    leader: Int32
+    num_left: Int64
+    work_ns: Int64
 
 
 HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH, HEAD_DURATION, HEAD_DEVICE = range(6)
+
+
+class Stint(NamedTuple):
+    """What of a row its content depends on."""
+
+    kind: int
+    places: Places
+    duration_ns: Int64
+    is_compute: bool = True
 
 
 class Column:
@@ -67,7 +83,12 @@ class Pool:
         """Begin empty."""
         self._num_devices = num_devices
         self._number: dict[tuple[int, int, int], int] = {}
-        self._kept: list[Row] = []
+        self._leader = Column(np.int32, num_devices)
+        self._num_left = Column(np.int64, num_devices)
+        self._work_ns = Column(np.int64, num_devices)
+        self._channel: dict[int, Int32] = {}
+        self.num_channels = 0
+        self._kept: list[Row | Stint] = []
         self._head = Column(np.int64, 6)
         self._duration_ns = Column(np.int64)
         self._device = Column(np.int32)
@@ -81,10 +102,18 @@ class Pool:
     @property
     def contents(self) -> Contents:
         """All rows so far."""
-        columns = (self._head, self._duration_ns, self._device, self._devices)
+        columns = (
+            self._head,
+            self._duration_ns,
+            self._device,
+            self._devices,
+            self._leader,
+            self._num_left,
+            self._work_ns,
+        )
         return Contents(*(column.values for column in columns))  # type: ignore[arg-type]
 
-    def number(self, row: Row) -> int:
+    def number(self, row: Row | Stint) -> int:
         """Return the number of a row's content."""
         key = (id(row.places), id(row.duration_ns), row.kind)
         found = self._number.get(key)
@@ -92,9 +121,11 @@ class Pool:
             found = self._number[key] = self._add(row)
         return found
 
-    def _add(self, row: Row) -> int:
+    def _add(self, row: Row | Stint) -> int:
         groups, targets = row.places.groups, row.places.targets
-        ends = groups.reshape(-1) if targets is None else np.concatenate([groups[:, 0], targets])
+        ends = groups.reshape(-1)
+        if targets is not None:
+            ends = np.concatenate([ends, targets, self._channels(row.kind, ends, targets)])
         durations = self._in_device_space(row) if row.is_compute else row.duration_ns
         shape = TRANSFER if targets is not None else COMPUTE if row.is_compute else COLLECTIVE
         head = [
@@ -108,10 +139,36 @@ class Pool:
         inputs = bits_of(groups.reshape(-1), self._num_devices)
         outputs = inputs if targets is None else bits_of(targets, self._num_devices)
         self._devices.extend(np.concatenate([inputs, outputs])[None])
+        self._extend_by_device(row)
         self._kept.append(row)  # so that its arrays keep their identity
         return self._head.extend(np.array([head]))
 
-    def _in_device_space(self, row: Row) -> Int64:
+    def _extend_by_device(self, row: Row | Stint) -> None:
+        groups, targets = row.places.groups, row.places.targets
+        leader = np.full(self._num_devices, -1, np.int32)
+        leader[groups] = groups[:, :1]
+        left = np.bincount(
+            groups.reshape(-1) if targets is None else targets, minlength=self._num_devices
+        )
+        work = np.zeros(self._num_devices, np.int64)
+        if targets is None:
+            work[groups] = row.duration_ns[:, None]
+        self._leader.extend(leader[None])
+        self._num_left.extend(left[None])
+        self._work_ns.extend(work[None])
+
+    def _channels(self, kind: int, sources: Int32, targets: Int32) -> Int32:
+        """Return the numbers of channels, new ones for those never used."""
+        shape = (self._num_devices, self._num_devices)
+        table = self._channel.setdefault(kind, np.full(shape, -1, np.int32))
+        pairs = sources.astype(np.int64) << 32 | targets
+        fresh = np.unique(pairs[table[sources, targets] < 0])
+        table[fresh >> 32, fresh & (2**32 - 1)] = self.num_channels + np.arange(len(fresh))
+        self.num_channels += len(fresh)
+        numbers: Int32 = table[sources, targets]
+        return numbers
+
+    def _in_device_space(self, row: Row | Stint) -> Int64:
         durations = np.zeros(self._num_devices, np.int64)
         durations[row.places.groups[:, 0]] = row.duration_ns
         return durations

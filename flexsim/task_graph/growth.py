@@ -29,8 +29,7 @@ class Grown:
 
     def like(self, stage: int) -> int:
         """Return the stage of the small pipeline that a global stage is like."""
-        last = self.site.num_stages - 1
-        if stage == last:
+        if stage == self.site.num_stages - 1:
             return self.seed.num_stages - 1
         return min(stage, 1)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.cost.costs import Costs
 from flexsim.cost.work import Work
-from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Map, Operator, Step, Use
@@ -33,10 +33,19 @@ Prices = dict[tuple[object, ...], Priced]
 """By a step's key and the bytes an element of its tensors."""
 
 
+class Typed(Protocol):
+    """Devices of which the types are known."""
+
+    @property
+    def device_types(self) -> Sequence[str]:
+        """A name a device."""
+        ...
+
+
 class Pricing:
     """Prices rows of one model on one cluster; remembers what repeats."""
 
-    def __init__(self, graph: OperatorGraph, devices: DeviceGraph, costs: Costs) -> None:
+    def __init__(self, graph: OperatorGraph, devices: Typed, costs: Costs) -> None:
         """Keep what is needed to price; nothing is priced yet."""
         self._graph = graph
         self._devices = devices

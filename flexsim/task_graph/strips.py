@@ -101,7 +101,25 @@ def strips_of(
         if found is None:
             return "a layer's tasks do not stand together"
         strips[divmod(number, 2)] = found
-    return Strips(strips, _crossings(templates))
+    crossings = _crossings(templates)
+    if num_stages == BLOCKS and not _alike(strips, crossings):
+        return "stages hand over in different ways"
+    return Strips(strips, crossings)
+
+
+def _alike(strips: dict[tuple[int, int], Strip], crossings: Sequence[Crossing]) -> bool:
+    """Whether the middle stage takes and gives in the ways of its neighbours, at the same ends."""
+    ways: dict[tuple[int, int], set[bytes]] = {}
+    for crossing in crossings:
+        (before, action), (after, _) = crossing.source, crossing.target
+        back = strips[crossing.source].num_tasks - crossing.sources
+        pairs = np.unique(np.stack([back, crossing.targets], 1), axis=0)
+        if before != after:
+            ways.setdefault((action, after - before), set()).add(pairs.tobytes())
+        tail = strips[crossing.source].num_tasks - strips[crossing.source].end
+        if (back > tail).any() or (crossing.targets >= strips[crossing.target].begin).any():
+            return not any(strip.end for strip in strips.values())
+    return all(len(found) == 1 for found in ways.values())
 
 
 def _alone(rows: Sequence[Row]) -> list[Row] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from flexsim.cost.costs import Costs
 from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import CostModel
-from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.strategy import Strategy
 from flexsim.task_graph.backward import BackwardPass
@@ -76,20 +76,28 @@ class Seed:
         return self._rows[stage]
 
 
+class _Alike(NamedTuple):
+    """Devices of one type."""
+
+    device_types: tuple[str, ...]
+
+
 def build_seed(
     graph: OperatorGraph,
     strategy: Strategy,
     compute: CostModel,
     software: SoftwareProfile,
-    devices: DeviceGraph,
+    device_type: str,
 ) -> Seed | str:
     """Return the seed that a small model under a small strategy makes, or why it makes none.
 
+    All devices are of one type; how many a cluster has does not matter yet.
+
     Every stage has as many layers as the others, :data:`BLOCKS` where more are to come.
     """
-    ledger = Ledger()
+    ledger, alike = Ledger(), _Alike((device_type,) * len(strategy.devices))
     program = Program(
-        graph, strategy, Notebook(), Pricing(graph, devices, Costs(compute, ledger, software))
+        graph, strategy, Notebook(), Pricing(graph, alike, Costs(compute, ledger, software))
     )
     work = _write(program, software)
     stage_of = tuple(strategy.stage_of[op.name] for op in graph.operators)

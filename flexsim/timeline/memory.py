@@ -124,7 +124,9 @@ def ranks_of(timeline: Timeline) -> tuple[Int64, Int64]:
     blocks = timeline.device_blocks
     computes = (blocks.kind < NUM_COMPUTE_KINDS) & (blocks.action >= 0)
     devices, first = np.unique(blocks.place[computes], return_index=True)
-    return devices, timeline.task_graph.actions.rank[blocks.action[computes][first]].astype(np.int64)
+    return devices, timeline.task_graph.actions.rank[blocks.action[computes][first]].astype(
+        np.int64
+    )
 
 
 def _rank_of(timeline: Timeline, devices: Int64) -> Int64:

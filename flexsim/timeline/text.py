@@ -40,7 +40,7 @@ def thousandths(values: Int64) -> Column:
     """Return ``values / 1000`` as Python writes floats."""
     if values.max(initial=0) < _MOST_EXACT_THOUSANDTHS:
         return Column(values, is_thousandths=True)
-    return Column(np.arange(len(values)), [repr(value) for value in (values / 1000).tolist()])
+    return Column(np.arange(len(values)), [repr(value / 1000) for value in values.tolist()])
 
 
 def write_rows(stream: BinaryIO, pieces: Sequence[str], columns: Sequence[Column]) -> None:

@@ -214,7 +214,7 @@ caching.IndexDataCacheFile.save = save
 
 @pytest.mark.parametrize(
     ("trouble", "said"),
-    [(NO_DIRECTORY, "starts some seconds slower"), (NO_SPACE, "No space left on device")],
+    [(NO_DIRECTORY, "start some seconds slower"), (NO_SPACE, "No space left on device")],
     ids=["no directory", "no space"],
 )
 def test_runs_where_its_code_cannot_be_kept(trouble, said, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from command_line import flexsim
 from small_gpt import write_small
 
+AGG = "matplotlib.backends.backend_agg.FigureCanvasAgg"
+SVG = "matplotlib.backends.backend_svg.FigureCanvasSVG"
 FILES = ["bubbles.png", "bubbles.svg", "metrics.csv", "timeline.csv", "trace.json"]
 
 
@@ -110,18 +112,12 @@ def test_files_of_others_stay(scenario):
     assert names("out/kept") == ["trace.json"]
 
 
-def _half_a_table(frame, path, **_):
-    Path(path).write_text("half")
-    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+def _half_a_table(stream, *_):
+    stream.write(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _half_a_text(path, *_, **__):
-    with Path(path).open("w") as stream:
-        stream.write("half")
-    raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-
-def _half_a_picture(figure, path, **_):
+def _half_a_picture(canvas, path, **_):
     Path(path).write_text("half")
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
@@ -129,9 +125,10 @@ def _half_a_picture(figure, path, **_):
 @pytest.mark.parametrize(
     ("writer", "failing", "lost"),
     [
-        ("pandas.DataFrame.to_csv", _half_a_table, "timeline.csv"),
-        ("pathlib.Path.write_text", _half_a_text, "trace.json"),
-        ("matplotlib.figure.Figure.savefig", _half_a_picture, "bubbles.png"),
+        ("flexsim.timeline.export.write_rows", _half_a_table, "timeline.csv"),
+        ("flexsim.timeline.trace.write_rows", _half_a_table, "trace.json"),
+        (f"{AGG}.print_png", _half_a_picture, "bubbles.png"),
+        (f"{SVG}.print_svg", _half_a_picture, "bubbles.svg"),
     ],
 )
 def test_a_file_that_cannot_be_finished_leaves_the_old_one(

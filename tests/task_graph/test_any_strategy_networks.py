@@ -121,3 +121,18 @@ def test_output_channels_gather_forward_and_sum_backward() -> None:
     assert ("all-gather", 2 * 4 * 8 * 8 * 4) in counted(found.of("F"))
     assert [m.name for m in found.of("B")] == ["all-gather", "reduce-scatter"]
     assert not found.of("U", stream="gradient")
+
+
+def test_inputs_and_states_cut_leave_partial_gates_that_are_summed_once() -> None:
+    """Both products of a cell are shares of one sum, whichever devices made them."""
+    sizes = {"layers": 1, "hidden": 8, "sequence": 2, "vocabulary": 6}
+    graph = build_model(model_config("rnnlm", None, **sizes), 8, "fp32")
+    configs = {op.name: ParallelConfig.from_degrees({"b": 4}, range(4)) for op in graph.operators}
+    configs["layer0.step0"] = ParallelConfig.from_degrees({"i": 4}, range(4))
+    configs["layer0.step1"] = ParallelConfig.from_degrees({"i": 2, "m": 2}, range(4))
+    found = record(graph, Strategy("reduced", configs)).of("F", block="layer0")
+    gates = 8 * 4 * 8 * 4
+    sums = [m for m in found if m.name == "all-reduce"]
+    assert [(m.operator, m.num_bytes, m.devices) for m in sums] == [
+        (f"layer0.step{step}", gates, ((0, 1, 2, 3),)) for step in range(2)
+    ]

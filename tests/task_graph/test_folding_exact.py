@@ -209,7 +209,7 @@ def _stage(operator: Operator, num_ranks: int) -> int:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_what_folds_of_any_strategy_folds_exactly(seed: int, distinct: int) -> None:
     graph = model("gpt", 4, tied_embedding=False)
     strategy = any_strategy(graph, random.Random(seed))

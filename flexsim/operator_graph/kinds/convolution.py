@@ -7,7 +7,7 @@ read through windows: what a part needs beyond its own rows is the halo.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flexsim.errors import ModelError
 from flexsim.operator_graph.axes import Axis, Window
@@ -152,7 +152,8 @@ def _check_groups(full: str, channels: int, filters: Filters) -> None:
 def patches(builder: GraphBuilder, name: str, x: str, patch: int, width: int) -> str:
     """Add a linear of every square patch of the data ``x[b,c,height,width]``: ``[b,s,h]``.
 
-    Patches in rows and columns become one axis of positions; whole rows stay together.
+    Patches in rows and columns become one axis of positions; whole rows stay together, so many
+    at a time that every smaller degree leaves them together too.
     """
     full, (batch, channels, rows, columns) = builder.named(name), builder.shape(x)
     kernel = square(patch, patch)
@@ -172,7 +173,11 @@ def patches(builder: GraphBuilder, name: str, x: str, patch: int, width: int) ->
     reads = (Use(x, in_axes), Use(weight, weight_axes))
     product = Map(reads, Use(y, out_axes), 2, (Use(bias, (("h",),)),))
     forward = Step("forward", "F", (product,), "matmul")
-    dims = dims_of((product,), sizes, whole=("x",))
+    most = next(d for d in range(1, sizes["y"] + 1) if sizes["y"] % (d + 1))
+    dims = tuple(
+        replace(dim, max_degree=most) if dim.name == "y" else dim
+        for dim in dims_of((product,), sizes, whole=("x",))
+    )
     backward = derive_backward(forward, (weight, bias), (x,))
     builder.add(Operator(full, "convolution", dims, (forward,), backward))
     return y

@@ -73,7 +73,7 @@ def lstm_cell(
     upstream = (*(Use(gradient(use.tensor), STATE) for use in states), *reads)
     back = tuple(Map(upstream, Use(gradient(use.tensor), use.axes)) for use in reads)
     backward = (Step("cell", "I", back, "elementwise"), *derive_backward(product, weights))
-    dims = dims_of((*product.maps, *update.maps), sizes)
+    dims = dims_of((*product.maps, *update.maps), sizes, whole=("gate",))
     builder.add(Operator(full, "lstm", dims, (product, update), backward))
     return CellState(states[0].tensor, states[-1].tensor)
 

@@ -1,0 +1,378 @@
+"""The compiled replay of rows: members of a row that become ready at one moment, all at once.
+
+A heap holds one key a row: the first ready time of its members that are ready and not yet placed.
+Taking (ready time, row) in order and placing all members of that row that are ready just then
+is the order of (ready time, id) that every engine obeys: members of one row share no resource.
+What waits is counted by row and device, so that one pass over the devices tells all members of a
+follower; a collective's group is counted where its first device is, its *leader*.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from flexsim.engine.delta_join import Joints
+from flexsim.numba_cache import inlined, kept_on_disk
+from flexsim.task_graph.block_kernel import Linked
+from flexsim.task_graph.block_pool import (
+    COLLECTIVE,
+    COMPUTE,
+    HEAD_DEVICE,
+    HEAD_DURATION,
+    HEAD_KIND,
+    HEAD_MEMBERS,
+    HEAD_TYPE,
+    HEAD_WIDTH,
+    TRANSFER,
+    Contents,
+)
+from flexsim.task_graph.columns import Int32, Int64
+
+TOO_LONG = -1
+"""Times do not fit beside row numbers."""
+ABOVE_LIMIT = -2
+"""The makespan is greater than the limit."""
+ROW_BITS = 20
+_LONGEST_NS = 1 << 42
+_NEVER_NS = 2**62
+_MANY = 2**40
+_ROW_MASK = (1 << ROW_BITS) - 1
+_COMPUTE, _COLLECTIVE, _TRANSFER = COMPUTE, COLLECTIVE, TRANSFER
+_TYPE, _KIND, _MEMBERS, _WIDTH = HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH
+_DURATION, _DEVICE = HEAD_DURATION, HEAD_DEVICE
+
+
+class Sweep(NamedTuple):
+    """Work space: a line a row, a value a device; streams by kind and device; channels.
+
+    ``ready_ns`` is the latest end so far of what a row waits for, -1 where it is placed;
+    ``num_missing`` how many tasks it still waits for. ``key_ns`` is the time of a row's key in
+    the heap, -1 before anything it waits for has ended. A follower below 0 stands for a line of
+    the joints. ``left_ns`` is the work still to come on a stream; ``done`` the ends and the
+    numbers of the members placed last, by device.
+    """
+
+    ready_ns: Int64
+    num_missing: Int64
+    start_ns: Int64
+    member_start_ns: Int64
+    """Start of every transfer, by task."""
+    first_task: Int64
+    key_ns: Int64
+    next_offsets: Int64
+    following: Int32
+    row_of_wait: Int32
+    heap: Int64
+    stream_free_ns: Int64
+    left_ns: Int64
+    channel_free_ns: Int64
+    done: Int64
+
+
+@inlined
+def _push(heap: Int64, num_queued: int, key: int) -> None:
+    place = num_queued
+    while place > 0:
+        parent = (place - 1) >> 1
+        if heap[parent] <= key:
+            break
+        heap[place] = heap[parent]
+        place = parent
+    heap[place] = key
+
+
+@inlined
+def _pop(heap: Int64, num_queued: int) -> int:
+    """Return the lowest of the keys and close the gap that it leaves."""
+    lowest, key = heap[0], heap[num_queued - 1]
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= num_queued - 1:
+            break
+        if child + 1 < num_queued - 1 and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= key:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = key
+    return lowest
+
+
+@inlined
+def _follow(linked: Linked, joints: Joints, sweep: Sweep, num_rows: int) -> None:
+    """Write who follows every row."""
+    offsets = sweep.next_offsets
+    offsets[: num_rows + 2] = 0
+    num_waits = joints.offsets[num_rows]
+    for i in range(linked.need_offsets[num_rows]):
+        offsets[linked.needs[i] + 2] += 1
+    for i in range(num_waits):
+        offsets[joints.waits[i, 1] + 2] += 1
+    for row in range(num_rows + 1):
+        offsets[row + 1] += offsets[row]
+    for row in range(num_rows):
+        for i in range(linked.need_offsets[row], linked.need_offsets[row + 1]):
+            need = linked.needs[i]
+            sweep.following[offsets[need + 1]] = row
+            offsets[need + 1] += 1
+        for i in range(joints.offsets[row], joints.offsets[row + 1]):
+            need = joints.waits[i, 1]
+            sweep.following[offsets[need + 1]] = -1 - i
+            sweep.row_of_wait[i] = row
+            offsets[need + 1] += 1
+
+
+@inlined
+def _total(contents: Contents, linked: Linked, sweep: Sweep, num_rows: int) -> int:
+    """Sum the work of every stream; return the most."""
+    left_ns = sweep.left_ns
+    left_ns[:] = 0
+    sweep.first_task[0] = 0
+    for row in range(num_rows):
+        content = linked.content[row]
+        head = contents.head[content]
+        sweep.first_task[row + 1] = sweep.first_task[row] + head[_MEMBERS]
+        if head[_TYPE] != _TRANSFER:
+            total = left_ns[0 if head[_TYPE] == _COMPUTE else head[_KIND]]
+            work = contents.work_ns[content]
+            for device in range(len(total)):
+                total[device] += work[device]
+    return left_ns.max()
+
+
+@inlined
+def _begin(contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, row: int) -> None:
+    """Count what a row waits for on every device."""
+    content = linked.content[row]
+    leader = contents.leader[content]
+    ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
+    is_collective = contents.head[content, _TYPE] == _COLLECTIVE
+    for device in range(len(ready)):
+        ready[device] = 0
+        missing[device] = 0 if leader[device] == device else _MANY
+    for i in range(linked.need_offsets[row], linked.need_offsets[row + 1]):
+        left = contents.num_left[linked.content[linked.needs[i]]]
+        if is_collective:
+            for device in range(len(ready)):
+                if leader[device] >= 0:
+                    missing[leader[device]] += left[device]
+        else:
+            for device in range(len(ready)):
+                missing[device] += left[device]
+    for i in range(joints.offsets[row], joints.offsets[row + 1]):
+        missing[leader[joints.waits[i, 0]]] += 1
+    sweep.key_ns[row] = _NEVER_NS
+
+
+@inlined
+def _next_key(sweep: Sweep, row: int) -> int:
+    """Return when the next members of a row are ready, of those that wait for nothing."""
+    ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
+    next_ns = _NEVER_NS
+    for device in range(len(ready)):
+        is_open = (missing[device] == 0) & (ready[device] >= 0)
+        next_ns = min(next_ns, ready[device] if is_open else _NEVER_NS)
+    return next_ns
+
+
+@inlined
+def _compute(
+    contents: Contents, sweep: Sweep, head: Int64, row: int, now_ns: int, limit_ns: int
+) -> bool:
+    """Place members of a compute row; return whether the makespan is above the limit."""
+    ready, missing, start = sweep.ready_ns[row], sweep.num_missing[row], sweep.start_ns[row]
+    duration = contents.duration_ns[head[_DURATION] : head[_DURATION] + len(ready)]
+    free, left = sweep.stream_free_ns[0], sweep.left_ns[0]
+    end, number = sweep.done[0], sweep.done[1]
+    last_ns = 0
+    for device in range(len(ready)):
+        now = (ready[device] == now_ns) & (missing[device] == 0)
+        begin_ns = max(now_ns, free[device])
+        end_ns = begin_ns + duration[device]
+        rest_ns = left[device] - duration[device]
+        end[device] = end_ns if now else 0
+        number[device] = 1 if now else 0
+        start[device] = begin_ns if now else start[device]
+        free[device] = end_ns if now else free[device]
+        left[device] = rest_ns if now else left[device]
+        ready[device] = -1 if now else ready[device]
+        last_ns = max(last_ns, end_ns + rest_ns if now else 0)
+    return last_ns > limit_ns
+
+
+@inlined
+def _collect(
+    contents: Contents, sweep: Sweep, head: Int64, row: int, now_ns: int, limit_ns: int
+) -> bool:
+    """Place members of a collective; return whether the makespan is above the limit."""
+    ready, missing, start = sweep.ready_ns[row], sweep.num_missing[row], sweep.start_ns[row]
+    kind, width, at = head[_KIND], head[_WIDTH], head[_DEVICE]
+    free, left = sweep.stream_free_ns[kind], sweep.left_ns[kind]
+    end, number = sweep.done[0], sweep.done[1]
+    end[:] = 0
+    number[:] = 0
+    last_ns = 0
+    for member in range(head[_MEMBERS]):
+        first = contents.device[at]
+        if ready[first] == now_ns and missing[first] == 0:
+            begin_ns = now_ns
+            duration_ns = contents.duration_ns[head[_DURATION] + member]
+            for place in range(at, at + width):
+                begin_ns = max(begin_ns, free[contents.device[place]])
+            end_ns = begin_ns + duration_ns
+            for place in range(at, at + width):
+                device = contents.device[place]
+                end[device], free[device], number[device] = end_ns, end_ns, 1
+                left[device] -= duration_ns
+                last_ns = max(last_ns, end_ns + left[device])
+            start[first], ready[first] = begin_ns, -1
+        at += width
+    return last_ns > limit_ns
+
+
+@inlined
+def _transfer(
+    contents: Contents, sweep: Sweep, head: Int64, row: int, now_ns: int, limit_ns: int
+) -> bool:
+    """Place members of a transfer; return whether the makespan is above the limit."""
+    ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
+    count, at, first = head[_MEMBERS], head[_DEVICE], sweep.first_task[row]
+    end, number = sweep.done[0], sweep.done[1]
+    end[:] = 0
+    number[:] = 0
+    last_ns = 0
+    for member in range(count):
+        source = contents.device[at + member]
+        if ready[source] == now_ns and missing[source] == 0:
+            target = contents.device[at + count + member]
+            channel = contents.device[at + 2 * count + member]
+            begin_ns = max(now_ns, sweep.channel_free_ns[channel])
+            end_ns = begin_ns + contents.duration_ns[head[_DURATION] + member]
+            sweep.channel_free_ns[channel] = end_ns
+            sweep.member_start_ns[first + member] = begin_ns
+            end[target] = max(end[target], end_ns)
+            number[target] += 1
+            last_ns = max(last_ns, end_ns)
+    for device in range(len(ready)):
+        now = (ready[device] == now_ns) & (missing[device] == 0)
+        ready[device] = -1 if now else ready[device]
+    return last_ns > limit_ns
+
+
+@inlined
+def _tell(contents: Contents, linked: Linked, sweep: Sweep, row: int) -> int:
+    """Tell a follower what was placed; return when its first member is ready by that, or never."""
+    ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
+    end, number = sweep.done[0], sweep.done[1]
+    content = linked.content[row]
+    first_ns = _NEVER_NS
+    if contents.head[content, _TYPE] == _COLLECTIVE:
+        leader = contents.leader[content]
+        for device in range(len(ready)):
+            at = leader[device]
+            if number[device] > 0 and at >= 0:
+                ready[at] = max(ready[at], end[device])
+                missing[at] -= number[device]
+                if missing[at] == 0:
+                    first_ns = min(first_ns, ready[at])
+        return first_ns
+    for device in range(len(ready)):
+        count = number[device]
+        latest_ns = max(ready[device], end[device])
+        still = missing[device] - count
+        ready[device] = latest_ns
+        missing[device] = still
+        first_ns = min(first_ns, latest_ns if (still == 0) & (count > 0) else _NEVER_NS)
+    return first_ns
+
+
+@inlined
+def _clear(contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, num_rows: int) -> int:
+    """Begin anew; rows of which a member waits for nothing are queued. Return how many."""
+    sweep.stream_free_ns[:] = 0
+    sweep.channel_free_ns[:] = 0
+    num_queued, num_words = 0, contents.devices.shape[1] // 2
+    for row in range(num_rows):
+        sweep.key_ns[row] = -1
+        covered = True
+        for word in range(num_words):
+            open_ = contents.devices[linked.content[row], word]
+            for i in range(linked.need_offsets[row], linked.need_offsets[row + 1]):
+                open_ &= ~contents.devices[linked.content[linked.needs[i]], num_words + word]
+            covered &= open_ == np.uint64(0)
+        if not covered:
+            _begin(contents, linked, joints, sweep, row)
+            if _next_key(sweep, row) == 0:
+                sweep.key_ns[row] = 0
+                _push(sweep.heap, num_queued, row)
+                num_queued += 1
+    return num_queued
+
+
+@kept_on_disk
+def replay_rows(
+    contents: Contents,
+    linked: Linked,
+    joints: Joints,
+    sweep: Sweep,
+    num_rows: int,
+    limit_ns: int,
+) -> int:
+    """Replay all rows and return the makespan, or one of the negative numbers above."""
+    if _total(contents, linked, sweep, num_rows) > limit_ns:
+        return ABOVE_LIMIT
+    _follow(linked, joints, sweep, num_rows)
+    num_queued = _clear(contents, linked, joints, sweep, num_rows)
+    end, number = sweep.done[0], sweep.done[1]
+    makespan_ns = 0
+    while num_queued > 0:
+        key = _pop(sweep.heap, num_queued)
+        num_queued -= 1
+        row, now_ns = key & _ROW_MASK, key >> ROW_BITS
+        if sweep.key_ns[row] != now_ns:
+            continue
+        head = contents.head[linked.content[row]]
+        if head[_TYPE] == _COMPUTE:
+            above = _compute(contents, sweep, head, row, now_ns, limit_ns)
+        elif head[_TYPE] == _COLLECTIVE:
+            above = _collect(contents, sweep, head, row, now_ns, limit_ns)
+        else:
+            above = _transfer(contents, sweep, head, row, now_ns, limit_ns)
+        if above:
+            return ABOVE_LIMIT
+        for device in range(len(end)):
+            makespan_ns = max(makespan_ns, end[device])
+        if makespan_ns >= _LONGEST_NS:
+            return TOO_LONG
+        next_ns = _next_key(sweep, row)
+        sweep.key_ns[row] = next_ns
+        if next_ns < _NEVER_NS:
+            _push(sweep.heap, num_queued, (next_ns << ROW_BITS) | row)
+            num_queued += 1
+        for i in range(sweep.next_offsets[row], sweep.next_offsets[row + 1]):
+            follower = sweep.following[i]
+            if follower >= 0:
+                if sweep.key_ns[follower] == -1:
+                    _begin(contents, linked, joints, sweep, follower)
+                first_ns = _tell(contents, linked, sweep, follower)
+            else:
+                wait = -1 - follower
+                follower, device = sweep.row_of_wait[wait], joints.waits[wait, 0]
+                if number[device] == 0:
+                    continue
+                if sweep.key_ns[follower] == -1:
+                    _begin(contents, linked, joints, sweep, follower)
+                at = contents.leader[linked.content[follower], device]
+                ready, missing = sweep.ready_ns[follower], sweep.num_missing[follower]
+                ready[at] = max(ready[at], end[device])
+                missing[at] -= 1
+                first_ns = ready[at] if missing[at] == 0 else _NEVER_NS
+            if first_ns < sweep.key_ns[follower]:
+                sweep.key_ns[follower] = first_ns
+                _push(sweep.heap, num_queued, (first_ns << ROW_BITS) | follower)
+                num_queued += 1
+    return makespan_ns

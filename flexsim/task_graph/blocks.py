@@ -1,0 +1,232 @@
+"""A program in blocks: after the configs of some operators change, only what they touch is anew.
+
+It stands for what :func:`flexsim.task_graph.build.build_task_graph` makes of a strategy of one
+stage and one microbatch, unfolded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+
+from flexsim.cost.costs import Costs
+from flexsim.device_graph import DeviceGraph
+from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.operator_graph.records import Operator
+from flexsim.strategy.config import ParallelConfig, check_config
+from flexsim.strategy.strategy import Strategy, check_strategy
+from flexsim.task_graph.block_arrays import ChainTable, fits, room_for, sites_of
+from flexsim.task_graph.block_chains import Brought, Partial, Weaver
+from flexsim.task_graph.block_kernel import Current, Linked, link
+from flexsim.task_graph.block_outline import Chain, Outline
+from flexsim.task_graph.block_pool import Pool, Stint
+from flexsim.task_graph.block_update import Update
+from flexsim.task_graph.kinds import TASK_CODE
+from flexsim.task_graph.pricing import Pricing
+from flexsim.task_graph.program import Program
+from flexsim.task_graph.rows import Notebook
+
+Configs = Mapping[str, ParallelConfig]
+_KIND = {"F": "forward", "I": "input-gradient", "W": "weight-gradient"}
+
+
+def why_not(strategy: Strategy) -> str:
+    """Return in a few words why a strategy has no program in blocks; "" if it has one."""
+    if strategy.num_stages > 1:
+        return "it has several stages"
+    if strategy.num_microbatches > 1:
+        return "it has several microbatches"
+    if strategy.recompute:
+        return "it recomputes activations"
+    return "its transfers block" if strategy.blocking_transfers else ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What a chain brings and its number in the table."""
+
+    number: int
+    brought: Brought
+
+
+class Blocks:
+    """A program whose operators' configs change, and what they were before the last change."""
+
+    def __init__(
+        self, graph: OperatorGraph, base: Strategy, devices: DeviceGraph, costs: Costs
+    ) -> None:
+        """Take what all strategies share; :meth:`start` sets the first configs."""
+        self.graph = graph
+        self.devices = devices
+        self._base = base
+        self._costs = costs
+        self.outline = Outline.of(graph, costs.software.overlap_input_gradients)
+        self.sites = sites_of(self.outline)
+        self._chains_of, self._steps_of = _by_operator(self.outline)
+        self._followers = _followers(self.outline)
+        self.configs: dict[str, ParallelConfig] = {}
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        """Begin with empty tables."""
+        strategy = replace(self._base, configs=self.configs)
+        pricing = Pricing(self.graph, self.devices, self._costs)
+        self.program = Program(self.graph, strategy, Notebook(), pricing)
+        self.pool = Pool(self.devices.num_devices)
+        self.table = ChainTable(self.pool)
+        self._weaver = Weaver(self.program, self._costs.software)
+        self._known: dict[tuple[object, ...], _Known] = {}
+        self._forms: dict[object, int] = {}
+        self._form = [self._forms.setdefault(c.form, len(self._forms)) for c in self.outline.chains]
+        self._chain: list[_Known | None] = [None] * len(self.outline.chains)
+        self._partial: dict[int, Partial] = {}
+        self._chain_number = np.zeros(len(self.outline.chains), np.int32)
+        self._step_number = np.zeros(len(self.outline.steps), np.int32)
+        self.update = Update(self.program, self.outline, self._costs.software)
+        self._linked = room_for(self.sites, np.zeros(3, np.int64))
+
+    def start(self, configs: Configs) -> None:
+        """Take the configs of all operators; raise :class:`StrategyError` if they do not fit."""
+        ordered = {op.name: configs[op.name] for op in self.graph.operators if op.name in configs}
+        check_strategy(replace(self._base, configs=ordered), self.graph, self.devices.num_devices)
+        self.configs.clear()
+        self.configs.update(ordered)
+        self._forget_all()
+        self._apply(self.graph.operators)
+
+    def change(self, changes: Configs) -> None:
+        """Change configs; raise :class:`StrategyError`, with nothing changed, if they do not fit."""
+        operators = [self.graph.by_name[name] for name in changes]
+        for operator in operators:
+            check_config(operator, changes[operator.name])
+        self._before = self._state()
+        self.configs.update(changes)
+        try:
+            self._apply(operators)
+        except Exception:
+            self.undo()
+            raise
+
+    def _state(self) -> tuple:
+        return (
+            dict(self.configs),
+            list(self._chain),
+            dict(self._partial),
+            self._chain_number.copy(),
+            self._step_number.copy(),
+            dict(self.update.parts),
+        )
+
+    def undo(self) -> None:
+        """Return to what was before the last change."""
+        configs, self._chain, self._partial, self._chain_number, self._step_number, parts = (
+            self._before
+        )
+        for operator in self.graph.operators:
+            if self.configs[operator.name] is not configs[operator.name]:
+                self.program.cuts.forget(operator)
+        self.configs.update(configs)
+        self.update.parts = parts
+        self.program.strategy = replace(self._base, configs=self.configs)
+
+    def _apply(self, operators: Iterable[Operator]) -> None:
+        self.program.strategy = replace(self._base, configs=self.configs)
+        dirty: set[int] = set()
+        weights: dict[str, None] = {}
+        for operator in operators:
+            self.program.cuts.forget(operator)
+            dirty |= self._chains_of[operator.name]
+            weights |= dict.fromkeys(self.update.readers.get(operator.name, ()))
+            self._price(operator)
+        self._weave(dirty)
+        for weight in weights:
+            self.update.parts[weight] = self.update.find(weight)
+
+    def _price(self, operator: Operator) -> None:
+        config = self.configs[operator.name]
+        places = self.program.notebook.on_mesh(config.mesh)
+        for number in self._steps_of[operator.name]:
+            step = self.outline.steps[number].step
+            priced = self.program.pricing.compute(operator, config, step)
+            stint = Stint(TASK_CODE[_KIND[step.pass_name]], places, priced.duration_ns)
+            self._step_number[number] = self.pool.number(stint)
+
+    def _weave(self, dirty: set[int]) -> None:
+        queue = list(dirty)
+        heapify(queue)
+        while queue:
+            number = heappop(queue)
+            if queue and queue[0] == number:
+                continue
+            chain = self.outline.chains[number]
+            known = self._bring(chain)
+            if known is self._chain[number]:
+                continue
+            self._chain[number] = known
+            self._chain_number[number] = known.number
+            for read, partial in zip(chain.reads, known.brought.partial, strict=True):
+                if self._partial.get(read.slot, ()) != partial:
+                    self._partial[read.slot] = partial
+                    for follower in self._followers.get(read.slot, ()):
+                        heappush(queue, follower)
+
+    def _bring(self, chain: Chain) -> _Known:
+        layouts = self._weaver.layouts(chain, self._partial)
+        key = (self._form[chain.number], self.program.size(chain.tensor), layouts)
+        known = self._known.get(key)
+        if known is None:
+            brought = self._weaver.bring(chain, layouts)
+            known = self._known[key] = _Known(self.table.add(brought), brought)
+        return known
+
+    def link(self) -> Linked:
+        """Return all rows in program order."""
+        rows = self.update.write()
+        counts = np.array([len(row.needs) for row in rows], np.int64)
+        current = Current(
+            self._chain_number,
+            self._step_number,
+            np.array([self.pool.number(row) for row in rows], np.int32),
+            np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+            np.array([need for row in rows for need in row.needs], np.int32),
+        )
+        while True:
+            link(self.sites, self.table.arrays, current, self._linked)
+            if fits(self._linked):
+                return self._linked
+            self._linked = room_for(self.sites, self._linked.counts)
+
+    def peak_bytes(self) -> int:
+        """Return what the fullest device holds at most."""
+        held = np.zeros(self.devices.num_devices, np.int64)
+        held[self.program.strategy.devices] = self.update.held_bytes()
+        for known in self._chain:
+            for mesh, num_bytes in known.brought.kept if known else ():
+                held[mesh.flat] += num_bytes
+        return int(held.max(initial=0))
+
+
+def _by_operator(outline: Outline) -> tuple[dict[str, set[int]], dict[str, list[int]]]:
+    """Return, for every operator, the chains that it takes part in and its steps."""
+    names = [operator.name for operator in outline.graph.operators]
+    chains: dict[str, set[int]] = {name: set() for name in names}
+    steps: dict[str, list[int]] = {name: [] for name in names}
+    for chain in outline.chains:
+        for item in chain.items:
+            chains[item.operator.name].add(chain.number)
+    for number, step in enumerate(outline.steps):
+        steps[step.operator.name].append(number)
+    return chains, steps
+
+
+def _followers(outline: Outline) -> dict[int, list[int]]:
+    """Return, for reads that may stay partial, the chains that the reading step writes."""
+    found: dict[int, list[int]] = {}
+    for chain in outline.chains:
+        for write in chain.writes:
+            for slot in write.lenient:
+                found.setdefault(slot, []).append(chain.number)
+    return found
