@@ -8,8 +8,8 @@ A *step* commits a few parts of one rank that overlap, mostly the main part of a
 What happens inside a step is an *entry*, simulated once and found again by its key. Times in it
 are relative to the step's *base*: the moment when its first task becomes ready.
 
-Everything that is compiled stands in this one file, since a compiled function kept on disk is
-thrown away when its own file changes, not when a file that it calls does.
+Records lie in four flat arrays of integers and point to each other by address, as passing many
+arrays to many functions would take a minute to compile. Fields are named below.
 """
 
 from __future__ import annotations
@@ -21,166 +21,78 @@ import numba
 import numpy as np
 
 from flexsim.numba_cache import kept_on_disk
-from flexsim.task_graph.columns import Int32, Int64
+from flexsim.task_graph.columns import Int64
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 EARLY, MAIN, LATE = range(3)
-DONE, GROW, STUCK, MISSING, OVERTAKEN, TOO_MANY, READY, BLOCKED, IDLE = range(9)
+READY, GROW, TOO_MANY, STUCK, MISSING, OVERTAKEN, BLOCKED, IDLE, DONE = range(9)
 """What came of a step, and why :func:`replay_actions` returned."""
-DURATION, FIRST_HELD, LAST_HELD, FIRST_NEXT, LAST_NEXT, NUM_BEFORE, GROUP = range(7)
-"""Columns of ``Classes.members``."""
-FIRST_MEMBER, NUM_MEMBERS, NUM_RESOURCES, NUM_GROUPS = range(4)
-"""Columns of ``Classes.kinds``."""
-KIND, FIRST_RESOURCE, FIRST_GROUP = range(3)
-"""Columns of ``Pipeline.units``."""
-NUM_EARLY, NUM_LATE, FIRST_GATE, RANK = range(4)
-"""Columns of ``Pipeline.templates``."""
-SOURCE_TEMPLATE, SOURCE_PART, SOURCE_MEMBER, SOURCE_NS = range(4)
-"""Columns of ``Pipeline.sources``."""
-KEY, LENGTH, NEXT, RESULTS, SPANS, START, CLOSE = range(7)
-"""Columns of ``Entries.rows``."""
-FREE, FIRST_READY, FIRST_PART, LAST_READY, LAST_PART = range(5)
-"""Rows of an entry's results, with a value a resource."""
-HEIGHT, NUM_NEW, FAILED, RESOURCE, MOST_NEW, BLOCKER = range(6)
-"""Places of ``Progress.state``."""
-ENTRY, BASE, LAST, NUM_PARTS = range(4)
-"""Columns of ``Progress.steps``."""
-NUM_BUCKETS = 1 << 14
+NEVER_NS = 2**62
 MOST_PARTS = 12
 """Parts of one step."""
-_NEVER_NS = 2**62
 
+NUM_MEMBERS, NUM_HELD, NUM_GROUPS, MEMBERS = range(4)
+"""A kind: the content of a part. Rows of its members follow, then what those point to."""
+DURATION, HELD, HELD_END, FOLLOWING, FOLLOWING_END, NUM_BEFORE, GROUP, MEMBER_SIZE = range(8)
+"""A member of a kind; addresses are relative to the kind's."""
 
-class Classes(NamedTuple):
-    """What may happen inside parts: parts of equal content are of one kind.
+NUM_VALUES, NUM_ENTRIES, BUCKETS = range(3)
+"""The head of the entries."""
+NUM_BUCKETS = 1 << 14
+NEXT, LENGTH, NUM_RESOURCES, CLOSE, SPANS, STARTS, KEY = range(7)
+"""An entry: the next one of its bucket, what its key has, when its last task becomes ready, and
+where spans of parts and starts of tasks are. Its key follows, then results by resource."""
+FREE, FIRST_READY, FIRST_PART, LAST_READY, LAST_PART, NUM_RESULTS = range(6)
+"""Rows of results: when the resource becomes free; first and last ready time of those that hold
+it, and their parts."""
 
-    ``members`` has a row a task; ``held`` and ``following`` are numbers inside the part.
-    """
+UNITS, TEMPLATES, RANK_ROWS, JOINED = range(4)
+"""The head of a pipeline: where its tables are, and the first unit of early and main together."""
+KIND, RESOURCES, GROUPS, UNIT_SIZE = range(4)
+"""A unit: part p of template t is unit 3 · t + p."""
+SOURCES, SOURCES_END, GATES, GATES_END, GROUP_SIZE = range(5)
+"""A group of heads: tasks of other parts, and gates of the rank, that it waits for."""
+SOURCE_TEMPLATE, SOURCE_PART, SOURCE_MEMBER, SOURCE_NS, SOURCE_SIZE = range(5)
+NUM_EARLY, NUM_LATE, RANK, EXIT_ROWS, DEPENDENTS, DEPENDENTS_END, TEMPLATE_SIZE = range(7)
+"""A template; dependents are templates whose early part waits for it."""
+EXITS, EXITS_END, EXIT_ROW_SIZE = range(3)
+"""What opens one gate of the rank: pairs of a member of the main part and its duration."""
+FIRST_GATE, NUM_GATES, HURRIES, RANK_ROW_SIZE = range(4)
+"""What a schedule does not change of a rank; it hurries if its steps need an order in time."""
 
-    kinds: Int64
-    members: Int64
-    held: Int64
-    following: Int64
-
-
-class Entries(NamedTuple):
-    """Steps that have been simulated, a row each; what they consist of lies in ``values``.
-
-    The key tells the kinds of the parts, what they hold, when each group of their heads becomes
-    ready and when each resource becomes free. Then come the results by resource, the first start
-    and the last end of every part, and the start of every task. ``buckets`` head lists of
-    entries with one hash.
-    """
-
-    rows: Int64
-    values: Int64
-    buckets: Int32
-    sizes: Int64
-    """Rows used, values used."""
-
-
-class Pipeline(NamedTuple):
-    """How parts are joined: tables with a row a unit, a group of heads or a gate.
-
-    Unit 3 · t + p is part p of template t; after them come units of early and main together.
-    """
-
-    units: Int64
-    templates: Int64
-    resources: Int64
-    first_source: Int64
-    sources: Int64
-    """Tasks outside that a group waits for."""
-    first_gate: Int64
-    gates: Int64
-    """Gates of the rank's previous action that a group waits for."""
-    first_exit: Int64
-    exits: Int64
-    """Members of a main part that make one of its gates, and their durations."""
-    gate_of_rank: Int64
-    first_dependent: Int64
-    dependents: Int64
-    """Templates whose early part waits for a template."""
-    hurries: Int64
-    """Whether each rank has early parts, so that its steps need an order in time."""
-
-
-class Order(NamedTuple):
-    """The actions of a schedule."""
-
-    template: Int64
-    microbatch: Int64
-    where: Int64
-    """Action of every (template, microbatch), or -1."""
-    last: Int64
-    """One beyond the last action of every rank, updates not counted."""
-
-
-class Progress(NamedTuple):
-    """The state of a replay."""
-
-    position: Int64
-    """Next action of every rank."""
-    start: Int64
-    """Where the starts of every part lie in the entries' values; -1 until it is committed."""
-    base_ns: Int64
-    """Of every part."""
-    span: Int64
-    """Where the first start and last end of every part lie in the entries' values."""
-    gate_ns: Int64
-    """When each gate of the last action of a rank opens."""
-    free_ns: Int64
-    last_ready_ns: Int64
-    """When the last committed task that holds a resource became ready, and its part."""
-    last_code: Int64
-    pending: Int64
-    """Parts that are known but not committed, by rank, in order of (ready time, code)."""
-    pending_ns: Int64
-    first_pending: Int64
-    """Two rows: where the pending parts of each rank begin and end."""
-    steps: Int64
-    """The next step of every rank: its entry (-1: not known), base, last ready time, parts."""
-    parts: Int64
-    lines: Int64
-    """Codes and units of the parts of those steps."""
-    stack: Int64
-    """Ranks whose next step is to be found."""
-    first_waiting: Int64
-    """A rank that waits for an action, or -1."""
-    next_waiting: Int64
-    """Another rank that waits for the same action, or -1."""
-    state: Int64
-
-
-class Scratch(NamedTuple):
-    """Room for one simulation."""
-
-    waits: Int64
-    """When each group of heads becomes ready, a row a part."""
-    key: Int64
-    resources: Int64
-    """What a step holds."""
-    numbers: Int64
-    """Place in ``resources`` of what each part holds, a row a part."""
-    tasks: Int64
-    """Row in the classes, part, and number in the part of every task."""
-    ready_ns: Int64
-    missing: Int64
-    start_ns: Int64
-    heap: Int64
-    results: Int64
+(ACTIONS, WHERE, NUM_MICROBATCHES, RANKS, NUM_RANKS, PARTS, HOLDINGS, GATE_NS, PENDING, STACK) = (
+    range(10)
+)
+"""The head of the working room: where its tables are."""
+WAITS, WAITS_SIZE, STEP_KEY, STEP_HELD, NUMBERS, NUMBERS_SIZE, TASKS, HEAP, RESULTS = range(10, 19)
+HEIGHT, NUM_NEW, MOST_NEW, FAILED, RESOURCE, BLOCKER, HEAD_SIZE = range(19, 26)
+TEMPLATE, MICROBATCH, WAITING, ACTION_SIZE = range(4)
+"""An action; a rank that waits for it, or -1."""
+POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, CLOSES, SIZE, NEXT_WAITING, CODES = range(
+    10
+)
+"""A rank: its next action, one beyond its last, its pending parts, its next step (no entry: -1),
+another rank that waits for the same action. Codes and units of the step's parts follow."""
+LINES = CODES + MOST_PARTS
+RANK_SIZE = LINES + MOST_PARTS
+START, BASE_NS, SPAN, PART_SIZE = range(4)
+"""A part: where its starts are (-1: not committed), their base, where its span is."""
+FREE_NS, LAST_READY_NS, LAST_CODE, HOLDING_SIZE = range(4)
+"""A resource: the last task that holds it, by ready time and part."""
+PENDING_CODE, PENDING_NS, PENDING_SIZE = range(3)
+"""A part that is known but not committed; by rank, in order of (ready time, code)."""
+ROW, PART, MEMBER, READY_NS, LEFT, START_NS, TASK_SIZE = range(7)
+"""A task of a simulation: address in the kinds, part, number, predecessors that are left."""
 
 
 class Machine(NamedTuple):
     """All that a replay works on."""
 
-    classes: Classes
-    entries: Entries
-    pipeline: Pipeline
-    order: Order
-    progress: Progress
-    scratch: Scratch
+    kinds: Int64
+    entries: Int64
+    pipeline: Int64
+    work: Int64
 
 
 def _compiled(function: _Function) -> _Function:
@@ -188,629 +100,588 @@ def _compiled(function: _Function) -> _Function:
     return cast(_Function, numba.njit(function))
 
 
-@kept_on_disk
-def inherit(own: Int64, sources: Int64, targets: Int64, before: Int64) -> None:
-    """Set ``before`` to the bits in ``own`` of all tasks before each, edges sorted by target."""
-    for edge in range(len(sources)):
-        before[targets[edge]] |= before[sources[edge]] | own[sources[edge]]
+@_compiled
+def _rank(work: Int64, rank: int) -> int:
+    result: int = work[RANKS] + RANK_SIZE * rank
+    return result
 
 
 @_compiled
-def _push(heap: Int64, num_queued: int, task: int, ready_ns: Int64) -> None:
-    """Add a task to a heap in order of (ready time, number)."""
-    place = num_queued
-    while place > 0:
-        parent = (place - 1) >> 1
-        other = heap[parent]
-        if ready_ns[other] < ready_ns[task] or (ready_ns[other] == ready_ns[task] and other < task):
-            break
-        heap[place] = other
-        place = parent
-    heap[place] = task
+def _part(work: Int64, code: int) -> int:
+    result: int = work[PARTS] + PART_SIZE * code
+    return result
 
 
 @_compiled
-def _pop(heap: Int64, num_queued: int, ready_ns: Int64) -> int:
+def _unit(pipeline: Int64, line: int) -> int:
+    result: int = pipeline[UNITS] + UNIT_SIZE * line
+    return result
+
+
+@_compiled
+def _template(pipeline: Int64, template: int) -> int:
+    result: int = pipeline[TEMPLATES] + TEMPLATE_SIZE * template
+    return result
+
+
+@_compiled
+def _action(work: Int64, action: int) -> int:
+    result: int = work[ACTIONS] + ACTION_SIZE * action
+    return result
+
+
+@_compiled
+def _line(work: Int64, code: int) -> int:
+    """Return the unit of a part."""
+    result: int = 3 * work[_action(work, code // 3) + TEMPLATE] + code % 3
+    return result
+
+
+@_compiled
+def _is_before(work: Int64, one: int, other: int) -> bool:
+    """Whether a task of a simulation goes before another: by ready time, then by number."""
+    one_ns = work[work[TASKS] + TASK_SIZE * one + READY_NS]
+    other_ns = work[work[TASKS] + TASK_SIZE * other + READY_NS]
+    result: bool = one_ns < other_ns or (one_ns == other_ns and one < other)
+    return result
+
+
+@_compiled
+def _push(work: Int64, num_queued: int, task: int) -> None:
+    """Add a task to the heap."""
+    heap, place = work[HEAP], num_queued
+    while place > 0 and _is_before(work, task, work[heap + ((place - 1) >> 1)]):
+        work[heap + place] = work[heap + ((place - 1) >> 1)]
+        place = (place - 1) >> 1
+    work[heap + place] = task
+
+
+@_compiled
+def _pop(work: Int64, num_queued: int) -> int:
     """Remove and return the first of ``num_queued`` tasks."""
-    first, task = heap[0], heap[num_queued - 1]
-    num_queued -= 1
-    place = 0
-    while 2 * place + 1 < num_queued:
+    heap, place, last = work[HEAP], 0, num_queued - 1
+    first: int = work[heap]
+    task = work[heap + last]
+    while 2 * place + 1 < last:
         child = 2 * place + 1
-        best = heap[child]
-        if child + 1 < num_queued:
-            other = heap[child + 1]
-            if ready_ns[other] < ready_ns[best] or (
-                ready_ns[other] == ready_ns[best] and other < best
-            ):
-                child, best = child + 1, other
-        if ready_ns[task] < ready_ns[best] or (ready_ns[task] == ready_ns[best] and task < best):
+        if child + 1 < last and _is_before(work, work[heap + child + 1], work[heap + child]):
+            child += 1
+        if _is_before(work, task, work[heap + child]):
             break
-        heap[place] = best
+        work[heap + place] = work[heap + child]
         place = child
-    heap[place] = task
-    result: int = first
-    return result
-
-
-@kept_on_disk
-def undisturbed_ready_ns(
-    classes: Classes, ranges: Int64, num_resources: int, ready_ns: Int64
-) -> None:
-    """Set when members become ready where each template of ``ranges`` runs alone from 0.
-
-    ``ranges`` has rows of (first member, one beyond the last); no two share a resource.
-    """
-    members, held, following = classes.members, classes.held, classes.following
-    free_ns, heap = np.zeros(num_resources, np.int64), np.zeros(len(ready_ns) + 1, np.int64)
-    missing, num_queued = members[:, NUM_BEFORE].copy(), 0
-    for line in range(len(ranges)):
-        for task in range(ranges[line, 0], ranges[line, 1]):
-            if missing[task] == 0:
-                _push(heap, num_queued, task, ready_ns)
-                num_queued += 1
-    while num_queued > 0:
-        task = _pop(heap, num_queued, ready_ns)
-        num_queued, end_ns = num_queued - 1, ready_ns[task]
-        for place in range(members[task, FIRST_HELD], members[task, LAST_HELD]):
-            end_ns = max(end_ns, free_ns[held[place]])
-        end_ns += members[task, DURATION]
-        for place in range(members[task, FIRST_HELD], members[task, LAST_HELD]):
-            free_ns[held[place]] = end_ns
-        for place in range(members[task, FIRST_NEXT], members[task, LAST_NEXT]):
-            follower = following[place]
-            ready_ns[follower] = max(ready_ns[follower], end_ns)
-            missing[follower] -= 1
-            if missing[follower] == 0:
-                _push(heap, num_queued, follower, ready_ns)
-                num_queued += 1
+    work[heap + place] = task
+    return first
 
 
 @_compiled
-def _hold(task: int, machine: Machine) -> int:
+def _run_task(kinds: Int64, work: Int64, task: int, num_held: int) -> int:
     """Let a task hold its resources; return its end."""
-    members, held, scratch = machine.classes.members, machine.classes.held, machine.scratch
-    row, part = scratch.tasks[task, 0], scratch.tasks[task, 1]
-    results, ready_ns = scratch.results, scratch.ready_ns[task]
+    at = work[TASKS] + TASK_SIZE * task
+    row, part, ready_ns = work[at + ROW], work[at + PART], work[at + READY_NS]
+    kind = row - MEMBER_SIZE * work[at + MEMBER] - MEMBERS
+    numbers, results = work[NUMBERS] + part * work[NUMBERS_SIZE], work[RESULTS]
     begin_ns = ready_ns
-    for place in range(members[row, FIRST_HELD], members[row, LAST_HELD]):
-        begin_ns = max(begin_ns, results[FREE, scratch.numbers[part, held[place]]])
-    end_ns = begin_ns + members[row, DURATION]
-    for place in range(members[row, FIRST_HELD], members[row, LAST_HELD]):
-        resource = scratch.numbers[part, held[place]]
-        results[FREE, resource] = end_ns
-        if results[LAST_READY, resource] < 0:
-            results[FIRST_READY, resource], results[FIRST_PART, resource] = ready_ns, part
-        results[LAST_READY, resource], results[LAST_PART, resource] = ready_ns, part
-    scratch.start_ns[task] = begin_ns
-    result: int = end_ns
-    return result
+    for place in range(kind + kinds[row + HELD], kind + kinds[row + HELD_END]):
+        begin_ns = max(begin_ns, work[results + work[numbers + kinds[place]]])
+    end_ns: int = begin_ns + kinds[row + DURATION]
+    for place in range(kind + kinds[row + HELD], kind + kinds[row + HELD_END]):
+        result = results + work[numbers + kinds[place]]
+        work[result + FREE * num_held] = end_ns
+        if work[result + LAST_READY * num_held] < 0:
+            work[result + FIRST_READY * num_held] = ready_ns
+            work[result + FIRST_PART * num_held] = part
+        work[result + LAST_READY * num_held] = ready_ns
+        work[result + LAST_PART * num_held] = part
+    work[at + START_NS] = begin_ns
+    return end_ns
 
 
 @_compiled
-def _simulate(machine: Machine, num_tasks: int, num_resources: int) -> int:
-    """Commit tasks in order of (ready time, number); return how many could be.
-
-    ``scratch`` has what tasks are and wait for from outside and when resources become free.
-    """
-    members, following, scratch = machine.classes.members, machine.classes.following, machine.scratch
-    tasks, ready_ns, missing, heap = scratch.tasks, scratch.ready_ns, scratch.missing, scratch.heap
-    scratch.results[FIRST_READY, :num_resources] = _NEVER_NS
-    scratch.results[LAST_READY, :num_resources] = -1
-    num_queued, num_done = 0, 0
+def _simulate(kinds: Int64, work: Int64, num_tasks: int, num_held: int) -> int:
+    """Commit tasks in order of (ready time, number); return how many could be."""
+    tasks, num_queued, num_done = work[TASKS], 0, 0
     for task in range(num_tasks):
-        missing[task] = members[tasks[task, 0], NUM_BEFORE]
-        if missing[task] == 0:
-            _push(heap, num_queued, task, ready_ns)
+        at = tasks + TASK_SIZE * task
+        work[at + LEFT] = kinds[work[at + ROW] + NUM_BEFORE]
+        if work[at + LEFT] == 0:
+            _push(work, num_queued, task)
             num_queued += 1
     while num_queued > 0:
-        task = _pop(heap, num_queued, ready_ns)
+        task = _pop(work, num_queued)
         num_queued, num_done = num_queued - 1, num_done + 1
-        end_ns = _hold(task, machine)
-        row, first = tasks[task, 0], task - tasks[task, 2]
-        for place in range(members[row, FIRST_NEXT], members[row, LAST_NEXT]):
-            follower = first + following[place]
-            ready_ns[follower] = max(ready_ns[follower], end_ns)
-            missing[follower] -= 1
-            if missing[follower] == 0:
-                _push(heap, num_queued, follower, ready_ns)
+        end_ns = _run_task(kinds, work, task, num_held)
+        at = tasks + TASK_SIZE * task
+        row, member = work[at + ROW], work[at + MEMBER]
+        kind = row - MEMBER_SIZE * member - MEMBERS
+        for place in range(kind + kinds[row + FOLLOWING], kind + kinds[row + FOLLOWING_END]):
+            follower = task - member + kinds[place]
+            there = tasks + TASK_SIZE * follower
+            work[there + READY_NS] = max(work[there + READY_NS], end_ns)
+            work[there + LEFT] -= 1
+            if work[there + LEFT] == 0:
+                _push(work, num_queued, follower)
                 num_queued += 1
     return num_done
 
 
 @_compiled
-def _lay_out(machine: Machine, kind: int, part: int, num_tasks: int) -> int:
-    """Append the tasks of a part to those that are to be simulated; return how many there are."""
-    first, num_members = machine.classes.kinds[kind, FIRST_MEMBER], machine.classes.kinds[kind, 1]
-    for member in range(num_members):
-        row = machine.scratch.tasks[num_tasks + member]
-        row[0], row[1], row[2] = first + member, part, member
-    result: int = num_tasks + num_members
-    return result
-
-
-@kept_on_disk
-def simulate_alone(machine: Machine, kind: int) -> int:
-    """Simulate one part whose resources are numbered as in the plan, from time 0.
-
-    ``ready_ns`` and the first row of ``results`` in scratch tell what it waits for and when
-    resources become free. Return how many tasks were committed.
-    """
-    num_resources = machine.classes.kinds[kind, NUM_RESOURCES]
-    num_tasks = _lay_out(machine, kind, 0, 0)
-    for resource in range(num_resources):
-        machine.scratch.numbers[0, resource] = resource
-    result: int = _simulate(machine, num_tasks, num_resources)
-    return result
-
-
-@_compiled
-def _wait(machine: Machine, line: int, code: int, skipped: int, waits: Int64) -> int:
-    """Set when each group of a part's heads becomes ready and return the first of these times.
+def _wait(m: Machine, line: int, code: int, skipped: int, waits: int) -> int:
+    """Write when each group of a part's heads becomes ready; return the first of these times.
 
     What waits for part ``skipped`` is taken not to. Return -1 where it waits for an action that
-    is not committed, which ``state`` then names (-1: one that the schedule lacks).
+    is not committed, which the head then names (-1: one that the schedule lacks).
     """
-    pipeline, progress = machine.pipeline, machine.progress
-    first_ns = _NEVER_NS
-    microbatch = machine.order.microbatch[code // 3]
-    first_group = pipeline.units[line, FIRST_GROUP]
-    for group in range(pipeline.units[line + 1, FIRST_GROUP] - first_group):
-        row = first_group + group
-        begin, end = pipeline.first_source[row], pipeline.first_source[row + 1]
-        ready_ns, known = 0, begin == end
-        for place in range(pipeline.first_gate[row], pipeline.first_gate[row + 1]):
-            ready_ns, known = max(ready_ns, progress.gate_ns[pipeline.gates[place]]), True
-        for place in range(begin, end):
-            source = pipeline.sources[place]
-            action = machine.order.where[source[SOURCE_TEMPLATE], microbatch]
-            before = 3 * action + source[SOURCE_PART]
+    _, entries, pipeline, work = m
+    unit, first_ns = _unit(pipeline, line), NEVER_NS
+    where = work[WHERE] + work[_action(work, code // 3) + MICROBATCH]
+    for group in range(m.kinds[pipeline[unit + KIND] + NUM_GROUPS]):
+        row = pipeline[unit + GROUPS] + GROUP_SIZE * group
+        ready_ns = 0
+        known = pipeline[row + SOURCES] == pipeline[row + SOURCES_END]
+        for place in range(pipeline[row + GATES], pipeline[row + GATES_END]):
+            ready_ns, known = max(ready_ns, work[work[GATE_NS] + pipeline[place]]), True
+        for source in range(pipeline[row + SOURCES], pipeline[row + SOURCES_END], SOURCE_SIZE):
+            action = work[where + pipeline[source + SOURCE_TEMPLATE] * work[NUM_MICROBATCHES]]
+            before = 3 * action + pipeline[source + SOURCE_PART]
             if action >= 0 and before == skipped:
                 continue
-            if action < 0 or progress.start[before] < 0:
-                progress.state[BLOCKER] = action
+            part = _part(work, before)
+            if action < 0 or work[part + START] < 0:
+                work[BLOCKER] = action
                 return -1
-            start_ns = machine.entries.values[progress.start[before] + source[SOURCE_MEMBER]]
-            end_ns = progress.base_ns[before] + start_ns + source[SOURCE_NS]
+            end_ns = entries[work[part + START] + pipeline[source + SOURCE_MEMBER]]
+            end_ns += work[part + BASE_NS] + pipeline[source + SOURCE_NS]
             ready_ns, known = max(ready_ns, end_ns), True
-        waits[group] = ready_ns
+        work[waits + group] = ready_ns
         if known:
             first_ns = min(first_ns, ready_ns)
     return first_ns
 
 
 @_compiled
-def _number(machine: Machine, rank: int, num_parts: int) -> int:
-    """Number the resources of a step; return how many it holds."""
-    pipeline, scratch = machine.pipeline, machine.scratch
-    num_held = 0
-    for part in range(num_parts):
-        line = machine.progress.lines[rank, part]
-        first = pipeline.units[line, FIRST_RESOURCE]
-        for place in range(pipeline.units[line + 1, FIRST_RESOURCE] - first):
-            resource, number = pipeline.resources[first + place], 0
-            while number < num_held and scratch.resources[number] != resource:
+def _number(m: Machine, rank: int) -> int:
+    """Number the resources of a rank's step; return how many it holds."""
+    kinds, _, pipeline, work = m
+    num_held, held = 0, work[STEP_HELD]
+    for part in range(work[rank + SIZE]):
+        unit = _unit(pipeline, work[rank + LINES + part])
+        numbers = work[NUMBERS] + part * work[NUMBERS_SIZE]
+        for place in range(kinds[pipeline[unit + KIND] + NUM_HELD]):
+            resource, number = pipeline[pipeline[unit + RESOURCES] + place], 0
+            while number < num_held and work[held + number] != resource:
                 number += 1
             if number == num_held:
-                scratch.resources[number] = resource
+                work[held + number] = resource
                 num_held += 1
-            scratch.numbers[part, place] = number
+            work[numbers + place] = number
     return num_held
 
 
 @_compiled
-def _write_key(machine: Machine, rank: int, num_held: int) -> int:
-    """Write the key of the rank's step with its hash behind it; return its length."""
-    pipeline, progress, scratch = machine.pipeline, machine.progress, machine.scratch
-    key, base_ns = scratch.key, progress.steps[rank, BASE]
-    length = 0
-    for part in range(progress.steps[rank, NUM_PARTS]):
-        line = progress.lines[rank, part]
-        key[length] = -1 - pipeline.units[line, KIND]
+def _write_key(m: Machine, rank: int, num_held: int) -> int:
+    """Write the key of a rank's step with its bucket behind it; return its length."""
+    kinds, _, pipeline, work = m
+    key, base_ns, length = work[STEP_KEY], work[rank + BASE], 0
+    for part in range(work[rank + SIZE]):
+        kind = pipeline[_unit(pipeline, work[rank + LINES + part]) + KIND]
+        work[key + length] = kind
         length += 1
-        for place in range(
-            pipeline.units[line + 1, FIRST_RESOURCE] - pipeline.units[line, FIRST_RESOURCE]
-        ):
-            key[length] = scratch.numbers[part, place]
+        for place in range(kinds[kind + NUM_HELD]):
+            work[key + length] = work[work[NUMBERS] + part * work[NUMBERS_SIZE] + place]
             length += 1
-        for group in range(
-            pipeline.units[line + 1, FIRST_GROUP] - pipeline.units[line, FIRST_GROUP]
-        ):
-            key[length] = scratch.waits[part, group] - base_ns
+        for group in range(kinds[kind + NUM_GROUPS]):
+            ready_ns = work[work[WAITS] + part * work[WAITS_SIZE] + group]
+            work[key + length] = ready_ns - base_ns
             length += 1
     for number in range(num_held):
-        free_ns = progress.free_ns[scratch.resources[number]]
-        key[length] = max(0, free_ns - base_ns)
+        resource = work[work[STEP_HELD] + number]
+        free_ns = work[work[HOLDINGS] + HOLDING_SIZE * resource + FREE_NS]
+        work[key + length] = max(0, free_ns - base_ns)
         length += 1
     code = np.uint64(length)
-    for place in range(length):
-        code = (code ^ np.uint64(key[place])) * np.uint64(0x9E3779B97F4A7C15)
+    for place in range(key, key + length):
+        code = (code ^ np.uint64(work[place])) * np.uint64(0x9E3779B97F4A7C15)
         code ^= code >> np.uint64(29)
-    key[length] = np.int64(code & np.uint64(NUM_BUCKETS - 1))
+    work[key + length] = np.int64(code & np.uint64(NUM_BUCKETS - 1))
     return length
 
 
 @_compiled
-def _find(entries: Entries, key: Int64, length: int) -> int:
-    """Return the entry with the key of this length (its hash stands behind it), or -1."""
-    rows, values = entries.rows, entries.values
-    entry = np.int64(entries.buckets[key[length]])
+def _find(entries: Int64, work: Int64, length: int) -> int:
+    """Return the entry with the step's key, or -1."""
+    key = work[STEP_KEY]
+    entry: int = entries[BUCKETS + work[key + length]]
     while entry >= 0:
-        offset, place = rows[entry, KEY], 0
-        if rows[entry, LENGTH] == length:
-            while place < length and values[offset + place] == key[place]:
+        if entries[entry + LENGTH] == length:
+            place = 0
+            while place < length and entries[entry + KEY + place] == work[key + place]:
                 place += 1
             if place == length:
-                result: int = entry
-                return result
-        entry = rows[entry, NEXT]
+                return entry
+        entry = entries[entry + NEXT]
     return -1
 
 
 @_compiled
-def _keep(machine: Machine, sizes: tuple[int, int, int, int]) -> int:
-    """Keep what was simulated as an entry; ``sizes`` are of key, resources, parts and tasks."""
-    entries, scratch = machine.entries, machine.scratch
-    length, num_held, num_parts, num_tasks = sizes
-    values, entry, offset = entries.values, entries.sizes[0], entries.sizes[1]
-    row, bucket = entries.rows[entry], scratch.key[length]
-    row[KEY], row[LENGTH], row[NEXT] = offset, length, entries.buckets[bucket]
-    entries.buckets[bucket] = entry
-    values[offset : offset + length] = scratch.key[:length]
-    offset += length
-    row[RESULTS], row[CLOSE] = offset, 0
-    for line in range(5):
-        values[offset : offset + num_held] = scratch.results[line, :num_held]
-        offset += num_held
-    for number in range(num_held):
-        row[CLOSE] = max(row[CLOSE], scratch.results[LAST_READY, number])
-    row[SPANS] = offset
-    for part in range(num_parts):
-        values[offset + 2 * part], values[offset + 2 * part + 1] = _NEVER_NS, 0
-    for task in range(num_tasks):
-        place, start_ns = offset + 2 * scratch.tasks[task, 1], scratch.start_ns[task]
-        end_ns = start_ns + machine.classes.members[scratch.tasks[task, 0], DURATION]
-        values[place] = min(values[place], start_ns)
-        values[place + 1] = max(values[place + 1], end_ns)
-    offset += 2 * num_parts
-    row[START] = offset
-    values[offset : offset + num_tasks] = scratch.start_ns[:num_tasks]
-    entries.sizes[0], entries.sizes[1] = entry + 1, offset + num_tasks
-    result: int = entry
-    return result
+def _keep(m: Machine, rank: int, length: int, num_held: int) -> int:
+    """Keep what was simulated as an entry and return it."""
+    kinds, entries, _, work = m
+    entry: int = entries[NUM_VALUES]
+    bucket = BUCKETS + work[work[STEP_KEY] + length]
+    entries[entry + NEXT], entries[bucket] = entries[bucket], entry
+    entries[entry + LENGTH], entries[entry + NUM_RESOURCES] = length, num_held
+    entries[entry + CLOSE] = 0
+    entries[entry + KEY : entry + KEY + length] = work[work[STEP_KEY] : work[STEP_KEY] + length]
+    at, size = entry + KEY + length, NUM_RESULTS * num_held
+    entries[at : at + size] = work[work[RESULTS] : work[RESULTS] + size]
+    for place in range(at + LAST_READY * num_held, at + LAST_PART * num_held):
+        entries[entry + CLOSE] = max(entries[entry + CLOSE], entries[place])
+    at += size
+    entries[entry + SPANS] = at
+    entries[entry + STARTS] = at + 2 * work[rank + SIZE]
+    place = entries[entry + STARTS]
+    task = work[TASKS]
+    for part in range(work[rank + SIZE]):
+        entries[at], entries[at + 1] = NEVER_NS, 0
+        kind = m.pipeline[_unit(m.pipeline, work[rank + LINES + part]) + KIND]
+        for _ in range(kinds[kind + NUM_MEMBERS]):
+            start_ns = work[task + START_NS]
+            entries[place] = start_ns
+            entries[at] = min(entries[at], start_ns)
+            entries[at + 1] = max(entries[at + 1], start_ns + kinds[work[task + ROW] + DURATION])
+            place, task = place + 1, task + TASK_SIZE
+        at += 2
+    entries[NUM_VALUES], entries[NUM_ENTRIES] = place, entries[NUM_ENTRIES] + 1
+    return entry
 
 
 @_compiled
-def _enter(machine: Machine, rank: int, length: int, num_held: int) -> tuple[int, int]:
-    """Simulate the rank's step; return its entry and what came of it."""
-    classes, progress, scratch = machine.classes, machine.progress, machine.scratch
-    num_parts, base_ns = progress.steps[rank, NUM_PARTS], progress.steps[rank, BASE]
+def _lay_out(m: Machine, rank: int) -> int:
+    """Write the tasks of a rank's step; return how many there are."""
+    kinds, _, pipeline, work = m
     num_tasks = 0
-    for part in range(num_parts):
-        kind = machine.pipeline.units[progress.lines[rank, part], KIND]
-        first = num_tasks
-        num_tasks = _lay_out(machine, kind, part, num_tasks)
-        for task in range(first, num_tasks):
-            group = classes.members[scratch.tasks[task, 0], GROUP]
-            scratch.ready_ns[task] = scratch.waits[part, group] - base_ns if group >= 0 else 0
-    needed = length + 5 * num_held + 2 * num_parts + num_tasks
-    rows, values, sizes = machine.entries.rows, machine.entries.values, machine.entries.sizes
-    if sizes[0] >= len(rows) or sizes[1] + needed > len(values):
-        return -1, GROW
-    if progress.state[NUM_NEW] >= progress.state[MOST_NEW]:
-        return -1, TOO_MANY
-    for number in range(num_held):
-        scratch.results[FREE, number] = scratch.key[length - num_held + number]
-    if _simulate(machine, num_tasks, num_held) < num_tasks:
-        return -1, STUCK
-    progress.state[NUM_NEW] += 1
-    return _keep(machine, (length, num_held, num_parts, num_tasks)), READY
+    for part in range(work[rank + SIZE]):
+        kind = pipeline[_unit(pipeline, work[rank + LINES + part]) + KIND]
+        waits = work[WAITS] + part * work[WAITS_SIZE]
+        for member in range(kinds[kind + NUM_MEMBERS]):
+            at, row = work[TASKS] + TASK_SIZE * num_tasks, kind + MEMBERS + MEMBER_SIZE * member
+            work[at + ROW], work[at + PART], work[at + MEMBER] = row, part, member
+            group, work[at + READY_NS] = kinds[row + GROUP], 0
+            if group >= 0:
+                work[at + READY_NS] = work[waits + group] - work[rank + BASE]
+            num_tasks += 1
+    return num_tasks
 
 
 @_compiled
-def _look_up(machine: Machine, rank: int) -> int:
-    """Find what happens in the rank's step, or simulate it."""
-    progress, scratch = machine.progress, machine.scratch
-    step = progress.steps[rank]
-    base_ns = _NEVER_NS
-    for part in range(step[NUM_PARTS]):
-        code, line = progress.parts[rank, part], progress.lines[rank, part]
-        base_ns = min(base_ns, _wait(machine, line, code, -1, scratch.waits[part]))
-    step[BASE] = base_ns
-    num_held = _number(machine, rank, step[NUM_PARTS])
-    length = _write_key(machine, rank, num_held)
-    entry, outcome = _find(machine.entries, scratch.key, length), READY
+def _enter(m: Machine, rank: int, length: int, num_held: int) -> tuple[int, int]:
+    """Simulate a rank's step; return its entry and what came of it."""
+    kinds, entries, _, work = m
+    num_tasks = _lay_out(m, rank)
+    needed = KEY + length + NUM_RESULTS * num_held + 2 * work[rank + SIZE] + num_tasks
+    if entries[NUM_VALUES] + needed > len(entries):
+        return -1, GROW
+    if work[NUM_NEW] >= work[MOST_NEW]:
+        return -1, TOO_MANY
+    results = work[RESULTS]
+    free = work[STEP_KEY] + length - num_held
+    for number in range(num_held):
+        work[results + FREE * num_held + number] = work[free + number]
+        work[results + LAST_READY * num_held + number] = -1
+    if _simulate(kinds, work, num_tasks, num_held) < num_tasks:
+        return -1, STUCK
+    work[NUM_NEW] += 1
+    return _keep(m, rank, length, num_held), READY
+
+
+@_compiled
+def _look_up(m: Machine, rank: int) -> int:
+    """Find what happens in a rank's step, or simulate it; return what came of it."""
+    work, base_ns = m.work, NEVER_NS
+    for part in range(work[rank + SIZE]):
+        waits = work[WAITS] + part * work[WAITS_SIZE]
+        code, line = work[rank + CODES + part], work[rank + LINES + part]
+        base_ns = min(base_ns, _wait(m, line, code, -1, waits))
+    work[rank + BASE] = base_ns
+    num_held = _number(m, rank)
+    length = _write_key(m, rank, num_held)
+    entry, outcome = _find(m.entries, work, length), READY
     if entry < 0:
-        entry, outcome = _enter(machine, rank, length, num_held)
+        entry, outcome = _enter(m, rank, length, num_held)
     if outcome == READY:
-        step[ENTRY], step[LAST] = entry, base_ns + machine.entries.rows[entry, CLOSE]
+        work[rank + ENTRY], work[rank + CLOSES] = entry, base_ns + m.entries[entry + CLOSE]
     return outcome
 
 
 @_compiled
-def _unit(machine: Machine, code: int) -> int:
-    """Return the unit of a part."""
-    result: int = 3 * machine.order.template[code // 3] + code % 3
-    return result
-
-
-@_compiled
-def _join(machine: Machine, rank: int, code: int, line: int) -> None:
-    """Add a part to the rank's step, in order."""
-    progress = machine.progress
-    parts, lines = progress.parts[rank], progress.lines[rank]
-    place = progress.steps[rank, NUM_PARTS]
-    while place > 0 and parts[place - 1] > code:
-        parts[place], lines[place] = parts[place - 1], lines[place - 1]
+def _join(work: Int64, rank: int, code: int, line: int) -> None:
+    """Add a part to a rank's step, in order of codes."""
+    place = rank + CODES + work[rank + SIZE]
+    while place > rank + CODES and work[place - 1] > code:
+        work[place], work[place + MOST_PARTS] = work[place - 1], work[place - 1 + MOST_PARTS]
         place -= 1
-    parts[place], lines[place] = code, line
-    progress.steps[rank, NUM_PARTS] += 1
+    work[place], work[place + MOST_PARTS] = code, line
+    work[rank + SIZE] += 1
 
 
 @_compiled
-def _is_in(machine: Machine, rank: int, code: int) -> bool:
-    """Whether the rank's step has a part."""
-    for part in range(machine.progress.steps[rank, NUM_PARTS]):
-        if machine.progress.parts[rank, part] == code:
-            return True
-    return False
-
-
-@_compiled
-def _overlaps(machine: Machine, rank: int, code: int, ready_ns: int) -> bool:
-    """Whether a pending part is to come before some task of the rank's step."""
-    pipeline, progress, scratch = machine.pipeline, machine.progress, machine.scratch
-    line, step = _unit(machine, code), progress.steps[rank]
-    num_held = _number(machine, rank, step[NUM_PARTS])
-    results = machine.entries.rows[step[ENTRY], RESULTS]
-    for place in range(
-        pipeline.units[line, FIRST_RESOURCE], pipeline.units[line + 1, FIRST_RESOURCE]
-    ):
+def _overlaps(m: Machine, rank: int, code: int, ready_ns: int) -> bool:
+    """Whether a pending part is not in a rank's step but before some task of it."""
+    kinds, entries, pipeline, work = m
+    for place in range(rank + CODES, rank + CODES + work[rank + SIZE]):
+        if work[place] == code:
+            return False
+    unit, entry, num_held = _unit(pipeline, _line(work, code)), work[rank + ENTRY], _number(m, rank)
+    results = entry + KEY + entries[entry + LENGTH]
+    resources = pipeline[unit + RESOURCES]
+    for place in range(resources, resources + kinds[pipeline[unit + KIND] + NUM_HELD]):
         for number in range(num_held):
-            if scratch.resources[number] == pipeline.resources[place]:
-                at = results + LAST_READY * num_held + number
-                last_ns = step[BASE] + machine.entries.values[at]
-                last_code = progress.parts[rank, machine.entries.values[at + num_held]]
-                if ready_ns < last_ns or (ready_ns == last_ns and code < last_code):
+            if work[work[STEP_HELD] + number] == pipeline[place]:
+                last_ns = work[rank + BASE] + entries[results + LAST_READY * num_held + number]
+                part = entries[results + LAST_PART * num_held + number]
+                is_later = code > work[rank + CODES + part]
+                if ready_ns < last_ns or (ready_ns == last_ns and not is_later):
                     return True
     return False
 
 
 @_compiled
-def _complete(machine: Machine, rank: int, own: int) -> int:
-    """Look up the rank's step with all pending parts (but ``own``) that overlap it."""
-    progress = machine.progress
-    step = progress.steps[rank]
-    while True:
-        outcome = _look_up(machine, rank)
-        if outcome != READY:
-            return outcome
-        size = step[NUM_PARTS]
-        for place in range(progress.first_pending[0, rank], progress.first_pending[1, rank]):
-            code, ready_ns = progress.pending[place], progress.pending_ns[place]
-            if ready_ns > step[LAST] or step[NUM_PARTS] == MOST_PARTS:
-                break
-            if code == own or _is_in(machine, rank, code):
-                continue
-            if _overlaps(machine, rank, code, ready_ns):
-                _join(machine, rank, code, _unit(machine, code))
-                break
-        if step[NUM_PARTS] == size:
-            return READY
+def _complete(m: Machine, rank: int, own: int) -> int:
+    """Look up a rank's step together with all pending parts (but ``own``) that overlap it."""
+    work = m.work
+    outcome = _look_up(m, rank)
+    at = work[rank + PENDING_BEGIN]
+    while outcome == READY and at < work[rank + PENDING_END]:
+        code, ready_ns = work[at + PENDING_CODE], work[at + PENDING_NS]
+        if ready_ns > work[rank + CLOSES] or work[rank + SIZE] == MOST_PARTS:
+            break
+        at += PENDING_SIZE
+        if code != own and _overlaps(m, rank, code, ready_ns):
+            _join(work, rank, code, _line(work, code))
+            outcome = _look_up(m, rank)
+            at = work[rank + PENDING_BEGIN]
+    return outcome
 
 
 @_compiled
-def _prepare(machine: Machine, rank: int) -> int:
-    """Find the next step of a rank."""
-    order, progress, templates = machine.order, machine.progress, machine.pipeline.templates
-    action, step = progress.position[rank], progress.steps[rank]
-    begin, end = progress.first_pending[0, rank], progress.first_pending[1, rank]
-    code, line, own, base_ns = 3 * action + MAIN, -1, -1, _NEVER_NS
-    if action < order.last[rank]:
-        template = order.template[action]
-        line, waits = 3 * template + MAIN, machine.scratch.waits
-        if templates[template, NUM_EARLY] > 0 and progress.start[code - 1] < 0:
-            own = code - 1
-        base_ns = _wait(machine, line, code, own, waits[0])
-        if base_ns < 0 or (own >= 0 and _wait(machine, line - 1, own, -1, waits[0]) < 0):
-            return BLOCKED if progress.state[BLOCKER] >= 0 else MISSING
-    elif begin == end:
+def _clear_way(m: Machine, rank: int, code: int, base_ns: int) -> int:
+    """Make a step of the first pending part, if all of it comes before a main part's base.
+
+    Return what came of it, :data:`IDLE` where there is no such step.
+    """
+    work = m.work
+    first = work[rank + PENDING_BEGIN]
+    if first == work[rank + PENDING_END]:
         return IDLE
-    step[NUM_PARTS] = 0
-    if begin < end:
-        first, ready_ns = progress.pending[begin], progress.pending_ns[begin]
-        if ready_ns < base_ns or (ready_ns == base_ns and first < code):
-            _join(machine, rank, first, _unit(machine, first))
-            outcome = _complete(machine, rank, -1)
-            if outcome != READY or step[LAST] < base_ns:
-                return outcome
-            if step[LAST] == base_ns and progress.parts[rank, step[NUM_PARTS] - 1] < code:
-                return outcome
-    step[NUM_PARTS] = 0
+    pending, ready_ns = work[first + PENDING_CODE], work[first + PENDING_NS]
+    if ready_ns > base_ns or (ready_ns == base_ns and pending > code):
+        return IDLE
+    work[rank + SIZE] = 0
+    _join(work, rank, pending, _line(work, pending))
+    outcome = _complete(m, rank, -1)
+    last = work[rank + CODES + work[rank + SIZE] - 1]
+    if outcome != READY or work[rank + CLOSES] < base_ns:
+        return outcome
+    return READY if work[rank + CLOSES] == base_ns and last < code else IDLE
+
+
+@_compiled
+def _prepare(m: Machine, rank: int) -> int:
+    """Find the next step of a rank; return what came of it."""
+    _, _, pipeline, work = m
+    action, waits = work[rank + POSITION], work[WAITS]
+    code, line, own, base_ns = 3 * action + MAIN, -1, -1, NEVER_NS
+    if action < work[rank + LAST]:
+        line = _line(work, code)
+        template = _template(pipeline, line // 3)
+        if pipeline[template + NUM_EARLY] > 0 and work[_part(work, code - 1) + START] < 0:
+            own = code - 1
+        base_ns = _wait(m, line, code, own, waits)
+        if base_ns < 0 or (own >= 0 and _wait(m, line - 1, own, -1, waits) < 0):
+            return BLOCKED if work[BLOCKER] >= 0 else MISSING
+    elif work[rank + PENDING_BEGIN] == work[rank + PENDING_END]:
+        return IDLE
+    outcome = _clear_way(m, rank, code, base_ns)
+    if outcome != IDLE:
+        return outcome
+    work[rank + SIZE] = 0
     if own >= 0:
-        line = len(templates) * 3 + template
-    _join(machine, rank, code, line)
-    for place in range(begin, end):
-        if progress.pending_ns[place] < base_ns and progress.pending[place] != own:
-            if step[NUM_PARTS] == MOST_PARTS:
-                break
-            _join(machine, rank, progress.pending[place], _unit(machine, progress.pending[place]))
-    return _complete(machine, rank, own)
+        line = pipeline[JOINED] + line // 3
+    _join(work, rank, code, line)
+    for at in range(work[rank + PENDING_BEGIN], work[rank + PENDING_END], PENDING_SIZE):
+        if work[at + PENDING_NS] >= base_ns or work[rank + SIZE] == MOST_PARTS:
+            break
+        if work[at + PENDING_CODE] != own:
+            pending = work[at + PENDING_CODE]
+            _join(work, rank, pending, _line(work, pending))
+    return _complete(m, rank, own)
 
 
 @_compiled
-def _call(progress: Progress, rank: int) -> None:
+def _call(work: Int64, rank: int) -> None:
     """Let the next step of a rank be found anew."""
-    progress.steps[rank, ENTRY] = -1
-    progress.stack[progress.state[HEIGHT]] = rank
-    progress.state[HEIGHT] += 1
+    work[rank + ENTRY] = -1
+    work[work[STACK] + work[HEIGHT]] = rank
+    work[HEIGHT] += 1
 
 
 @_compiled
-def _expect(machine: Machine, code: int) -> None:
+def _expect(m: Machine, code: int) -> None:
     """Put a part among the pending ones of its rank, if what it waits for is committed."""
-    progress = machine.progress
-    line = _unit(machine, code)
-    ready_ns = _wait(machine, line, code, -1, machine.scratch.waits[0])
+    _, _, pipeline, work = m
+    line = _line(work, code)
+    ready_ns = _wait(m, line, code, -1, work[WAITS])
     if ready_ns < 0:
         return
-    rank = machine.pipeline.templates[line // 3, RANK]
-    begin, place = progress.first_pending[0, rank], progress.first_pending[1, rank]
-    pending, pending_ns = progress.pending, progress.pending_ns
-    while place > begin and (
-        pending_ns[place - 1] > ready_ns
-        or (pending_ns[place - 1] == ready_ns and pending[place - 1] > code)
-    ):
-        pending[place], pending_ns[place] = pending[place - 1], pending_ns[place - 1]
-        place -= 1
-    pending[place], pending_ns[place] = code, ready_ns
-    progress.first_pending[1, rank] += 1
-    if progress.steps[rank, ENTRY] >= 0 and ready_ns <= progress.steps[rank, LAST]:
-        _call(progress, rank)
+    rank = _rank(work, pipeline[_template(pipeline, line // 3) + RANK])
+    at, begin = work[rank + PENDING_END], work[rank + PENDING_BEGIN]
+    while at > begin:
+        before_ns, before = work[at - 1], work[at - 2]
+        if before_ns < ready_ns or (before_ns == ready_ns and before < code):
+            break
+        work[at + PENDING_CODE], work[at + PENDING_NS] = before, before_ns
+        at -= PENDING_SIZE
+    work[at + PENDING_CODE], work[at + PENDING_NS] = code, ready_ns
+    work[rank + PENDING_END] += PENDING_SIZE
+    if work[rank + ENTRY] >= 0 and ready_ns <= work[rank + CLOSES]:
+        _call(work, rank)
 
 
 @_compiled
-def _forget(progress: Progress, rank: int, code: int) -> None:
+def _forget(work: Int64, rank: int, code: int) -> None:
     """Take a part out of the pending ones."""
-    begin, place = progress.first_pending[0, rank], progress.first_pending[0, rank]
-    end = progress.first_pending[1, rank]
-    while place < end and progress.pending[place] != code:
-        place += 1
-    if place == end:
+    at, end = work[rank + PENDING_BEGIN], work[rank + PENDING_END]
+    while at < end and work[at + PENDING_CODE] != code:
+        at += PENDING_SIZE
+    if at == end:
         return
-    while place > begin:
-        progress.pending[place] = progress.pending[place - 1]
-        progress.pending_ns[place] = progress.pending_ns[place - 1]
-        place -= 1
-    progress.first_pending[0, rank] += 1
+    while at > work[rank + PENDING_BEGIN]:
+        work[at], work[at + 1] = work[at - 2], work[at - 1]
+        at -= PENDING_SIZE
+    work[rank + PENDING_BEGIN] += PENDING_SIZE
 
 
 @_compiled
-def _take(machine: Machine, rank: int) -> int:
-    """Give the rank's step what it holds, if nothing that came before should come after."""
-    progress, values = machine.progress, machine.entries.values
-    step = progress.steps[rank]
-    num_held = _number(machine, rank, step[NUM_PARTS])
-    place = machine.entries.rows[step[ENTRY], RESULTS]
+def _take(m: Machine, rank: int) -> int:
+    """Give a rank's step what it holds, if nothing that came before should come after."""
+    _, entries, _, work = m
+    num_held, entry, base_ns = _number(m, rank), work[rank + ENTRY], work[rank + BASE]
     for number in range(num_held):
-        resource, at = machine.scratch.resources[number], place + number
-        ready_ns = step[BASE] + values[at + FIRST_READY * num_held]
-        code = progress.parts[rank, values[at + FIRST_PART * num_held]]
-        last_ns = progress.last_ready_ns[resource]
-        if ready_ns < last_ns or (ready_ns == last_ns and code < progress.last_code[resource]):
-            progress.state[FAILED], progress.state[RESOURCE] = code // 3, resource
+        at = entry + KEY + entries[entry + LENGTH] + number
+        resource = work[work[STEP_HELD] + number]
+        holding = work[HOLDINGS] + HOLDING_SIZE * resource
+        ready_ns = base_ns + entries[at + FIRST_READY * num_held]
+        code = work[rank + CODES + entries[at + FIRST_PART * num_held]]
+        last_ns = work[holding + LAST_READY_NS]
+        if ready_ns < last_ns or (ready_ns == last_ns and code < work[holding + LAST_CODE]):
+            work[FAILED], work[RESOURCE] = code // 3, resource
             return OVERTAKEN
-        progress.free_ns[resource] = step[BASE] + values[at]
-        progress.last_ready_ns[resource] = step[BASE] + values[at + LAST_READY * num_held]
-        last_part = values[at + LAST_PART * num_held]
-        progress.last_code[resource] = progress.parts[rank, last_part]
+        work[holding + FREE_NS] = base_ns + entries[at]
+        work[holding + LAST_READY_NS] = base_ns + entries[at + LAST_READY * num_held]
+        last_part = entries[at + LAST_PART * num_held]
+        work[holding + LAST_CODE] = work[rank + CODES + last_part]
     return READY
 
 
 @_compiled
-def _finish(machine: Machine, action: int) -> None:
+def _finish(m: Machine, rank: int, action: int) -> None:
     """Open the gates behind an action whose main part is committed, and tell who waits for it."""
-    pipeline, order, progress = machine.pipeline, machine.order, machine.progress
-    template, code = order.template[action], 3 * action + MAIN
-    rank = pipeline.templates[template, RANK]
-    gate, first_start = pipeline.gate_of_rank[rank], progress.start[code]
-    for line in range(
-        pipeline.templates[template, FIRST_GATE], pipeline.templates[template + 1, FIRST_GATE]
-    ):
-        open_ns = 0
-        for place in range(pipeline.first_exit[line], pipeline.first_exit[line + 1]):
-            start_ns = machine.entries.values[first_start + pipeline.exits[place, 0]]
-            open_ns = max(open_ns, progress.base_ns[code] + start_ns + pipeline.exits[place, 1])
-        progress.gate_ns[gate] = open_ns
-        gate += 1
-    progress.position[rank] = action + 1
-    waiting = progress.first_waiting[action]
+    _, entries, pipeline, work = m
+    template = _template(pipeline, work[_action(work, action) + TEMPLATE])
+    part = _part(work, 3 * action + MAIN)
+    row = pipeline[RANK_ROWS] + RANK_ROW_SIZE * pipeline[template + RANK]
+    gate, exits = work[GATE_NS] + pipeline[row + FIRST_GATE], pipeline[template + EXIT_ROWS]
+    for _ in range(pipeline[row + NUM_GATES]):
+        work[gate] = 0
+        for place in range(pipeline[exits + EXITS], pipeline[exits + EXITS_END], 2):
+            end_ns = entries[work[part + START] + pipeline[place]] + pipeline[place + 1]
+            work[gate] = max(work[gate], work[part + BASE_NS] + end_ns)
+        gate, exits = gate + 1, exits + EXIT_ROW_SIZE
+    work[rank + POSITION] = action + 1
+    waiting = work[_action(work, action) + WAITING]
     while waiting >= 0:
-        _call(progress, waiting)
-        waiting = progress.next_waiting[waiting]
-    if pipeline.templates[template, NUM_LATE] > 0:
-        _expect(machine, code + 1)
-    for place in range(pipeline.first_dependent[template], pipeline.first_dependent[template + 1]):
-        after = order.where[pipeline.dependents[place], order.microbatch[action]]
+        _call(work, waiting)
+        waiting = work[waiting + NEXT_WAITING]
+    if pipeline[template + NUM_LATE] > 0:
+        _expect(m, 3 * action + LATE)
+    where = work[WHERE] + work[_action(work, action) + MICROBATCH]
+    for place in range(pipeline[template + DEPENDENTS], pipeline[template + DEPENDENTS_END]):
+        after = work[where + pipeline[place] * work[NUM_MICROBATCHES]]
         if after >= 0:
-            _expect(machine, 3 * after + EARLY)
+            _expect(m, 3 * after + EARLY)
 
 
 @_compiled
-def _commit(machine: Machine, rank: int) -> int:
-    """Commit the rank's step; return what came of it."""
-    progress, pipeline = machine.progress, machine.pipeline
-    step = progress.steps[rank]
-    outcome = _take(machine, rank)
+def _commit(m: Machine, rank: int) -> int:
+    """Commit a rank's step; return what came of it."""
+    kinds, entries, pipeline, work = m
+    outcome, entry, finished = _take(m, rank), work[rank + ENTRY], -1
     if outcome != READY:
         return outcome
-    row = machine.entries.rows[step[ENTRY]]
-    start, finished = row[START], -1
-    for part in range(step[NUM_PARTS]):
-        code, line = progress.parts[rank, part], progress.lines[rank, part]
-        size = machine.classes.kinds[pipeline.units[line, KIND], NUM_MEMBERS]
-        if line >= 3 * len(pipeline.templates):
-            num_early = pipeline.templates[machine.order.template[code // 3], NUM_EARLY]
-            progress.start[code - 1], progress.base_ns[code - 1] = start, step[BASE]
-            progress.span[code - 1] = row[SPANS] + 2 * part
-            progress.start[code] = start + num_early
-            _forget(progress, rank, code - 1)
-        else:
-            progress.start[code] = start
-        progress.base_ns[code], progress.span[code] = step[BASE], row[SPANS] + 2 * part
-        start += size
+    start, span = entries[entry + STARTS], entries[entry + SPANS]
+    for place in range(rank + CODES, rank + CODES + work[rank + SIZE]):
+        code, line = work[place], work[place + MOST_PARTS]
+        num_early = 0
+        if line >= pipeline[JOINED]:
+            num_early = pipeline[_template(pipeline, line - pipeline[JOINED]) + NUM_EARLY]
+            early = _part(work, code - 1)
+            work[early + START], work[early + BASE_NS] = start, work[rank + BASE]
+            work[early + SPAN] = span
+            _forget(work, rank, code - 1)
+        part = _part(work, code)
+        work[part + START], work[part + BASE_NS] = start + num_early, work[rank + BASE]
+        work[part + SPAN] = span
+        start += kinds[pipeline[_unit(pipeline, line) + KIND] + NUM_MEMBERS]
+        span += 2
         if code % 3 == MAIN:
             finished = code // 3
         else:
-            _forget(progress, rank, code)
-    _call(progress, rank)
+            _forget(work, rank, code)
+    _call(work, rank)
     if finished >= 0:
-        _finish(machine, finished)
+        _finish(m, rank, finished)
     return READY
 
 
 @_compiled
-def _first(machine: Machine) -> int:
-    """Return the rank whose next step is over first, or -1."""
-    steps, best = machine.progress.steps, -1
-    for rank in range(len(steps)):
-        if steps[rank, ENTRY] >= 0 and (best < 0 or steps[rank, LAST] < steps[best, LAST]):
+def _first(work: Int64) -> int:
+    """Return the rank whose next step closes first, or -1."""
+    best = -1
+    for number in range(work[NUM_RANKS]):
+        rank = _rank(work, number)
+        if work[rank + ENTRY] >= 0 and (best < 0 or work[rank + CLOSES] < work[best + CLOSES]):
             best = rank
     return best
 
 
 @kept_on_disk
-def replay_actions(machine: Machine) -> int:
+def replay_actions(m: Machine) -> int:
     """Commit steps until all are done, and return why no more can be.
 
     :data:`GROW` asks for more room in ``entries``; call again then.
     """
-    progress, hurries = machine.progress, machine.pipeline.hurries
-    state = progress.state
+    pipeline, work = m.pipeline, m.work
     while True:
-        while state[HEIGHT] > 0:
-            rank = progress.stack[state[HEIGHT] - 1]
-            outcome = _prepare(machine, rank)
-            if outcome == READY and not hurries[rank]:
-                state[HEIGHT] -= 1
-                outcome = _commit(machine, rank)
-                if outcome != READY:
-                    return outcome
-                continue
-            if outcome in (READY, IDLE):
-                state[HEIGHT] -= 1
-            elif outcome == BLOCKED:
-                state[HEIGHT] -= 1
-                progress.next_waiting[rank] = progress.first_waiting[state[BLOCKER]]
-                progress.first_waiting[state[BLOCKER]] = rank
-            else:
-                state[FAILED] = min(progress.position[rank], machine.order.last[rank] - 1)
+        while work[HEIGHT] > 0:
+            rank = work[work[STACK] + work[HEIGHT] - 1]
+            outcome = _prepare(m, rank)
+            if outcome not in (READY, IDLE, BLOCKED):
+                work[FAILED] = min(work[rank + POSITION], work[rank + LAST] - 1)
                 return outcome
+            work[HEIGHT] -= 1
             if outcome != READY:
-                progress.steps[rank, ENTRY] = -1
-        rank = _first(machine)
+                work[rank + ENTRY] = -1
+            if outcome == BLOCKED:
+                action = _action(work, work[BLOCKER])
+                work[rank + NEXT_WAITING] = work[action + WAITING]
+                work[action + WAITING] = rank
+            number = (rank - work[RANKS]) // RANK_SIZE
+            hurries = pipeline[pipeline[RANK_ROWS] + RANK_ROW_SIZE * number + HURRIES]
+            if outcome == READY and not hurries and _commit(m, rank) != READY:
+                return OVERTAKEN
+        rank = _first(work)
         if rank < 0:
             return DONE
-        outcome = _commit(machine, rank)
-        if outcome != READY:
-            return outcome
+        if _commit(m, rank) != READY:
+            return OVERTAKEN

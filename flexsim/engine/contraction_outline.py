@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import MOST_PARTS, Pipeline
+from flexsim.engine.contraction_kernel import MOST_PARTS
 from flexsim.engine.contraction_parts import bounds_of
 from flexsim.engine.contraction_question import Question
 from flexsim.engine.contraction_store import Store
@@ -19,9 +19,11 @@ from flexsim.task_graph.columns import Int64
 class Outline:
     """Templates as the kernel takes them, with the kinds of their parts in a store."""
 
-    pipeline: Pipeline
+    pipeline: Int64
+    """The kernel's tables, one behind the other."""
     bounds: Int64
     """First member of every part of every template, and one beyond the last."""
+    num_gates: int
     most_members: int
     """Of one step, at most."""
     most_held: int
@@ -43,8 +45,9 @@ def outline_of(question: Question, store: Store) -> Outline | str:
     if isinstance(joined, str):
         return joined
     return Outline(
-        _pipeline(question, bounds, parts, joined),
+        _tables(question, bounds, parts, joined),
         bounds,
+        int(question.gates.first_of_rank[-1]),
         MOST_PARTS * int((bounds[:, 3] - bounds[:, 0]).max()),
         int(max(np.diff(parts.first_resource).max(), np.diff(joined.first_resource).max())),
         int(max(np.diff(parts.first_group).max(), np.diff(joined.first_group).max())),
@@ -72,30 +75,61 @@ def _why_not(question: Question) -> str:
     return ""
 
 
-def _pipeline(question: Question, bounds: Int64, parts: Units, joined: Units) -> Pipeline:
-    gates, duration_ns = question.gates, question.templates.duration_ns
-    exits = gates.exits
+def _tables(question: Question, bounds: Int64, parts: Units, joined: Units) -> Int64:
+    """Return the tables that templates are looked up in; addresses are of the whole."""
+    head = 4
+    kinds = np.concatenate([parts.kind, joined.kind])
+    num_groups = len(parts.first_source) + len(joined.first_source) - 2
+    num_ranks = len(question.gates.first_of_rank) - 1
+    units_at = head
+    templates_at = units_at + 3 * len(kinds)
+    ranks_at = templates_at + 6 * question.num_templates
+    groups_at = ranks_at + 3 * num_ranks
+    exit_rows_at = groups_at + 4 * num_groups
+    resources_at = exit_rows_at + 2 * (len(question.gates.first_exit) - 1)
+    first_resource = _chained(parts.first_resource, joined.first_resource)
+    sources_at = resources_at + int(first_resource[-1])
+    sources = _sources(question, bounds, np.concatenate([parts.sources, joined.sources]))
+    gates = np.concatenate([parts.gates, joined.gates])
+    gates_at = sources_at + sources.size
+    exits_at = gates_at + len(gates)
+    exits = _sources(question, bounds, question.gates.exits)[:, 2:]
+    dependents_at = exits_at + exits.size
     first_dependent, dependents = _dependents(question, bounds)
-    hurries = np.zeros(len(gates.first_of_rank) - 1, np.int64)
-    np.maximum.at(hurries, question.rank, bounds[:, 1] - bounds[:, 0])
-    sources = np.concatenate([parts.sources, joined.sources])
-    template, part, local = _located(question, bounds, sources)
-    exit_part = _located(question, bounds, exits)
-    return Pipeline(
-        units=_unit_rows(parts, joined),
-        templates=_template_rows(question, bounds),
-        resources=np.concatenate([parts.resources, joined.resources]),
-        first_source=_chained(parts.first_source, joined.first_source),
-        sources=np.stack([template, part, local, duration_ns[sources]], 1),
-        first_gate=_chained(parts.first_gate, joined.first_gate),
-        gates=np.concatenate([parts.gates, joined.gates]),
-        first_exit=gates.first_exit,
-        exits=np.stack([exit_part[2], duration_ns[exits]], 1),
-        gate_of_rank=gates.first_of_rank,
-        first_dependent=first_dependent,
-        dependents=dependents,
-        hurries=hurries,
+    first_group = _chained(parts.first_group, joined.first_group)[:-1]
+    units = [kinds, resources_at + first_resource[:-1], groups_at + 4 * first_group]
+    groups = [
+        *_spans(sources_at, 4, _chained(parts.first_source, joined.first_source)),
+        *_spans(gates_at, 1, _chained(parts.first_gate, joined.first_gate)),
+    ]
+    templates = [
+        bounds[:, 1] - bounds[:, 0],
+        bounds[:, 3] - bounds[:, 2],
+        question.rank,
+        exit_rows_at + 2 * question.gates.first_of_template[:-1],
+        *_spans(dependents_at, 1, first_dependent),
+    ]
+    return np.concatenate(
+        [
+            np.array([units_at, templates_at, ranks_at, len(parts.kind)]),
+            *(_rows(columns) for columns in (units, templates, _ranks(question, bounds), groups)),
+            _rows(_spans(exits_at, 2, question.gates.first_exit)),
+            np.concatenate([parts.resources, joined.resources]),
+            sources.reshape(-1),
+            gates,
+            exits.reshape(-1),
+            dependents,
+        ]
     )
+
+
+def _rows(columns: list[Int64]) -> Int64:
+    return np.stack(columns, 1).reshape(-1)
+
+
+def _spans(begin: int, width: int, offsets: Int64) -> list[Int64]:
+    """Return where ragged rows begin and end in a table at ``begin``."""
+    return [begin + width * offsets[:-1], begin + width * offsets[1:]]
 
 
 def _chained(first: Int64, second: Int64) -> Int64:
@@ -103,34 +137,19 @@ def _chained(first: Int64, second: Int64) -> Int64:
     return np.concatenate([first, second[1:] + first[-1]])
 
 
-def _unit_rows(parts: Units, joined: Units) -> Int64:
-    """Return the units of parts, a few empty ones, and those of early and main together."""
-    columns = []
-    for one, other in (
-        (parts.first_resource, joined.first_resource),
-        (parts.first_group, joined.first_group),
-    ):
-        empty = np.full(3, one[-1])
-        columns.append(np.concatenate([one[:-1], empty, other + one[-1]]))
-    none = np.zeros(3, np.int64)
-    kind = np.concatenate([parts.kind, none, joined.kind, none[:1]])
-    return np.stack([kind, *columns], 1)
+def _ranks(question: Question, bounds: Int64) -> list[Int64]:
+    first = question.gates.first_of_rank
+    hurries = np.zeros(len(first) - 1, np.int64)
+    np.maximum.at(hurries, question.rank, bounds[:, 1] - bounds[:, 0])
+    return [first[:-1], np.diff(first), hurries]
 
 
-def _template_rows(question: Question, bounds: Int64) -> Int64:
-    rows = np.zeros((question.num_templates + 1, 4), np.int64)
-    rows[:-1, 0] = bounds[:, 1] - bounds[:, 0]
-    rows[:-1, 1] = bounds[:, 3] - bounds[:, 2]
-    rows[:, 2] = question.gates.first_of_template
-    rows[:-1, 3] = question.rank
-    return rows
-
-
-def _located(question: Question, bounds: Int64, members: Int64) -> tuple[Int64, Int64, Int64]:
-    """Return template, part and number inside the part of members."""
+def _sources(question: Question, bounds: Int64, members: Int64) -> Int64:
+    """Return template, part, number inside the part and duration of members."""
     template = question.place[members]
     part = (members[:, None] >= bounds[template, 1:3]).sum(1)
-    return template, part, members - bounds[template, part]
+    local = members - bounds[template, part]
+    return np.stack([template, part, local, question.templates.duration_ns[members]], 1)
 
 
 def _dependents(question: Question, bounds: Int64) -> tuple[Int64, Int64]:

@@ -1,84 +1,57 @@
-"""The store of a contracted replay: contents of templates and their simulated schedules."""
+"""The store of a contracted replay: contents of parts and the steps that were simulated."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import NUM_BUCKETS, Classes, Entries
+from flexsim.engine.contraction_kernel import BUCKETS, NUM_BUCKETS, NUM_ENTRIES, NUM_VALUES
+from flexsim.ragged import offsets_of
 from flexsim.task_graph.columns import Int64
 
 _LEAST_VALUES = 1 << 16
-_LEAST_ROWS = 1 << 10
 Content = tuple[Int64, Int64, Int64]
 """Columns of the members (duration, how many resources it holds, how many tasks follow, how
 many come before, group of heads), what they hold, and what follows them."""
 
 
 class Store:
-    """Kinds of templates and entries; it only grows, so what was handed out stays valid."""
+    """Kinds of parts and entries; they only grow, so an address stays what it is."""
 
     def __init__(self) -> None:
         self._kind_of: dict[bytes, int] = {}
-        self._tables: list[list[Int64]] = [[], [], [], []]
-        self._sizes = [0, 0, 0]
-        self._classes: Classes | None = None
-        self.entries = Entries(
-            rows=np.zeros((_LEAST_ROWS, 5), np.int64),
-            values=np.zeros(_LEAST_VALUES, np.int64),
-            buckets=np.full(NUM_BUCKETS, -1, np.int32),
-            sizes=np.zeros(2, np.int64),
-        )
+        self._num_values = 0
+        self.kinds = np.zeros(_LEAST_VALUES, np.int64)
+        self.entries = np.full(_LEAST_VALUES, -1, np.int64)
+        self.entries[NUM_VALUES], self.entries[NUM_ENTRIES] = BUCKETS + NUM_BUCKETS, 0
 
     @property
     def num_values(self) -> int:
-        """Numbers kept, of entries and kinds."""
-        return int(self.entries.sizes[1]) + sum(self._sizes)
+        """Numbers kept."""
+        return int(self.entries[NUM_VALUES]) + self._num_values
 
-    @property
-    def classes(self) -> Classes:
-        """The contents of all kinds."""
-        if self._classes is None:
-            for table in self._tables:
-                table[:] = [np.concatenate(table)]
-            self._classes = Classes(*(table[0] for table in self._tables))
-        return self._classes
+    def kind(self, content: Content, num_held: int, num_groups: int) -> int:
+        """Return the address of the kind with this content, resources and groups of heads."""
+        counts = np.array([len(content[0]), num_held, num_groups], np.int64)
+        key = b"".join(part.tobytes() for part in (counts, *content))
+        if key not in self._kind_of:
+            self._kind_of[key] = self._write(counts, content)
+        return self._kind_of[key]
 
-    def kind(self, content: Content, counts: tuple[int, int]) -> int:
-        """Return the number of templates with this content, how many resources and groups."""
-        key = b"".join(part.tobytes() for part in content) + repr(counts).encode()
-        number = self._kind_of.setdefault(key, len(self._kind_of))
-        if number == len(self._kind_of) - 1 and self._is_new(number):
-            self._write(content, counts)
-        return number
-
-    def _is_new(self, number: int) -> bool:
-        return number == sum(len(table) for table in self._tables[0])
-
-    def _write(self, content: Content, counts: tuple[int, int]) -> None:
+    def _write(self, counts: Int64, content: Content) -> int:
         columns, held, following = content
-        num_members = len(columns)
-        first_member, first_held, first_next = self._sizes
-        last_held = first_held + np.cumsum(columns[:, 1])
-        last_next = first_next + np.cumsum(columns[:, 2])
-        rows = [columns[:, 0], last_held - columns[:, 1], last_held]
-        rows += [last_next - columns[:, 2], last_next, columns[:, 3], columns[:, 4]]
-        kinds = np.array([[first_member, num_members, *counts]], np.int64)
-        added = (kinds, np.stack(rows, 1), held.astype(np.int64), following.astype(np.int64))
-        for table, part in zip(self._tables, added, strict=True):
-            table.append(part)
-        self._sizes = [
-            first_member + num_members,
-            first_held + len(held),
-            first_next + len(following),
-        ]
-        self._classes = None
+        first_held = len(counts) + 7 * len(columns)
+        held_at = first_held + offsets_of(columns[:, 1])
+        following_at = held_at[-1] + offsets_of(columns[:, 2])
+        spans = [held_at[:-1], held_at[1:], following_at[:-1], following_at[1:]]
+        rows = np.stack([columns[:, 0], *spans, columns[:, 3], columns[:, 4]], 1)
+        values = np.concatenate([counts, rows.reshape(-1), held, following])
+        begin = self._num_values
+        self._num_values += len(values)
+        while self._num_values > len(self.kinds):
+            self.kinds = np.concatenate([self.kinds, np.zeros_like(self.kinds)])
+        self.kinds[begin : self._num_values] = values
+        return begin
 
     def grow(self) -> None:
         """Make room for more entries."""
-        rows, values, buckets, sizes = self.entries
-        self.entries = Entries(
-            np.concatenate([rows, np.zeros_like(rows)]),
-            np.concatenate([values, np.zeros_like(values)]),
-            buckets,
-            sizes,
-        )
+        self.entries = np.concatenate([self.entries, np.full_like(self.entries, -1)])

@@ -173,5 +173,5 @@ def _kinds(
             number[held[low] : held[high]],
             following.values[following.offsets[low] : following.offsets[high]],
         )
-        found.append(store.kind(content, tuple(counts[unit])))
+        found.append(store.kind(content, *counts[unit]))
     return np.array(found, np.int64)

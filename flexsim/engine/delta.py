@@ -1,26 +1,36 @@
 """Delta simulation: a program in blocks replayed row by row, exactly.
 
-All members of a row are placed at once. Where the order of rows cannot serve all resources (see
-:mod:`flexsim.engine.delta_kernel`), the rows are expanded to tasks and replayed as ever.
+Members of a row that become ready at one moment are placed together. Where times or numbers of
+rows are too large for that, the rows are expanded to tasks and replayed as ever.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from flexsim.engine import compiled
 from flexsim.engine.delta_join import Joints, join_actions
-from flexsim.engine.delta_kernel import Sweep, replay_rows
+from flexsim.engine.delta_kernel import ABOVE_LIMIT, ROW_BITS, TOO_LONG, Sweep, replay_rows
 from flexsim.engine.delta_tasks import Tasks, expand_columns, expand_edges
 from flexsim.ragged import Csr, offsets_of
 from flexsim.task_graph.block_kernel import Linked
-from flexsim.task_graph.block_pool import HEAD_MEMBERS, HEAD_WIDTH, Contents, num_words
+from flexsim.task_graph.block_pool import (
+    HEAD_DEVICE,
+    HEAD_MEMBERS,
+    HEAD_TYPE,
+    HEAD_WIDTH,
+    TRANSFER,
+    Contents,
+    num_words,
+)
 from flexsim.task_graph.blocks import Blocks
-from flexsim.task_graph.columns import ActionTable, Int64, ResourceTable, TaskGraph
+from flexsim.task_graph.columns import ActionTable, Int32, Int64, ResourceTable, TaskGraph
 from flexsim.task_graph.kinds import TASK_KINDS
 from flexsim.timeline.spans import Timeline
 
-_MOST_ROWS = 1 << 20
+_NO_LIMIT_NS = 2**62
 
 
 class RowReplay:
@@ -29,93 +39,122 @@ class RowReplay:
     def __init__(self, blocks: Blocks) -> None:
         """Take the program; nothing is replayed yet."""
         self._blocks = blocks
-        self._sweep = _room(1, 1, blocks.devices.num_devices, 1)
-        self._joints = _joints(1, 1, blocks.devices.num_devices)
-        self.num_expanded = 0
-        """How many replays went task by task."""
+        self._num_devices = blocks.devices.num_devices
+        self._sweep = _room(_Sizes(1, 1, 1, 1, 1), self._num_devices)
+        self._joints = _joints(1, 1, self._num_devices)
 
-    def makespan_ns(self) -> int:
-        """Return the makespan of the program as it is now."""
+    def makespan_ns(self, limit_ns: int | None = None) -> int | None:
+        """Return the makespan of the program as it is now; None if it is above the limit."""
         linked, contents = self._blocks.link(), self._blocks.pool.contents
-        firsts = self._join(linked, contents)
-        found = self._replay(linked, contents, firsts)
+        num_rows = self._join(linked, contents)
+        found = self._replay(linked, contents, num_rows, limit_ns)
+        if found == ABOVE_LIMIT:
+            return None
         if found >= 0:
             return found
-        self.num_expanded += 1
-        return self._expanded(linked, contents, int(firsts[2])).makespan_ns
+        found = self._expanded(linked, contents, num_rows).makespan_ns
+        return None if limit_ns is not None and found > limit_ns else found
 
     def timeline(self) -> Timeline:
         """Return the timeline of the program as it is now, replayed task by task."""
         linked, contents = self._blocks.link(), self._blocks.pool.contents
-        firsts = self._join(linked, contents)
-        return self._expanded(linked, contents, int(firsts[2]))
+        return self._expanded(linked, contents, self._join(linked, contents))
 
     def starts_ns(self) -> Int64:
-        """Return the start of every task, in program order, as the last replay by rows left it."""
-        raise NotImplementedError
+        """Return the start of every task in program order, as the last whole replay found it."""
+        linked, contents = self._blocks.linked, self._blocks.pool.contents
+        num_rows = int(linked.counts[0])
+        starts = [
+            self._starts_of_row(contents.head[content], contents.device, row)
+            for row, content in enumerate(linked.content[:num_rows])
+        ]
+        return np.concatenate(starts)
 
-    def _join(self, linked: Linked, contents: Contents) -> Int64:
-        outline = self._blocks.outline
-        firsts = np.array(
-            [
-                linked.first_row[outline.first_backward],
-                linked.first_row[outline.num_slots],
-                linked.counts[0],
-            ],
-            np.int64,
-        )
+    def _starts_of_row(self, head: Int64, device: Int32, row: int) -> Int64:
+        count, at = int(head[HEAD_MEMBERS]), int(head[HEAD_DEVICE])
+        if head[HEAD_TYPE] == TRANSFER:
+            first = int(self._sweep.first_task[row])
+            return self._sweep.member_start_ns[first : first + count].copy()
+        leaders = device[at : at + count * int(head[HEAD_WIDTH])][:: int(head[HEAD_WIDTH])]
+        starts: Int64 = self._sweep.start_ns[row, leaders]
+        return starts
+
+    def _join(self, linked: Linked, contents: Contents) -> int:
+        """Find the joints; return the number of rows."""
+        outline, num_rows = self._blocks.outline, int(linked.counts[0])
+        slots = [outline.first_backward, outline.num_slots]
+        firsts = np.array([*linked.first_row[slots], num_rows], np.int64)
         overlap = self._blocks.program.strategy.overlap_gradients
-        if len(self._joints.offsets) <= firsts[2]:
-            self._joints = _joints(2 * int(firsts[2]), len(self._joints.waits), self._num_devices)
+        if len(self._joints.offsets) <= num_rows:
+            self._joints = _joints(2 * num_rows, len(self._joints.waits), self._num_devices)
         while True:
             count = join_actions(contents, linked, firsts, overlap, self._joints)
             if count <= len(self._joints.waits):
-                return firsts
+                return num_rows
             self._joints = _joints(len(self._joints.offsets), 2 * count, self._num_devices)
 
-    @property
-    def _num_devices(self) -> int:
-        return self._blocks.devices.num_devices
-
-    def _replay(self, linked: Linked, contents: Contents, firsts: Int64) -> int:
-        num_rows = int(firsts[2])
-        if num_rows >= _MOST_ROWS:
-            return -1
-        num_needs = int(linked.counts[1]) + int(self._joints.offsets[num_rows])
-        num_channels = self._blocks.pool.num_channels
-        sweep = self._sweep
-        room = (len(sweep.ready_ns), len(sweep.following), len(sweep.channel_free_ns))
-        wanted = (num_rows, num_needs, num_channels)
-        if any(have < need for have, need in zip(room, wanted, strict=True)):
-            self._sweep = _room(2 * num_rows, 2 * num_needs, self._num_devices, 2 * num_channels)
-        num_tasks = int(contents.head[linked.content[:num_rows], HEAD_MEMBERS].sum())
-        if num_tasks > len(self._sweep.member_end_ns):
-            self._sweep = self._sweep._replace(member_end_ns=np.empty(2 * num_tasks, np.int64))
-        return int(replay_rows(contents, linked, self._joints, self._sweep, num_rows))
+    def _replay(
+        self, linked: Linked, contents: Contents, num_rows: int, limit_ns: int | None
+    ) -> int:
+        if num_rows >= 1 << ROW_BITS:
+            return TOO_LONG
+        num_waits = int(self._joints.offsets[num_rows])
+        wanted = _Sizes(
+            num_rows,
+            int(linked.counts[1]) + num_waits,
+            num_waits,
+            int(contents.head[linked.content[:num_rows], HEAD_MEMBERS].sum()),
+            self._blocks.pool.num_channels,
+        )
+        if any(have < need for have, need in zip(_sizes(self._sweep), wanted, strict=True)):
+            self._sweep = _room(_Sizes(*(2 * n for n in wanted)), self._num_devices)
+        limit = _NO_LIMIT_NS if limit_ns is None else limit_ns
+        joints = self._joints
+        return int(replay_rows(contents, linked, joints, self._sweep, num_rows, limit))
 
     def _expanded(self, linked: Linked, contents: Contents, num_rows: int) -> Timeline:
         graph = expanded(linked, contents, self._joints, num_rows, self._num_devices)
         return compiled.simulate(graph)
 
 
-def _room(num_rows: int, num_needs: int, num_devices: int, num_channels: int) -> Sweep:
-    table = (num_rows, num_devices)
+class _Sizes(NamedTuple):
+    """How much room there is."""
+
+    rows: int
+    follows: int
+    waits: int
+    tasks: int
+    channels: int
+
+
+def _sizes(sweep: Sweep) -> _Sizes:
+    return _Sizes(
+        len(sweep.ready_ns),
+        len(sweep.following),
+        len(sweep.row_of_wait),
+        len(sweep.member_start_ns),
+        len(sweep.channel_free_ns),
+    )
+
+
+def _room(sizes: _Sizes, num_devices: int) -> Sweep:
+    table = (sizes.rows, num_devices)
     streams = (len(TASK_KINDS), num_devices)
     return Sweep(
         ready_ns=np.empty(table, np.int64),
-        end_ns=np.empty(table, np.int64),
-        member_end_ns=np.empty(1, np.int64),
-        first_task=np.empty(num_rows + 1, np.int64),
-        num_missing=np.empty(num_rows, np.int32),
-        next_offsets=np.empty(num_rows + 2, np.int64),
-        following=np.empty(num_needs, np.int32),
-        heap=np.empty(num_rows + 1, np.int64),
+        num_missing=np.empty(table, np.int64),
+        start_ns=np.empty(table, np.int64),
+        member_start_ns=np.empty(sizes.tasks, np.int64),
+        first_task=np.empty(sizes.rows + 1, np.int64),
+        key_ns=np.empty(sizes.rows, np.int64),
+        next_offsets=np.empty(sizes.rows + 2, np.int64),
+        following=np.empty(sizes.follows, np.int32),
+        row_of_wait=np.empty(sizes.waits, np.int32),
+        heap=np.empty(sizes.tasks + sizes.rows + 1, np.int64),
         stream_free_ns=np.empty(streams, np.int64),
-        stream_last_ns=np.empty(streams, np.int64),
-        stream_last_row=np.empty(streams, np.int32),
-        channel_free_ns=np.empty(num_channels, np.int64),
-        channel_last_ns=np.empty(num_channels, np.int64),
-        channel_last_row=np.empty(num_channels, np.int32),
+        left_ns=np.empty(streams, np.int64),
+        channel_free_ns=np.empty(sizes.channels, np.int64),
+        done=np.empty((2, num_devices), np.int64),
     )
 
 

@@ -47,8 +47,8 @@ _DURATION, _DEVICE = HEAD_DURATION, HEAD_DEVICE
 class Sweep(NamedTuple):
     """Work space: a line a row, a value a device; streams by kind and device; channels.
 
-    ``ready_ns`` is the latest end so far of what a row waits for, -1 where it is placed;
-    ``num_missing`` how many tasks it still waits for. ``key_ns`` is the time of a row's key in
+    ``ready_ns`` is the latest end so far of what a row waits for, ``num_missing`` how many tasks
+    it still waits for, and very many where it is placed. ``key_ns`` is the time of a row's key in
     the heap, -1 before anything it waits for has ended. A follower below 0 stands for a line of
     the joints. ``left_ns`` is the work still to come on a stream; ``done`` the ends and the
     numbers of the members placed last, by device.
@@ -174,8 +174,7 @@ def _next_key(sweep: Sweep, row: int) -> int:
     ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
     next_ns = _NEVER_NS
     for device in range(len(ready)):
-        is_open = (missing[device] == 0) & (ready[device] >= 0)
-        next_ns = min(next_ns, ready[device] if is_open else _NEVER_NS)
+        next_ns = min(next_ns, ready[device] if missing[device] == 0 else _NEVER_NS)
     return next_ns
 
 
@@ -199,7 +198,7 @@ def _compute(
         start[device] = begin_ns if now else start[device]
         free[device] = end_ns if now else free[device]
         left[device] = rest_ns if now else left[device]
-        ready[device] = -1 if now else ready[device]
+        missing[device] = _MANY if now else missing[device]
         last_ns = max(last_ns, end_ns + rest_ns if now else 0)
     return last_ns > limit_ns
 
@@ -229,7 +228,7 @@ def _collect(
                 end[device], free[device], number[device] = end_ns, end_ns, 1
                 left[device] -= duration_ns
                 last_ns = max(last_ns, end_ns + left[device])
-            start[first], ready[first] = begin_ns, -1
+            start[first], missing[first] = begin_ns, _MANY
         at += width
     return last_ns > limit_ns
 
@@ -259,7 +258,7 @@ def _transfer(
             last_ns = max(last_ns, end_ns)
     for device in range(len(ready)):
         now = (ready[device] == now_ns) & (missing[device] == 0)
-        ready[device] = -1 if now else ready[device]
+        missing[device] = _MANY if now else missing[device]
     return last_ns > limit_ns
 
 

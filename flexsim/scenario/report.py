@@ -55,6 +55,10 @@ class Reportable(Protocol):
         """Which engine replayed the tasks."""
 
     @property
+    def contraction(self) -> str:
+        """What the replay of whole actions saved, or why it was not exact."""
+
+    @property
     def published(self) -> PublishedTable | None:
         """What was measured."""
 
@@ -69,7 +73,7 @@ def summary_table(result: Reportable) -> RenderableType:
         time_table(metrics),
         Text(),
         *_memory_parts(metrics, result.memory_capacity_bytes),
-        Text(_size_sentence(metrics, result.task_graph.folding, result.engine), style="dim"),
+        Text(_size_sentence(result), style="dim"),
         Text(),
     )
 
@@ -206,11 +210,15 @@ def _fit_sentence(metrics: Metrics, capacity_bytes: int) -> str:
     return f"does not fit: {format_bytes(peak - capacity_bytes)} more than {capacity}{shown}"
 
 
-def _size_sentence(metrics: Metrics, folding: str, engine: str) -> str:
+def _size_sentence(result: Reportable) -> str:
+    metrics = result.metrics
     away = metrics["num_tasks_folded_away"]
     folded = f" ({away:,} folded away)" if away else ""
     sizes = f"{metrics['num_devices']:,} devices, {metrics['num_tasks']:,} tasks{folded}"
-    return f"{sizes}, {engine} engine\nfolding: {folding}"
+    lines = [f"{sizes}, {result.engine} engine", f"folding: {result.task_graph.folding}"]
+    if result.contraction:
+        lines.append(f"contraction: {result.contraction}")
+    return "\n".join(lines)
 
 
 def _bar(share: float) -> str:

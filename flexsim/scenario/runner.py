@@ -22,10 +22,11 @@ from flexsim.scenario.limits import (
     check_strategy_memory,
 )
 from flexsim.scenario.prepare import facts_of, prepare
-from flexsim.scenario.schema import PublishedTable, Scenario
+from flexsim.scenario.schema import PublishedTable, Scenario, SimulationTable
 from flexsim.strategy import Strategy
 from flexsim.task_graph.build import build_task_graph, plan_task_graph
 from flexsim.task_graph.columns import TaskGraph
+from flexsim.task_graph.plan import Plan
 from flexsim.timeline.metrics import metrics
 from flexsim.timeline.spans import Timeline
 
@@ -43,6 +44,8 @@ class Result:
     task_graph: TaskGraph
     memory_capacity_bytes: int
     engine: str
+    contraction: str = ""
+    """What the replay of whole actions saved, or why it was not exact."""
     title: str = "flexsim"
     keys: Mapping[str, object] = field(default_factory=dict)
     detail: str = "auto"
@@ -82,18 +85,36 @@ def run(
     with in_file(scenario.source, "strategy"), in_schedule(scenario, found.sizes):
         plan = plan_task_graph(graph, strategy, devices, found.costs, scenario.strategy.fold)
         check_plan_memory(scenario, plan)
-        task_graph = plan.task_graph()
-    engine = choose_engine(scenario.simulation.engine, task_graph.num_tasks)
-    timeline = load_engine(engine)(task_graph, progress)
+        timeline, engine, contraction = replay(plan, scenario.simulation, progress)
     result = _measured(graph, strategy, devices, timeline, engine)
     return replace(
         result,
+        contraction=contraction,
         title=scenario.title or scenario.name,
         keys={**scenario.keys(), "simulation.engine": engine},
         detail=scenario.output.detail,
         published=scenario.published,
         scenario=scenario,
     )
+
+
+def replay(
+    plan: Plan, table: SimulationTable, progress: Progress | None = None
+) -> tuple[Timeline, str, str]:
+    """Return the timeline of a plan, the engine that replayed it, and how it was contracted.
+
+    Only the compiled engine contracts; the sentence is empty where nothing was to be contracted.
+    """
+    engine = choose_engine(table.engine, plan.num_tasks)
+    if engine != "compiled" or not table.contract:
+        return load_engine(engine)(plan.task_graph(), progress), engine, ""
+    from flexsim.engine.contraction import replay_contracted
+
+    found = replay_contracted(plan)
+    if isinstance(found, str):
+        return load_engine(engine)(plan.task_graph(), progress), engine, f"not done: {found}"
+    sentence = f"{found.num_replayed:,} actions and tasks replayed for {plan.num_tasks:,} tasks"
+    return found.timeline(), engine, sentence
 
 
 def evaluate(
@@ -129,5 +150,5 @@ def _measured(
         task_graph,
         facts.memory_capacity_bytes,
         engine,
-        operators.name,
+        title=operators.name,
     )

@@ -144,6 +144,9 @@ class SimulationTable(Table):
         default=None, description="event up to 400,000 tasks and compiled beyond unless given"
     )
     network: Literal["analytic"] = "analytic"
+    contract: Flag = Field(
+        default=True, description="the compiled engine may replay whole actions where that is exact"
+    )
 
 
 class OutputTable(Table):

@@ -86,7 +86,7 @@ class Blocks:
         self._chain_number = np.zeros(len(self.outline.chains), np.int32)
         self._step_number = np.zeros(len(self.outline.steps), np.int32)
         self.update = Update(self.program, self.outline, self._costs.software)
-        self._linked = room_for(self.sites, np.zeros(3, np.int64))
+        self.linked = room_for(self.sites, np.zeros(3, np.int64))
 
     def start(self, configs: Configs) -> None:
         """Take the configs of all operators; raise :class:`StrategyError` if they do not fit."""
@@ -194,10 +194,10 @@ class Blocks:
             np.array([need for row in rows for need in row.needs], np.int32),
         )
         while True:
-            link(self.sites, self.table.arrays, current, self._linked)
-            if fits(self._linked):
-                return self._linked
-            self._linked = room_for(self.sites, self._linked.counts)
+            link(self.sites, self.table.arrays, current, self.linked)
+            if fits(self.linked):
+                return self.linked
+            self.linked = room_for(self.sites, self.linked.counts)
 
     def peak_bytes(self) -> int:
         """Return what the fullest device holds at most."""

@@ -12,7 +12,7 @@ from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 from flexsim.task_graph.places import Sorted
 from flexsim.task_graph.rows import B, F
 from flexsim.task_graph.site import Site
-from flexsim.task_graph.strips import Strip, stretched
+from flexsim.task_graph.strips import Strip
 from flexsim.task_graph.symbolic import SYMBOL
 from flexsim.task_graph.templates import Ends, Templates
 from flexsim.task_graph.uniform import Seed
@@ -36,7 +36,7 @@ class Grown:
     @cached_property
     def strips(self) -> dict[tuple[int, int], Strip]:
         """The strips of the small pipeline's stages with all their layers."""
-        return {key: stretched(strip, self.extra) for key, strip in self.seed.strips.of.items()}
+        return self.seed.stretched(self.extra)
 
     @cached_property
     def _order(self) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from flexsim.task_graph.forward import ForwardPass
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Notebook
-from flexsim.task_graph.strips import BLOCKS, Strips, strips_of
+from flexsim.task_graph.strips import BLOCKS, Strip, Strips, stretched, strips_of
 from flexsim.task_graph.symbolic import Ledger, Message
 from flexsim.task_graph.update import WeightPart, weight_parts
 
@@ -58,11 +58,19 @@ class Seed:
     _rows: dict[int, tuple[Int64, Int64, NDArray[np.bool_]]] = field(
         default_factory=dict, repr=False
     )
+    _strips: dict[int, dict[tuple[int, int], Strip]] = field(default_factory=dict, repr=False)
 
     @property
     def num_stages(self) -> int:
         """Stages of the small pipeline."""
         return len(self.parts)
+
+    def stretched(self, extra: int) -> dict[tuple[int, int], Strip]:
+        """Return the strips of all stages with ``extra`` more layers in each."""
+        if extra not in self._strips:
+            strips = self.strips.of.items()
+            self._strips[extra] = {key: stretched(strip, extra) for key, strip in strips}
+        return self._strips[extra]
 
     def rows_of_parts(self, stage: int) -> tuple[Int64, Int64, NDArray[np.bool_]]:
         """Return all rows of a stage's parts, the last of each part, and whether it repeats."""

@@ -64,6 +64,7 @@ def report(published=None, stages=TWO_STAGES, colours=False, width=80):
         timeline=Timeline(graph, times[:-1], times[1:]),
         memory_capacity_bytes=80 * GIB,
         engine="event",
+        contraction="",
         published=scenario.published,
     )
     system = "standard" if colours else None
