@@ -19,25 +19,22 @@ import numpy as np
 
 from flexsim.engine.contraction_kernel import (
     DONE,
-    FIRST_READY,
-    FREE,
+    FAILED,
     GROW,
-    LAST_READY,
     MISSING,
-    MOST_PARTS,
+    NEVER_NS,
+    NUM_NEW,
     OVERTAKEN,
+    RESOURCE,
     STUCK,
     Machine,
-    Order,
-    Progress,
-    Scratch,
     replay_actions,
-    simulate_alone,
 )
 from flexsim.engine.contraction_outline import Outline, outline_of
 from flexsim.engine.contraction_question import Question
 from flexsim.engine.contraction_store import Store
 from flexsim.engine.contraction_update import Update, update_of
+from flexsim.engine.contraction_work import Work
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import ACTION_KINDS, NUM_COMPUTE_KINDS, TASK_KINDS
 from flexsim.task_graph.places import ragged_ranges
@@ -45,7 +42,6 @@ from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.templates import Templates
 from flexsim.timeline.spans import Timeline
 
-_FEW_ENTRIES = 1_000
 _MOST_VALUES = 1 << 25
 
 
@@ -83,7 +79,7 @@ class Memo:
         key = (overlap, plan.schedule.blocking_transfers, last_template.tobytes())
         known = self._known.setdefault(plan.templates, {})
         if key not in known:
-            known[key] = update_of(plan, last_template, self.store)
+            known[key] = update_of(plan, last_template)
         found: Update = known[key]  # type: ignore[assignment]
         return found
 
@@ -171,35 +167,26 @@ class _Replay:
 
     def __init__(self, plan: Plan, memo: Memo, outline: Outline) -> None:
         self.plan, self.memo, self.outline = plan, memo, outline
-        self.order = _order(plan)
-        self.progress = _progress(plan, outline)
-        self.scratch = _scratch(plan, outline)
-
-    @property
-    def machine(self) -> Machine:
-        """All that the kernel works on."""
-        store = self.memo.store
-        pipeline = self.outline.pipeline
-        return Machine(
-            store.classes, store.entries, pipeline, self.order, self.progress, self.scratch
-        )
+        self.work = Work.of(plan, outline)
 
     def run(self) -> Contracted | str:
         """Commit all actions, then the updates."""
-        code = replay_actions(self.machine)
+        code = GROW
         while code == GROW:
-            self.memo.store.grow()
-            code = replay_actions(self.machine)
-        left = self.progress.position != self.order.last
-        if code == DONE and not left.any():
-            return self._update()
-        return self._reason(code, int(np.argmax(left)))
+            store = self.memo.store
+            code = replay_actions(
+                Machine(store.kinds, store.entries, self.outline.pipeline, self.work.values)
+            )
+            if code == GROW:
+                store.grow()
+        waiting = self.work.waiting
+        return self._update() if code == DONE and not len(waiting) else self._reason(code)
 
-    def _reason(self, code: int, rank: int) -> str:
+    def _reason(self, code: int) -> str:
         if code == DONE:
-            return f"{self._name(int(self.progress.position[rank]))} waits for an action after it"
-        _, _, action, resource = self.progress.state[:4].tolist()
-        name = self._name(action)
+            return f"{self._name(int(self.work.waiting[0]))} waits for an action after it"
+        resource = self.work.values[RESOURCE]
+        name = self._name(int(self.work.values[FAILED]))
         if code == OVERTAKEN:
             table = self.plan.templates.resource_table
             stream = TASK_KINDS[table.kind[resource]] if table.kind[resource] else "compute"
@@ -215,63 +202,59 @@ class _Replay:
         return f"{table.stage[action]}{kind}{microbatch}"
 
     def _update(self) -> Contracted | str:
-        order, progress, scratch = self.order, self.progress, self.scratch
-        update = self.memo.update(self.plan, order.template[np.maximum(order.last - 1, 0)])
-        machine = self.machine
-        num_members = int(machine.classes.kinds[update.kind, 1])
-        ready_ns = scratch.ready_ns[:num_members]
-        ready_ns[:] = 0
-        action = order.where[update.source_template].max(1)
-        end_ns = self._end_ns(action, update)
-        np.maximum.at(ready_ns, update.target[action >= 0], end_ns[action >= 0])
-        results = scratch.results[:, : len(progress.free_ns)]
-        results[FREE] = progress.free_ns
-        if simulate_alone(machine, update.kind) < num_members:
+        work = self.work
+        template = self.plan.actions.template
+        update = self.memo.update(self.plan, template[np.maximum(work.last - 1, 0)])
+        ready_ns = np.zeros(len(update.tasks.duration_ns), np.int64)
+        action = work.where[update.source_template].max(1)
+        there = action >= 0
+        np.maximum.at(ready_ns, update.target[there], self._end_ns(action, update)[there])
+        free_ns, last_ready_ns = work.holdings[:, 0], work.holdings[:, 1]
+        replayed = update.tasks.replay(ready_ns, free_ns)
+        if replayed is None:
             return "tasks of the update wait for each other"
-        used = results[LAST_READY] >= 0
-        if (results[FIRST_READY, used] <= progress.last_ready_ns[used]).any():
+        ready_ns, start_ns = replayed
+        held = update.tasks.held
+        if (ready_ns[held.rows] <= last_ready_ns[held.values]).any():
             return "a task of the update becomes ready before one of a backward"
-        return self._outcome(scratch.start_ns[:num_members].copy())
+        return self._outcome(start_ns)
 
     def _end_ns(self, action: Int64, update: Update) -> Int64:
         bounds, member = self.outline.bounds[update.source_template], update.source
         part = (member[:, None] >= bounds[:, 1:3]).sum(1)
-        code = 3 * action + part
         local = member - np.take_along_axis(bounds, part[:, None], 1)[:, 0]
-        start_ns = self.memo.store.entries.values[self.progress.start[code] + local]
-        end_ns: Int64 = (
-            self.progress.base_ns[code] + start_ns + self.plan.templates.duration_ns[member]
-        )
+        start, base_ns, _ = self.work.parts[3 * action + part].T
+        start_ns = base_ns + self.memo.store.entries[start + local]
+        end_ns: Int64 = start_ns + self.plan.templates.duration_ns[member]
         return end_ns
 
     def _outcome(self, update_ns: Int64) -> Contracted:
-        plan, progress, values = self.plan, self.progress, self.memo.store.entries.values
+        plan, entries = self.plan, self.memo.store.entries
         template = plan.actions.template
-        num_repeated = 2 * plan.templates.num_stages
-        repeated = template < num_repeated
+        repeated = template < 2 * plan.templates.num_stages
         bounds = np.diff(self.outline.bounds, axis=1)
         sizes = np.zeros((len(template), 3), np.int64)
         sizes[repeated] = bounds[template[repeated]]
-        start_ns, end_ns = _action_spans_ns(progress, values, sizes)
-        late = _update_spans_ns(plan, update_ns)
-        start_ns[~repeated], end_ns[~repeated] = late
+        parts = self.work.parts
+        start_ns, end_ns = _action_spans_ns(parts, entries, sizes)
+        start_ns[~repeated], end_ns[~repeated] = _update_spans_ns(plan, update_ns)
         return Contracted(
             plan,
             int(end_ns.max(initial=0)),
             start_ns,
             end_ns,
-            int(progress.state[1]),
+            int(self.work.values[NUM_NEW]),
             int(repeated.sum()) + len(update_ns),
-            Spans(sizes.reshape(-1), progress.start, progress.base_ns, values, update_ns),
+            Spans(sizes.reshape(-1), parts[:, 0], parts[:, 1], entries, update_ns),
         )
 
 
-def _action_spans_ns(progress: Progress, values: Int64, sizes: Int64) -> tuple[Int64, Int64]:
+def _action_spans_ns(parts: Int64, entries: Int64, sizes: Int64) -> tuple[Int64, Int64]:
     """Return first start and last end of every action; 0 for those without tasks."""
-    base_ns, span = progress.base_ns.reshape(-1, 3), progress.span.reshape(-1, 3)
+    base_ns, span = parts[:, 1].reshape(-1, 3), parts[:, 2].reshape(-1, 3)
     there = sizes > 0
-    start_ns = np.where(there, base_ns + values[span], np.iinfo(np.int64).max).min(1)
-    end_ns = np.where(there, base_ns + values[span + 1], 0).max(1)
+    start_ns = np.where(there, base_ns + entries[span], NEVER_NS).min(1)
+    end_ns = np.where(there, base_ns + entries[span + 1], 0).max(1)
     return start_ns, end_ns
 
 
@@ -280,62 +263,7 @@ def _update_spans_ns(plan: Plan, update_ns: Int64) -> tuple[Int64, Int64]:
     offsets = plan.templates.offsets[2 * plan.templates.num_stages :]
     end_ns = update_ns + plan.templates.duration_ns[offsets[0] :]
     rank = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    first, last = np.full(len(offsets) - 1, np.iinfo(np.int64).max), np.zeros_like(offsets[1:])
+    first, last = np.full(len(offsets) - 1, NEVER_NS), np.zeros_like(offsets[1:])
     np.minimum.at(first, rank, update_ns)
     np.maximum.at(last, rank, end_ns)
     return np.where(last > 0, first, 0), last
-
-
-def _order(plan: Plan) -> Order:
-    actions, schedule = plan.actions, plan.schedule
-    last = schedule.rank_offsets[1:] + np.arange(schedule.num_ranks)
-    microbatch = np.maximum(actions.table.microbatch, 0).astype(np.int64)
-    return Order(actions.template, microbatch, actions.where(plan.templates.num_templates), last)
-
-
-def _progress(plan: Plan, outline: Outline) -> Progress:
-    num_ranks, num_actions = plan.schedule.num_ranks, len(plan.actions.template)
-    num_resources = len(plan.templates.resource_table.kind)
-    first = plan.schedule.rank_offsets[:-1] + np.arange(num_ranks)
-    steps = np.zeros((num_ranks, 4), np.int64)
-    steps[:, 0] = -1
-    return Progress(
-        position=first,
-        start=np.full(3 * num_actions, -1, np.int64),
-        base_ns=np.zeros(3 * num_actions, np.int64),
-        span=np.zeros(3 * num_actions, np.int64),
-        gate_ns=np.zeros(outline.pipeline.gate_of_rank[-1], np.int64),
-        free_ns=np.zeros(num_resources, np.int64),
-        last_ready_ns=np.full(num_resources, -1, np.int64),
-        last_code=np.zeros(num_resources, np.int64),
-        pending=np.zeros(2 * num_actions, np.int64),
-        pending_ns=np.zeros(2 * num_actions, np.int64),
-        first_pending=np.stack([2 * first, 2 * first]),
-        steps=steps,
-        parts=np.zeros((num_ranks, MOST_PARTS), np.int64),
-        lines=np.zeros((num_ranks, MOST_PARTS), np.int64),
-        stack=np.arange(num_ranks)[::-1].copy(),
-        first_waiting=np.full(num_actions, -1, np.int64),
-        next_waiting=np.full(num_ranks, -1, np.int64),
-        state=np.array([num_ranks, 0, -1, -1, max(_FEW_ENTRIES, num_actions // 4), -1], np.int64),
-    )
-
-
-def _scratch(plan: Plan, outline: Outline) -> Scratch:
-    templates = plan.templates
-    num_updates = int(templates.offsets[-1] - templates.offsets[2 * templates.num_stages])
-    size = max(outline.most_members, num_updates) + 1
-    most_held = MOST_PARTS * outline.most_held
-    num_resources = len(templates.resource_table.kind)
-    return Scratch(
-        waits=np.zeros((MOST_PARTS, outline.most_groups + 1), np.int64),
-        key=np.zeros(MOST_PARTS * (1 + outline.most_groups) + 2 * most_held + 2, np.int64),
-        resources=np.zeros(most_held, np.int64),
-        numbers=np.zeros((MOST_PARTS, max(outline.most_held, num_resources)), np.int64),
-        tasks=np.zeros((size, 3), np.int64),
-        ready_ns=np.zeros(size, np.int64),
-        missing=np.zeros(size, np.int64),
-        start_ns=np.zeros(size, np.int64),
-        heap=np.zeros(size, np.int64),
-        results=np.zeros((5, max(most_held, num_resources)), np.int64),
-    )

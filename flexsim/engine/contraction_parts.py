@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import NUM_BEFORE, Classes, undisturbed_ready_ns
 from flexsim.engine.contraction_question import Question
-from flexsim.ragged import Csr
+from flexsim.engine.contraction_small import Tasks
+from flexsim.ragged import Csr, offsets_of
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+from flexsim.task_graph.places import ragged_ranges
 
 
 def bounds_of(question: Question) -> Int64:
@@ -59,10 +60,7 @@ def _starts_of_late(question: Question, suspects: Int64, first: Int64) -> Int64:
     or before any task of its other parts becomes ready.
     """
     offsets = question.templates.offsets
-    ranges = np.stack([offsets[suspects], offsets[suspects + 1]], 1)
-    ready_ns = np.zeros(question.num_members, np.int64)
-    classes, num_resources = _columns(question)
-    undisturbed_ready_ns(classes, ranges, num_resources, ready_ns)
+    ready_ns = _undisturbed_ready_ns(question, suspects)
     gate_ns = _gate_ns(question, ready_ns)
     found = []
     for template, begin in zip(suspects.tolist(), first.tolist(), strict=True):
@@ -82,19 +80,30 @@ def _gate_ns(question: Question, ready_ns: Int64) -> Int64:
     return found
 
 
-def _columns(question: Question) -> tuple[Classes, int]:
-    """Return all templates as one part without shared resources."""
+def _undisturbed_ready_ns(question: Question, chosen: Int64) -> Int64:
+    """Return when members of the chosen templates become ready where each runs alone from 0."""
+    place, templates = question.place[: question.num_members], question.templates
+    members = np.flatnonzero(np.isin(place, chosen))
+    number = np.zeros(question.num_members, np.int64)
+    number[members] = np.arange(len(members))
     sources, targets = question.edges
-    inside = question.place[sources] == question.place[targets]
-    following = Csr.from_pairs(question.num_members, sources[inside], targets[inside])
-    members, resources = question.held
-    code = question.place[members] * question.num_resources + resources
-    rows = np.zeros((question.num_members, 7), np.int64)
-    rows[:, 0] = question.templates.duration_ns[: question.num_members]
-    rows[:, 1] = question.templates.held.offsets[: question.num_members]
-    rows[:, 2] = question.templates.held.offsets[1 : question.num_members + 1]
-    rows[:, 3], rows[:, 4] = following.offsets[:-1], following.offsets[1:]
-    rows[:, NUM_BEFORE] = np.bincount(targets[inside], minlength=question.num_members)
-    none = np.zeros((0, 4), np.int64)
-    classes = Classes(none, rows, code, following.values.astype(np.int64))
-    return classes, question.num_templates * question.num_resources
+    inside = (place[sources] == place[targets]) & np.isin(place[targets], chosen)
+    counts = templates.held.counts[members]
+    held = templates.held.values[ragged_ranges(templates.held.offsets[members], counts)]
+    _, own = np.unique(
+        np.repeat(place[members], counts) * question.num_resources + held, return_inverse=True
+    )
+    own = own.reshape(-1).astype(np.int32)
+    num_resources = int(own.max(initial=-1)) + 1
+    tasks = Tasks.of(
+        templates.duration_ns[members],
+        Csr(offsets_of(counts), own),
+        num_resources,
+        (number[sources[inside]], number[targets[inside]]),
+    )
+    none = np.zeros(len(members), np.int64)
+    found = np.zeros(question.num_members, np.int64)
+    replayed = tasks.replay(none, np.zeros(num_resources, np.int64))
+    if replayed is not None:
+        found[members] = replayed[0]
+    return found

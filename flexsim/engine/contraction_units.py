@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import inherit
+from flexsim.numba_cache import kept_on_disk
 from flexsim.engine.contraction_question import Question
 from flexsim.engine.contraction_store import Store
 from flexsim.ragged import Csr
@@ -29,6 +29,13 @@ class Units:
     """Members of other units that a group waits for."""
     first_gate: Int64
     gates: Int64
+
+
+@kept_on_disk
+def _inherit(own: Int64, sources: Int64, targets: Int64, before: Int64) -> None:
+    """Set ``before`` to the bits in ``own`` of all tasks before each, edges sorted by target."""
+    for edge in range(len(sources)):
+        before[targets[edge]] |= before[sources[edge]] | own[sources[edge]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +147,7 @@ def _inherited(own: Int64, sources: Int64, targets: Int64) -> Int64:
     before = np.zeros_like(own)
     if not (sources >= targets).any():
         order = np.argsort(targets, kind="stable")
-        inherit(own, sources[order], targets[order], before)
+        _inherit(own, sources[order], targets[order], before)
     return before
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.engine.contraction_store import Store
+from flexsim.engine.contraction_small import Tasks
 from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.places import Sorted, join
@@ -16,19 +16,19 @@ from flexsim.task_graph.templates import Templates
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """All updates as one kind of action, and the edges into it from last forwards and backwards.
+    """All updates as one group of tasks, and the edges into it from last forwards and backwards.
 
-    Its resources are numbered as in the plan.
+    Resources are numbered as in the plan.
     """
 
-    kind: int
+    tasks: Tasks
     source_template: Int64
     source: Int64
     """Members, numbered as in the plan."""
     target: Int64
 
 
-def update_of(plan: Plan, last_template: Int64, store: Store) -> Update:
+def update_of(plan: Plan, last_template: Int64) -> Update:
     """Return the updates of a plan whose ranks end with actions of these templates."""
     templates = plan.templates
     first = 2 * templates.num_stages
@@ -46,7 +46,7 @@ def update_of(plan: Plan, last_template: Int64, store: Store) -> Update:
     sources = np.concatenate(source)
     place = templates.template_of_member[sources]
     return Update(
-        store.kind(_content(templates, begin), (len(templates.resource_table.kind), 0)),
+        _tasks(templates, begin),
         place,
         sources,
         np.concatenate(target),
@@ -62,17 +62,10 @@ def _sides(plan: Plan, before: int, after: int) -> list[tuple[Sorted, Sorted]]:
     return sides
 
 
-def _content(templates: Templates, begin: int) -> tuple[Int64, Int64, Int64]:
+def _tasks(templates: Templates, begin: int) -> Tasks:
     inside = templates.sources >= begin
-    sources, targets = templates.sources[inside] - begin, templates.targets[inside] - begin
-    num_members = len(templates.duration_ns) - begin
-    following = Csr.from_pairs(num_members, sources, targets)
+    edges = templates.sources[inside] - begin, templates.targets[inside] - begin
     offsets = templates.held.offsets[begin:]
-    columns = [
-        templates.duration_ns[begin:],
-        np.diff(offsets),
-        following.counts,
-        np.bincount(targets, minlength=num_members),
-        np.full(num_members, -1, np.int64),
-    ]
-    return np.stack(columns, 1), templates.held.values[offsets[0] :], following.values
+    held = Csr(offsets - offsets[0], templates.held.values[offsets[0] :])
+    num_resources = len(templates.resource_table.kind)
+    return Tasks.of(templates.duration_ns[begin:], held, num_resources, edges)
