@@ -81,10 +81,14 @@ def check_strategy(strategy: Strategy, graph: OperatorGraph, num_devices: int) -
             known = choices_text(name, graph.by_name) if len(graph.by_name) < 20 else "none such"
             raise StrategyError(f"strategy {strategy.name!r}: no operator {name!r}: {known}")
     _check_stages(strategy)
-    highest = int(strategy.devices[-1])
-    if highest >= num_devices:
+    check_device(strategy, int(strategy.devices[-1]), num_devices)
+
+
+def check_device(strategy: Strategy, device: int, num_devices: int) -> None:
+    """Raise :class:`StrategyError` for a device of a strategy that a cluster does not have."""
+    if device >= num_devices:
         raise StrategyError(
-            f"strategy {strategy.name!r} names device {highest}, but the cluster has "
+            f"strategy {strategy.name!r} names device {device}, but the cluster has "
             f"{num_devices} (0 to {num_devices - 1})"
         )
 

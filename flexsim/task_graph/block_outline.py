@@ -10,6 +10,7 @@ hold the communication of a backward back.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flexsim.errors import ModelError
 from flexsim.operator_graph.graph import OperatorGraph
@@ -113,6 +114,15 @@ class Stage:
     gate: Slots
 
 
+class Contributor(NamedTuple):
+    """A step that adds to a weight's gradient, the map that does, and where its rows are."""
+
+    operator: Operator
+    step: Step
+    position: int
+    slots: Slots
+
+
 @dataclass(eq=False)
 class Outline:
     """Slots in program order, as the chains and steps that they belong to.
@@ -124,8 +134,8 @@ class Outline:
     overlap_input_gradients: bool
     chains: list[Chain] = field(default_factory=list)
     steps: list[Stage] = field(default_factory=list)
-    weights: dict[str, list[tuple[Operator, Step, int, Slots]]] = field(default_factory=dict)
-    """Who contributes to the gradient of each weight: a step's map, and the slots it is in."""
+    weights: dict[str, list[Contributor]] = field(default_factory=dict)
+    """Who contributes to the gradient of each weight."""
     num_slots: int = 0
     first_backward: int = 0
 
@@ -260,7 +270,7 @@ class _Backward:
         weight = tensor.removeprefix(GRADIENT)
         if weight in self.outline.graph.weights:
             found = self.outline.weights.setdefault(weight, [])
-            found.append((operator, step, position, slots))
+            found.append(Contributor(operator, step, position, slots))
             return
         if tensor not in self.waiting:
             self.waiting[tensor] = self.outline.new_chain(tensor, SUM)
@@ -270,7 +280,7 @@ class _Backward:
     def _hold_back(self, operator: Operator) -> None:
         """Note which partial input gradients also wait for an operator's weight gradients."""
         weights = self.outline.weights
-        slots = tuple(s for name in operator.inputs if name in weights for s in weights[name][-1][3])
+        slots = tuple(s for name in operator.inputs if name in weights for s in weights[name][-1].slots)
         for name in operator.inputs if slots else ():
             chain = self.waiting.get(gradient(name))
             if chain is not None:

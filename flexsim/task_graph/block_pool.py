@@ -81,13 +81,14 @@ class Pool:
 
     def __init__(self, num_devices: int) -> None:
         """Begin empty."""
-        self._num_devices = num_devices
+        self.num_devices = num_devices
         self._number: dict[tuple[int, int, int], int] = {}
         self._leader = Column(np.int32, num_devices)
         self._num_left = Column(np.int64, num_devices)
         self._work_ns = Column(np.int64, num_devices)
         self._channel: dict[int, Int32] = {}
         self.num_channels = 0
+        self._places: dict[tuple[bytes, int, bytes], Places] = {}
         self._kept: list[Row | Stint] = []
         self._head = Column(np.int64, 6)
         self._duration_ns = Column(np.int64)
@@ -113,6 +114,14 @@ class Pool:
         )
         return Contents(*(column.values for column in columns))  # type: ignore[arg-type]
 
+    def places(self, groups: Int32, targets: Int32 | None = None) -> Places:
+        """Return the places of these members, the same object for the same devices."""
+        sent_to = b"" if targets is None else targets.tobytes()
+        key = groups.tobytes(), groups.shape[1], sent_to
+        if key not in self._places:
+            self._places[key] = Places(groups, targets)
+        return self._places[key]
+
     def number(self, row: Row | Stint) -> int:
         """Return the number of a row's content."""
         key = (id(row.places), id(row.duration_ns), row.kind)
@@ -136,8 +145,8 @@ class Pool:
             self._duration_ns.extend(durations),
             self._device.extend(ends),
         ]
-        inputs = bits_of(groups.reshape(-1), self._num_devices)
-        outputs = inputs if targets is None else bits_of(targets, self._num_devices)
+        inputs = bits_of(groups.reshape(-1), self.num_devices)
+        outputs = inputs if targets is None else bits_of(targets, self.num_devices)
         self._devices.extend(np.concatenate([inputs, outputs])[None])
         self._extend_by_device(row)
         self._kept.append(row)  # so that its arrays keep their identity
@@ -145,12 +154,12 @@ class Pool:
 
     def _extend_by_device(self, row: Row | Stint) -> None:
         groups, targets = row.places.groups, row.places.targets
-        leader = np.full(self._num_devices, -1, np.int32)
+        leader = np.full(self.num_devices, -1, np.int32)
         leader[groups] = groups[:, :1]
         left = np.bincount(
-            groups.reshape(-1) if targets is None else targets, minlength=self._num_devices
+            groups.reshape(-1) if targets is None else targets, minlength=self.num_devices
         )
-        work = np.zeros(self._num_devices, np.int64)
+        work = np.zeros(self.num_devices, np.int64)
         if targets is None:
             work[groups] = row.duration_ns[:, None]
         self._leader.extend(leader[None])
@@ -159,7 +168,7 @@ class Pool:
 
     def _channels(self, kind: int, sources: Int32, targets: Int32) -> Int32:
         """Return the numbers of channels, new ones for those never used."""
-        shape = (self._num_devices, self._num_devices)
+        shape = (self.num_devices, self.num_devices)
         table = self._channel.setdefault(kind, np.full(shape, -1, np.int32))
         pairs = sources.astype(np.int64) << 32 | targets
         fresh = np.unique(pairs[table[sources, targets] < 0])
@@ -169,7 +178,7 @@ class Pool:
         return numbers
 
     def _in_device_space(self, row: Row | Stint) -> Int64:
-        durations = np.zeros(self._num_devices, np.int64)
+        durations = np.zeros(self.num_devices, np.int64)
         durations[row.places.groups[:, 0]] = row.duration_ns
         return durations
 

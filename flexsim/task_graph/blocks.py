@@ -7,7 +7,7 @@ stage and one microbatch, unfolded.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -15,15 +15,17 @@ import numpy as np
 from flexsim.cost.costs import Costs
 from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Operator
 from flexsim.strategy.config import ParallelConfig, check_config
-from flexsim.strategy.strategy import Strategy, check_strategy
+from flexsim.strategy.strategy import Strategy, check_device, check_strategy
 from flexsim.task_graph.block_arrays import ChainTable, fits, room_for, sites_of
 from flexsim.task_graph.block_chains import Brought, Partial, Weaver
 from flexsim.task_graph.block_kernel import Current, Linked, link
 from flexsim.task_graph.block_outline import Chain, Outline
 from flexsim.task_graph.block_pool import Pool, Stint
 from flexsim.task_graph.block_update import Update
+from flexsim.task_graph.block_weights import Found
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
@@ -52,6 +54,17 @@ class _Known:
     brought: Brought
 
 
+@dataclass
+class _Before:
+    """What a change replaced."""
+
+    configs: dict[str, ParallelConfig] = field(default_factory=dict)
+    steps: dict[int, int] = field(default_factory=dict)
+    chains: dict[int, _Known] = field(default_factory=dict)
+    partial: dict[int, Partial] = field(default_factory=dict)
+    weights: dict[str, Found] = field(default_factory=dict)
+
+
 class Blocks:
     """A program whose operators' configs change, and what they were before the last change."""
 
@@ -72,6 +85,8 @@ class Blocks:
 
     def _forget_all(self) -> None:
         """Begin with empty tables."""
+        self._before = _Before()
+        self._checked: set[tuple[Key, ParallelConfig]] = set()
         strategy = replace(self._base, configs=self.configs)
         pricing = Pricing(self.graph, self.devices, self._costs)
         self.program = Program(self.graph, strategy, Notebook(), pricing)
@@ -85,7 +100,10 @@ class Blocks:
         self._partial: dict[int, Partial] = {}
         self._chain_number = np.zeros(len(self.outline.chains), np.int32)
         self._step_number = np.zeros(len(self.outline.steps), np.int32)
-        self.update = Update(self.program, self.outline, self._costs.software)
+        self.update = Update(self.program, self.outline, self._costs.software, self.pool)
+        self._weights_of = self.update.weights.by_operator
+        self._num_users = np.zeros(self.devices.num_devices, np.int64)
+        self._kept_bytes = np.zeros(self.devices.num_devices, np.int64)
         self.linked = room_for(self.sites, np.zeros(3, np.int64))
 
     def start(self, configs: Configs) -> None:
@@ -93,57 +111,65 @@ class Blocks:
         ordered = {op.name: configs[op.name] for op in self.graph.operators if op.name in configs}
         check_strategy(replace(self._base, configs=ordered), self.graph, self.devices.num_devices)
         self.configs.clear()
-        self.configs.update(ordered)
         self._forget_all()
+        for operator in self.graph.operators:
+            self._configure(operator, ordered[operator.name])
         self._apply(self.graph.operators)
+        self._before = _Before()
 
     def change(self, changes: Configs) -> None:
         """Change configs; raise :class:`StrategyError`, with nothing changed, if they do not fit."""
         operators = [self.graph.by_name[name] for name in changes]
         for operator in operators:
-            check_config(operator, changes[operator.name])
-        self._before = self._state()
-        self.configs.update(changes)
+            self._check(operator, changes[operator.name])
+        self._before = _Before()
         try:
+            for operator in operators:
+                self._configure(operator, changes[operator.name])
             self._apply(operators)
         except Exception:
             self.undo()
             raise
 
-    def _state(self) -> tuple:
-        return (
-            dict(self.configs),
-            list(self._chain),
-            dict(self._partial),
-            self._chain_number.copy(),
-            self._step_number.copy(),
-            dict(self.update.parts),
-        )
+    def _check(self, operator: Operator, config: ParallelConfig) -> None:
+        if (operator.key, config) not in self._checked:
+            check_config(operator, config)
+            check_device(self._base, int(config.mesh.flat.max()), self.devices.num_devices)
+            self._checked.add((operator.key, config))
+
+    def _configure(self, operator: Operator, config: ParallelConfig) -> None:
+        """Change the config of one operator, and remember the old one."""
+        old = self.configs.get(operator.name)
+        if old is not None:
+            self._before.configs.setdefault(operator.name, old)
+            self._num_users[old.mesh.flat] -= 1
+        self._num_users[config.mesh.flat] += 1
+        self.configs[operator.name] = config
+        self.program.cuts.forget(operator)
 
     def undo(self) -> None:
         """Return to what was before the last change."""
-        configs, self._chain, self._partial, self._chain_number, self._step_number, parts = (
-            self._before
-        )
-        for operator in self.graph.operators:
-            if self.configs[operator.name] is not configs[operator.name]:
-                self.program.cuts.forget(operator)
-        self.configs.update(configs)
-        self.update.parts = parts
-        self.program.strategy = replace(self._base, configs=self.configs)
+        before, self._before = self._before, _Before()
+        for name, config in before.configs.items():
+            self._configure(self.graph.by_name[name], config)
+        for number, content in before.steps.items():
+            self._step_number[number] = content
+        for number, known in before.chains.items():
+            self._set_chain(number, known)
+        self._partial.update(before.partial)
+        self.update.replace(before.weights)
+        self._before = _Before()
 
     def _apply(self, operators: Iterable[Operator]) -> None:
-        self.program.strategy = replace(self._base, configs=self.configs)
         dirty: set[int] = set()
         weights: dict[str, None] = {}
         for operator in operators:
-            self.program.cuts.forget(operator)
             dirty |= self._chains_of[operator.name]
-            weights |= dict.fromkeys(self.update.readers.get(operator.name, ()))
+            weights |= dict.fromkeys(self._weights_of.get(operator.name, ()))
             self._price(operator)
         self._weave(dirty)
-        for weight in weights:
-            self.update.parts[weight] = self.update.find(weight)
+        changed = {weight: self.update.weights.find(weight) for weight in weights}
+        self._before.weights = self.update.replace(changed)
 
     def _price(self, operator: Operator) -> None:
         config = self.configs[operator.name]
@@ -152,6 +178,7 @@ class Blocks:
             step = self.outline.steps[number].step
             priced = self.program.pricing.compute(operator, config, step)
             stint = Stint(TASK_CODE[_KIND[step.pass_name]], places, priced.duration_ns)
+            self._before.steps.setdefault(number, int(self._step_number[number]))
             self._step_number[number] = self.pool.number(stint)
 
     def _weave(self, dirty: set[int]) -> None:
@@ -165,13 +192,26 @@ class Blocks:
             known = self._bring(chain)
             if known is self._chain[number]:
                 continue
-            self._chain[number] = known
-            self._chain_number[number] = known.number
+            old = self._chain[number]
+            if old is not None:
+                self._before.chains.setdefault(number, old)
+            self._set_chain(number, known)
             for read, partial in zip(chain.reads, known.brought.partial, strict=True):
-                if self._partial.get(read.slot, ()) != partial:
+                had = self._partial.get(read.slot, ())
+                if had != partial:
+                    self._before.partial.setdefault(read.slot, had)
                     self._partial[read.slot] = partial
                     for follower in self._followers.get(read.slot, ()):
                         heappush(queue, follower)
+
+    def _set_chain(self, number: int, known: _Known) -> None:
+        old = self._chain[number]
+        for mesh, num_bytes in old.brought.kept if old else ():
+            self._kept_bytes[mesh.flat] -= num_bytes
+        for mesh, num_bytes in known.brought.kept:
+            self._kept_bytes[mesh.flat] += num_bytes
+        self._chain[number] = known
+        self._chain_number[number] = known.number
 
     def _bring(self, chain: Chain) -> _Known:
         layouts = self._weaver.layouts(chain, self._partial)
@@ -184,15 +224,8 @@ class Blocks:
 
     def link(self) -> Linked:
         """Return all rows in program order."""
-        rows = self.update.write()
-        counts = np.array([len(row.needs) for row in rows], np.int64)
-        current = Current(
-            self._chain_number,
-            self._step_number,
-            np.array([self.pool.number(row) for row in rows], np.int32),
-            np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
-            np.array([need for row in rows for need in row.needs], np.int32),
-        )
+        devices = np.flatnonzero(self._num_users).astype(np.int32)
+        current = Current(self._chain_number, self._step_number, *self.update.rows(devices))
         while True:
             link(self.sites, self.table.arrays, current, self.linked)
             if fits(self.linked):
@@ -201,12 +234,7 @@ class Blocks:
 
     def peak_bytes(self) -> int:
         """Return what the fullest device holds at most."""
-        held = np.zeros(self.devices.num_devices, np.int64)
-        held[self.program.strategy.devices] = self.update.held_bytes()
-        for known in self._chain:
-            for mesh, num_bytes in known.brought.kept if known else ():
-                held[mesh.flat] += num_bytes
-        return int(held.max(initial=0))
+        return int((self.update.held_bytes() + self._kept_bytes).max(initial=0))
 
 
 def _by_operator(outline: Outline) -> tuple[dict[str, set[int]], dict[str, list[int]]]:

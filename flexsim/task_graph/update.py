@@ -92,8 +92,8 @@ def write_update_of(program: Program, parts: list[WeightPart], software: Softwar
     for bucket in _buckets(program, parts, software):
         row = _write_bucket(program, bucket)
         ready |= dict.fromkeys(bucket.weights, (row,))
-    limit = _bucket_bytes(program, software)
-    width = partial(_gradient_bytes, program, software=software)
+    limit = bucket_bytes(program, software)
+    width = partial(gradient_bytes, program, software=software)
     for shared in shared_buckets(parts, program.strategy.rank_of_stage, limit, width):
         row = _write_shared(program, shared)
         for key in shared.weights:
@@ -184,24 +184,25 @@ def _stage_of_devices(contributions: list[Contribution]) -> dict[int, int]:
 
 def _buckets(program: Program, parts: list[WeightPart], software: SoftwareProfile) -> list[_Bucket]:
     """Join the collectives of neighbouring weights up to the software's bucket size."""
-    limit = _bucket_bytes(program, software)
+    limit = bucket_bytes(program, software)
     done: list[_Bucket] = []
     filling: dict[tuple[int, Mesh, str, tuple[str, ...]], _Bucket] = {}
     for part in parts:
-        for step in _synchronization(program, part):
+        for step in synchronization(program, part):
             rank = program.strategy.rank_of_stage[part.stage]
             key = (rank, step.mesh, step.kind, step.axes)
             bucket = filling.get(key)
             if bucket is None or bucket.num_bytes >= limit:
                 bucket = filling[key] = _Bucket(*key)
                 done.append(bucket)
-            bucket.num_bytes += _gradient_bytes(program, part, software)
+            bucket.num_bytes += gradient_bytes(program, part, software)
             bucket.needs += part.rows
             bucket.weights.append((part.name, step.mesh))
     return done
 
 
-def _bucket_bytes(program: Program, software: SoftwareProfile) -> float:
+def bucket_bytes(program: Program, software: SoftwareProfile) -> float:
+    """Return up to which size collectives of neighbouring weights are joined."""
     if program.strategy.overlap_gradients:
         return software.overlapped_gradient_bucket_bytes
     return software.gradient_bucket_bytes
@@ -213,13 +214,15 @@ def _write_shared(program: Program, bucket: SharedBucket) -> int:
     return _write_collective(program, bucket.rank, "gradient", message, unique(bucket.needs))
 
 
-def _synchronization(program: Program, part: WeightPart) -> list[Collective]:
+def synchronization(program: Program, part: WeightPart) -> list[Collective]:
+    """Return the collectives that bring a part's gradient to where the weight lies."""
     size = TensorSize(program.graph.shape(part.name), 1)
     steps = program.transitions.steps(part.gradient, part.layout, size)
     return [step for step in steps if isinstance(step, Collective)]
 
 
-def _gradient_bytes(program: Program, part: WeightPart, software: SoftwareProfile) -> float:
+def gradient_bytes(program: Program, part: WeightPart, software: SoftwareProfile) -> float:
+    """Return the size of a part's gradient as the software sends it."""
     width = software.gradient_communication_bytes_per_parameter
     precision = program.graph.precision
     if precision not in width:
@@ -269,7 +272,7 @@ def _write_copies(
     needs: tuple[int, ...],
 ) -> int:
     groups = np.stack([part.layout.mesh.flat for part in copies], 1)
-    num_bytes = max(1, round(_gradient_bytes(program, copies[0], software)))
+    num_bytes = max(1, round(gradient_bytes(program, copies[0], software)))
     rank = program.strategy.rank_of_stage[copies[0].stage]
     message = ("all-reduce", num_bytes, Places(groups))
     return _write_collective(program, rank, "embedding", message, needs)

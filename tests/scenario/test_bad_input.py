@@ -99,8 +99,8 @@ MISTAKES = {
     ),
     "heads by hidden": ({"model": {"heads": 7}}, ["model.heads = 7", "model.hidden = 512"]),
     "layers by pipeline": (
-        {"strategy": {"pipeline": 3}},
-        ["strategy.pipeline = 3", "model.layers = 4", "choose from 1, 2, 4"],
+        {"strategy": {"pipeline": 5}},
+        ["strategy.pipeline = 5", "model.layers = 4", "choose from 1, 2, 4"],
     ),
     "layers by pipeline and chunks": (
         {"strategy": {"chunks": 4}},

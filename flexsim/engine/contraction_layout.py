@@ -1,0 +1,91 @@
+"""The records of the contracted replay, as places in flat arrays of integers.
+
+The tasks of an action fall into three *parts*, each a run of ids: its early part (communication
+that waits for data only), its main part, and its late part (what ends after the next action of
+the rank may begin). A part of action a has the code ``3 · a + part``; codes grow with ids.
+
+A *step* commits a few parts of one rank that overlap, mostly the main part of an action alone.
+What happens inside a step is an *entry*, simulated once and found again by its key. Times in it
+are relative to the step's *base*: the moment when its first task becomes ready.
+
+Records lie in four flat arrays and point to each other by address: passing many arrays to many
+functions would take Numba a minute to compile.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flexsim.task_graph.columns import Int64
+
+EARLY, MAIN, LATE = range(3)
+READY, GROW, TOO_MANY, STUCK, MISSING, OVERTAKEN, BLOCKED, IDLE, DONE = range(9)
+"""What came of a step, and why :func:`replay_actions` returned."""
+NEVER_NS = 2**62
+MOST_PARTS = 12
+"""Parts of one step."""
+
+NUM_MEMBERS, NUM_HELD, NUM_GROUPS, MEMBERS = range(4)
+"""A kind: the content of a part. Rows of its members follow, then what those point to."""
+DURATION, HELD, HELD_END, FOLLOWING, FOLLOWING_END, NUM_BEFORE, GROUP, MEMBER_SIZE = range(8)
+"""A member of a kind; addresses are relative to the kind's."""
+
+NUM_VALUES, NUM_ENTRIES, BUCKETS = range(3)
+"""The head of the entries."""
+NUM_BUCKETS = 1 << 14
+NEXT, LENGTH, NUM_RESOURCES, CLOSE, SPANS, STARTS, KEY = range(7)
+"""An entry: the next one of its bucket, what its key has, when its last task becomes ready, and
+where spans of parts and starts of tasks are. Its key follows, then results by resource."""
+FREE, FIRST_READY, FIRST_PART, LAST_READY, LAST_PART, NUM_RESULTS = range(6)
+"""Rows of results: when the resource becomes free; first and last ready time of those that hold
+it, and their parts."""
+
+UNITS, TEMPLATES, RANK_ROWS, JOINED = range(4)
+"""The head of a pipeline: where its tables are, and the first unit of early and main together."""
+KIND, RESOURCES, GROUPS, UNIT_SIZE = range(4)
+"""A unit: part p of template t is unit 3 · t + p."""
+SOURCES, SOURCES_END, GATES, GATES_END, GROUP_SIZE = range(5)
+"""A group of heads: tasks of other parts, and gates of the rank, that it waits for."""
+SOURCE_TEMPLATE, SOURCE_PART, SOURCE_MEMBER, SOURCE_NS, SOURCE_SIZE = range(5)
+NUM_EARLY, NUM_LATE, RANK, EXIT_ROWS, DEPENDENTS, DEPENDENTS_END, TEMPLATE_SIZE = range(7)
+"""A template; dependents are templates whose early part waits for it."""
+EXITS, EXITS_END, EXIT_ROW_SIZE = range(3)
+"""What opens one gate of the rank: pairs of a member of the main part and its duration."""
+FIRST_GATE, NUM_GATES, HURRIES, RANK_ROW_SIZE = range(4)
+"""What a schedule does not change of a rank; it hurries if its steps need an order in time."""
+
+(ACTIONS, WHERE, NUM_MICROBATCHES, RANKS, NUM_RANKS, PARTS, HOLDINGS, GATE_NS, PENDING, STACK) = (
+    range(10)
+)
+"""The head of the working room: where its tables are."""
+WAITS, WAITS_SIZE, STEP_KEY, STEP_HELD, NUMBERS, NUMBERS_SIZE, TASKS, HEAP, RESULTS = range(10, 19)
+HEIGHT, NUM_NEW, MOST_NEW, FAILED, RESOURCE, BLOCKER, HEAD_SIZE = range(19, 26)
+TEMPLATE, MICROBATCH, WAITING, ACTION_SIZE = range(4)
+"""An action; a rank that waits for it, or -1."""
+POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, CLOSES, SIZE, NEXT_WAITING, CODES = range(
+    10
+)
+"""A rank: its next action, one beyond its last, its pending parts, its next step (no entry: -1),
+another rank that waits for the same action. Codes and units of the step's parts follow."""
+LINES = CODES + MOST_PARTS
+RANK_SIZE = LINES + MOST_PARTS
+START, BASE_NS, SPAN, PART_SIZE = range(4)
+"""A part: where its starts are (-1: not committed), their base, where its span is."""
+FREE_NS, LAST_READY_NS, LAST_CODE, HOLDING_SIZE = range(4)
+"""A resource: the last task that holds it, by ready time and part."""
+PENDING_CODE, PENDING_NS, PENDING_SIZE = range(3)
+"""A part that is known but not committed; by rank, in order of (ready time, code)."""
+ROW, PART, MEMBER, READY_NS, LEFT, START_NS, TASK_SIZE = range(7)
+"""A task of a simulation: address in the kinds, part, number, predecessors that are left."""
+
+FINGERPRINT = tuple(value for name, value in sorted(globals().items()) if name.isupper())
+"""What compiled code is built on: code kept on disk for other numbers is not used."""
+
+
+class Machine(NamedTuple):
+    """All that a replay works on."""
+
+    kinds: Int64
+    entries: Int64
+    pipeline: Int64
+    work: Int64
