@@ -55,12 +55,19 @@ def _strategies() -> Rows:
     return [(name, _first_line(function.__doc__)) for name, function in BASELINES.items()]
 
 
+def _scenarios() -> Rows:
+    root = data_directory("scenarios")
+    names = sorted(path.relative_to(root).with_suffix("") for path in root.rglob("*.toml"))
+    return [(name.as_posix(), _title("scenarios", name.as_posix())) for name in names]
+
+
 _ROWS: dict[str, Callable[[], Rows]] = {
     "models": _models,
     "device-graphs": _device_graphs,
     "profiles": _profiles,
     "schedules": _schedules,
     "strategies": _strategies,
+    "scenarios": _scenarios,
 }
 
 

@@ -27,6 +27,8 @@ class MatmulConstants:
     """How much slower small tiles are: rate ~ area / (area + penalty · 64²)."""
     input_gradient_factor: float = quantity("fraction")
     weight_gradient_factor: float = quantity("fraction")
+    split_depth: float = quantity("number", default=0.0)
+    """Products of few tiles are cut along k into shares of at least this depth; 0: never."""
 
 
 @dataclass(frozen=True)

@@ -123,12 +123,20 @@ def product_waste(shape: tuple[int, int, int, int], device: DeviceProfile) -> fl
 def _tile_waste(
     shape: tuple[int, int, int, int], tile: tuple[int, int], device: DeviceProfile
 ) -> float:
-    batch, m, n, _ = shape
+    batch, m, n, k = shape
     num_tiles = batch * math.ceil(m / tile[0]) * math.ceil(n / tile[1])
     padding = num_tiles * tile[0] * tile[1] / (batch * m * n)
     area, penalty = tile[0] * tile[1], device.matmul.tile_penalty * 64 * 64
     slowness = (1 + penalty / area) / (1 + penalty / _LARGEST_TILE)
-    return padding * slowness * _wave_waste(num_tiles, device)
+    return padding * slowness * _wave_waste(num_tiles * _num_shares(num_tiles, k, device), device)
+
+
+def _num_shares(num_tiles: int, k: int, device: DeviceProfile) -> int:
+    """Return into how many shares along k a product of few tiles is cut, to fill the device."""
+    if not device.matmul.split_depth:
+        return 1
+    wanted = math.ceil(device.num_multiprocessors / num_tiles)
+    return max(1, min(wanted, int(k / device.matmul.split_depth)))
 
 
 def _wave_waste(num_tiles: int, device: DeviceProfile) -> float:

@@ -17,21 +17,24 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import (
+from flexsim.engine.contraction_kernel import replay_actions
+from flexsim.engine.contraction_layout import (
     DONE,
     FAILED,
     GROW,
+    MISS,
     MISSING,
     NEVER_NS,
     NUM_NEW,
     OVERTAKEN,
+    READY,
     RESOURCE,
     STUCK,
     Machine,
-    replay_actions,
 )
 from flexsim.engine.contraction_outline import Outline, outline_of
 from flexsim.engine.contraction_question import Question
+from flexsim.engine.contraction_steps import enter_step
 from flexsim.engine.contraction_store import Store
 from flexsim.engine.contraction_update import Update, update_of
 from flexsim.engine.contraction_work import Work
@@ -66,9 +69,7 @@ class Memo:
         key = (schedule.blocking_transfers, schedule.rank_of_stage.tobytes())
         known = self._known.setdefault(plan.templates, {})
         if key not in known:
-            question = Question(
-                plan.templates, schedule.rank_of_stage, schedule.blocking_transfers
-            )
+            question = Question(plan.templates, schedule.rank_of_stage, schedule.blocking_transfers)
             known[key] = outline_of(question, self.store)
         found: Outline | str = known[key]  # type: ignore[assignment]
         return found
@@ -171,16 +172,21 @@ class _Replay:
 
     def run(self) -> Contracted | str:
         """Commit all actions, then the updates."""
-        code = GROW
-        while code == GROW:
-            store = self.memo.store
-            code = replay_actions(
-                Machine(store.kinds, store.entries, self.outline.pipeline, self.work.values)
-            )
+        code = replay_actions(self._machine)
+        while code == MISS:
+            code = enter_step(self._machine)
             if code == GROW:
-                store.grow()
+                self.memo.store.grow()
+                code = enter_step(self._machine)
+            if code == READY:
+                code = replay_actions(self._machine)
         waiting = self.work.waiting
         return self._update() if code == DONE and not len(waiting) else self._reason(code)
+
+    @property
+    def _machine(self) -> Machine:
+        store = self.memo.store
+        return Machine(store.kinds, store.entries, self.outline.pipeline, self.work.values)
 
     def _reason(self, code: int) -> str:
         if code == DONE:

@@ -19,8 +19,8 @@ from typing import NamedTuple
 from flexsim.task_graph.columns import Int64
 
 EARLY, MAIN, LATE = range(3)
-READY, GROW, TOO_MANY, STUCK, MISSING, OVERTAKEN, BLOCKED, IDLE, DONE = range(9)
-"""What came of a step, and why :func:`replay_actions` returned."""
+READY, MISS, GROW, TOO_MANY, STUCK, MISSING, OVERTAKEN, BLOCKED, IDLE, DONE = range(10)
+"""What came of a step, and why a replay stopped."""
 NEVER_NS = 2**62
 MOST_PARTS = 12
 """Parts of one step."""
@@ -40,35 +40,40 @@ FREE, FIRST_READY, FIRST_PART, LAST_READY, LAST_PART, NUM_RESULTS = range(6)
 """Rows of results: when the resource becomes free; first and last ready time of those that hold
 it, and their parts."""
 
-UNITS, TEMPLATES, RANK_ROWS, JOINED = range(4)
-"""The head of a pipeline: where its tables are, and the first unit of early and main together."""
+TEMPLATES, RANK_ROWS, JOINED = range(3)
+"""The head of a pipeline: where its tables are; units from ``JOINED`` on are of early and main
+together."""
 KIND, RESOURCES, GROUPS, UNIT_SIZE = range(4)
-"""A unit: part p of template t is unit 3 · t + p."""
+"""A unit: what a part of a template is."""
 SOURCES, SOURCES_END, GATES, GATES_END, GROUP_SIZE = range(5)
 """A group of heads: tasks of other parts, and gates of the rank, that it waits for."""
 SOURCE_TEMPLATE, SOURCE_PART, SOURCE_MEMBER, SOURCE_NS, SOURCE_SIZE = range(5)
-NUM_EARLY, NUM_LATE, RANK, EXIT_ROWS, DEPENDENTS, DEPENDENTS_END, TEMPLATE_SIZE = range(7)
-"""A template; dependents are templates whose early part waits for it."""
+UNITS, BOTH, NUM_EARLY, NUM_LATE, RANK, EXIT_ROWS, DEPENDENTS, DEPENDENTS_END, TEMPLATE_SIZE = (
+    range(9)
+)
+"""A template: its units (three, and one of early and main together), its rank by number, and the
+templates by number whose early part waits for it."""
 EXITS, EXITS_END, EXIT_ROW_SIZE = range(3)
 """What opens one gate of the rank: pairs of a member of the main part and its duration."""
 FIRST_GATE, NUM_GATES, HURRIES, RANK_ROW_SIZE = range(4)
 """What a schedule does not change of a rank; it hurries if its steps need an order in time."""
 
-(ACTIONS, WHERE, NUM_MICROBATCHES, RANKS, NUM_RANKS, PARTS, HOLDINGS, GATE_NS, PENDING, STACK) = (
-    range(10)
-)
+ACTIONS, WHERE, RANKS, CLOSINGS, PARTS, HOLDINGS, GATE_NS, PENDING, STACK = range(9)
 """The head of the working room: where its tables are."""
-WAITS, WAITS_SIZE, STEP_KEY, STEP_HELD, NUMBERS, NUMBERS_SIZE, TASKS, HEAP, RESULTS = range(10, 19)
-HEIGHT, NUM_NEW, MOST_NEW, FAILED, RESOURCE, BLOCKER, HEAD_SIZE = range(19, 26)
-TEMPLATE, MICROBATCH, WAITING, ACTION_SIZE = range(4)
-"""An action; a rank that waits for it, or -1."""
-POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, CLOSES, SIZE, NEXT_WAITING, CODES = range(
-    10
+WAITS, STEP_KEY, STEP_HELD, NUMBERS, TASKS, HEAP, RESULTS = range(9, 16)
+NUM_MICROBATCHES, NUM_RANKS, WAITS_SIZE, NUMBERS_SIZE, MOST_NEW = range(16, 21)
+HEIGHT, NUM_NEW, FAILED, RESOURCE, BLOCKER, MISSED, KEY_LENGTH, NUM_STEP_HELD, HEAD_SIZE = range(
+    21, 30
 )
+TEMPLATE, MICROBATCH, WAITING, ACTION_SIZE = range(4)
+"""An action: the address of its template; a rank that waits for it, or -1."""
+POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, SIZE, NEXT_WAITING, CODES = range(9)
 """A rank: its next action, one beyond its last, its pending parts, its next step (no entry: -1),
-another rank that waits for the same action. Codes and units of the step's parts follow."""
-LINES = CODES + MOST_PARTS
-RANK_SIZE = LINES + MOST_PARTS
+another rank that waits for the same action. Codes and units of the step's parts follow, and
+where it is kept when the last task of the step becomes ready (no step: never)."""
+STEP_UNITS = CODES + MOST_PARTS
+CLOSES = STEP_UNITS + MOST_PARTS
+RANK_SIZE = CLOSES + 1
 START, BASE_NS, SPAN, PART_SIZE = range(4)
 """A part: where its starts are (-1: not committed), their base, where its span is."""
 FREE_NS, LAST_READY_NS, LAST_CODE, HOLDING_SIZE = range(4)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import MOST_PARTS
+from flexsim.engine.contraction_layout import MOST_PARTS, TEMPLATE_SIZE, TEMPLATES, UNIT_SIZE
 from flexsim.engine.contraction_parts import bounds_of
 from flexsim.engine.contraction_question import Question
 from flexsim.engine.contraction_store import Store
@@ -23,6 +23,8 @@ class Outline:
     """The kernel's tables, one behind the other."""
     bounds: Int64
     """First member of every part of every template, and one beyond the last."""
+    first_template: int
+    """Where templates are in the pipeline."""
     num_gates: int
     most_members: int
     """Of one step, at most."""
@@ -44,9 +46,11 @@ def outline_of(question: Question, store: Store) -> Outline | str:
         return parts
     if isinstance(joined, str):
         return joined
+    pipeline = _tables(question, bounds, parts, joined)
     return Outline(
-        _tables(question, bounds, parts, joined),
+        pipeline,
         bounds,
+        int(pipeline[TEMPLATES]),
         int(question.gates.first_of_rank[-1]),
         MOST_PARTS * int((bounds[:, 3] - bounds[:, 0]).max()),
         int(max(np.diff(parts.first_resource).max(), np.diff(joined.first_resource).max())),
@@ -77,13 +81,13 @@ def _why_not(question: Question) -> str:
 
 def _tables(question: Question, bounds: Int64, parts: Units, joined: Units) -> Int64:
     """Return the tables that templates are looked up in; addresses are of the whole."""
-    head = 4
+    head = 3
     kinds = np.concatenate([parts.kind, joined.kind])
     num_groups = len(parts.first_source) + len(joined.first_source) - 2
     num_ranks = len(question.gates.first_of_rank) - 1
     units_at = head
-    templates_at = units_at + 3 * len(kinds)
-    ranks_at = templates_at + 6 * question.num_templates
+    templates_at = units_at + UNIT_SIZE * len(kinds)
+    ranks_at = templates_at + TEMPLATE_SIZE * question.num_templates
     groups_at = ranks_at + 3 * num_ranks
     exit_rows_at = groups_at + 4 * num_groups
     resources_at = exit_rows_at + 2 * (len(question.gates.first_exit) - 1)
@@ -102,7 +106,11 @@ def _tables(question: Question, bounds: Int64, parts: Units, joined: Units) -> I
         *_spans(sources_at, 4, _chained(parts.first_source, joined.first_source)),
         *_spans(gates_at, 1, _chained(parts.first_gate, joined.first_gate)),
     ]
+    number = np.arange(question.num_templates)
+    joined_at = units_at + UNIT_SIZE * len(parts.kind)
     templates = [
+        units_at + 3 * UNIT_SIZE * number,
+        joined_at + UNIT_SIZE * number,
         bounds[:, 1] - bounds[:, 0],
         bounds[:, 3] - bounds[:, 2],
         question.rank,
@@ -111,7 +119,7 @@ def _tables(question: Question, bounds: Int64, parts: Units, joined: Units) -> I
     ]
     return np.concatenate(
         [
-            np.array([units_at, templates_at, ranks_at, len(parts.kind)]),
+            np.array([templates_at, ranks_at, joined_at]),
             *(_rows(columns) for columns in (units, templates, _ranks(question, bounds), groups)),
             _rows(_spans(exits_at, 2, question.gates.first_exit)),
             np.concatenate([parts.resources, joined.resources]),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import BUCKETS, NUM_BUCKETS, NUM_ENTRIES, NUM_VALUES
+from flexsim.engine.contraction_layout import (
+    BUCKETS,
+    MEMBER_SIZE,
+    MEMBERS,
+    NUM_BUCKETS,
+    NUM_ENTRIES,
+    NUM_VALUES,
+)
 from flexsim.ragged import offsets_of
 from flexsim.task_graph.columns import Int64
 
@@ -39,7 +46,7 @@ class Store:
 
     def _write(self, counts: Int64, content: Content) -> int:
         columns, held, following = content
-        first_held = len(counts) + 7 * len(columns)
+        first_held = MEMBERS + MEMBER_SIZE * len(columns)
         held_at = first_held + offsets_of(columns[:, 1])
         following_at = held_at[-1] + offsets_of(columns[:, 2])
         spans = [held_at[:-1], held_at[1:], following_at[:-1], following_at[1:]]
@@ -53,5 +60,5 @@ class Store:
         return begin
 
     def grow(self) -> None:
-        """Make room for more entries."""
+        """Make room for another entry, however large."""
         self.entries = np.concatenate([self.entries, np.full_like(self.entries, -1)])

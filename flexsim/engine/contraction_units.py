@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.numba_cache import kept_on_disk
 from flexsim.engine.contraction_question import Question
 from flexsim.engine.contraction_store import Store
+from flexsim.numba_cache import kept_on_disk
 from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int64
 
@@ -83,7 +83,11 @@ def _resources(question: Question, run: _Run) -> tuple[Int64, Int64, Int64]:
     distinct, inverse = np.unique(code, return_inverse=True)
     offsets = np.searchsorted(distinct, np.arange(run.num_units + 1) * question.num_resources)
     low = int(offsets[0])
-    return offsets - low, distinct[low:] % question.num_resources, inverse.reshape(-1) - offsets[unit]
+    return (
+        offsets - low,
+        distinct[low:] % question.num_resources,
+        inverse.reshape(-1) - offsets[unit],
+    )
 
 
 def _groups(question: Question, run: _Run) -> tuple[Int64, ...] | str:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import (
+from flexsim.engine.contraction_layout import (
     ACTION_SIZE,
     ACTIONS,
+    CLOSES,
+    CLOSINGS,
     ENTRY,
     GATE_NS,
     HEAD_SIZE,
@@ -18,8 +20,10 @@ from flexsim.engine.contraction_kernel import (
     HOLDINGS,
     LAST,
     LAST_READY_NS,
+    MICROBATCH,
     MOST_NEW,
     MOST_PARTS,
+    NEVER_NS,
     NUM_MICROBATCHES,
     NUM_RANKS,
     NUM_RESULTS,
@@ -41,6 +45,8 @@ from flexsim.engine.contraction_kernel import (
     STEP_KEY,
     TASK_SIZE,
     TASKS,
+    TEMPLATE,
+    TEMPLATE_SIZE,
     WAITING,
     WAITS,
     WAITS_SIZE,
@@ -81,7 +87,7 @@ class Work:
         }
         work = cls(values, views[WHERE], views[RANKS], views[PARTS], views[HOLDINGS])
         _fill_head(values, plan, outline)
-        _fill_actions(views[ACTIONS], work, plan)
+        _fill_actions(views[ACTIONS], work, plan, outline)
         _fill_ranks(views[STACK][:, 0], work, plan)
         return work
 
@@ -110,6 +116,7 @@ def _shapes(plan: Plan, outline: Outline) -> dict[int, tuple[int, int]]:
         GATE_NS: (outline.num_gates, 1),
         PENDING: (2 * num_actions, PENDING_SIZE),
         STACK: (num_ranks, 1),
+        CLOSINGS: (num_ranks, 1),
         WAITS: (MOST_PARTS, outline.most_groups),
         STEP_KEY: (MOST_PARTS * (1 + outline.most_groups) + 2 * most_held + 1, 1),
         STEP_HELD: (most_held, 1),
@@ -128,12 +135,13 @@ def _fill_head(values: Int64, plan: Plan, outline: Outline) -> None:
     values[MOST_NEW] = max(_FEW_ENTRIES, len(plan.actions.template) // 4)
 
 
-def _fill_actions(rows: Int64, work: Work, plan: Plan) -> None:
+def _fill_actions(rows: Int64, work: Work, plan: Plan, outline: Outline) -> None:
     template, microbatch = plan.actions.template, plan.actions.table.microbatch
-    rows[:, 0], rows[:, WAITING] = template, -1
-    np.maximum(microbatch, 0, out=rows[:, 1])
+    rows[:, TEMPLATE] = outline.first_template + TEMPLATE_SIZE * template
+    rows[:, WAITING] = -1
+    np.maximum(microbatch, 0, out=rows[:, MICROBATCH])
     work.where[:] = -1
-    work.where[template, rows[:, 1]] = np.arange(len(template))
+    work.where[template, rows[:, MICROBATCH]] = np.arange(len(template))
     work.parts[:, START] = -1
 
 
@@ -144,5 +152,7 @@ def _fill_ranks(stack: Int64, work: Work, plan: Plan) -> None:
     pending = work.values[PENDING] + 2 * PENDING_SIZE * ranks[:, POSITION]
     ranks[:, PENDING_BEGIN] = ranks[:, PENDING_END] = pending
     ranks[:, ENTRY] = -1
+    ranks[:, CLOSES] = work.values[CLOSINGS] + number
+    work.values[work.values[CLOSINGS] + number] = NEVER_NS
     stack[:] = (work.values[RANKS] + RANK_SIZE * number)[::-1]
     work.holdings[:, LAST_READY_NS] = -1

@@ -10,6 +10,7 @@ from typing import Protocol
 from flexsim.errors import FlexSimError, ScenarioError, ScheduleError, choices_text
 from flexsim.models import family_keys
 from flexsim.scenario.schema import Scenario, StrategyTable
+from flexsim.strategy import EXPERTS
 from flexsim.strategy.baselines import lighter_ends
 
 _MOST_CHOICES = 12
@@ -181,7 +182,7 @@ def _check_layers(source: str, strategy: StrategyTable, shape: Shape) -> None:
     pipeline, chunks = strategy.pipeline, strategy.chunks
     times = f" x strategy.chunks = {pipeline} x {chunks}" if chunks > 1 else ""
     key = f"strategy.pipeline{times}"
-    if lighter_ends(shape.layers, pipeline * chunks):
+    if strategy.name in EXPERTS or lighter_ends(shape.layers, pipeline * chunks):
         return
     if "layers" not in family_keys(shape.family) and pipeline * chunks > 1:
         raise ScenarioError(

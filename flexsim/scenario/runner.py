@@ -21,13 +21,13 @@ from flexsim.scenario.limits import (
     check_plan_memory,
     check_strategy_memory,
 )
-from flexsim.scenario.prepare import facts_of, prepare
+from flexsim.scenario.prepare import facts_of, prepare, setting_of, sizes_of
 from flexsim.scenario.schema import PublishedTable, Scenario, SimulationTable
 from flexsim.strategy import Strategy
 from flexsim.task_graph.build import build_task_graph, plan_task_graph
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.plan import Plan
-from flexsim.timeline.metrics import metrics
+from flexsim.timeline.metrics import IterationFacts, metrics
 from flexsim.timeline.spans import Timeline
 
 
@@ -79,14 +79,10 @@ def run(
     the replay is. Raise a :class:`FlexSimError` in one sentence where the scenario cannot be
     simulated.
     """
-    found = prepare(scenario, cost_model)
-    graph, devices, strategy = found.graph, found.devices, found.strategy
-    check_strategy_memory(scenario, graph, strategy)
-    with in_file(scenario.source, "strategy"), in_schedule(scenario, found.sizes):
-        plan = plan_task_graph(graph, strategy, devices, found.costs, scenario.strategy.fold)
-        check_plan_memory(scenario, plan)
-        timeline, engine, contraction = replay(plan, scenario.simulation, progress)
-    result = _measured(graph, strategy, devices, timeline, engine)
+    plan, facts = planned(scenario, cost_model)
+    check_plan_memory(scenario, plan)
+    timeline, engine, contraction = replay(plan, scenario.simulation, progress)
+    result = _measured(timeline, facts, engine)
     return replace(
         result,
         contraction=contraction,
@@ -98,6 +94,29 @@ def run(
     )
 
 
+def planned(scenario: Scenario, cost_model: CostModel | None = None) -> tuple[Plan, IterationFacts]:
+    """Return the plan of a scenario and the facts of its iteration."""
+    from flexsim.scenario.uniform import Nursery
+
+    setting = setting_of(scenario, cost_model)
+    uniform = Nursery().grow(scenario, setting, sizes_of(scenario, setting))
+    if uniform is not None:
+        return uniform.plan, uniform.facts
+    return planned_in_full(scenario, cost_model)
+
+
+def planned_in_full(
+    scenario: Scenario, cost_model: CostModel | None = None
+) -> tuple[Plan, IterationFacts]:
+    """Return what :func:`planned` does, built operator by operator for every device."""
+    found = prepare(scenario, cost_model)
+    graph, devices, strategy = found.graph, found.devices, found.strategy
+    check_strategy_memory(scenario, graph, strategy)
+    with in_file(scenario.source, "strategy"), in_schedule(scenario, found.sizes):
+        plan = plan_task_graph(graph, strategy, devices, found.costs, scenario.strategy.fold)
+    return plan, facts_of(graph, strategy, devices, plan.hardware_flops)
+
+
 def replay(
     plan: Plan, table: SimulationTable, progress: Progress | None = None
 ) -> tuple[Timeline, str, str]:
@@ -106,7 +125,7 @@ def replay(
     Only the compiled engine contracts; the sentence is empty where nothing was to be contracted.
     """
     engine = choose_engine(table.engine, plan.num_tasks)
-    if engine != "compiled" or not table.contract:
+    if engine != "compiled" or table.contract is False:
         return load_engine(engine)(plan.task_graph(), progress), engine, ""
     from flexsim.engine.contraction import replay_contracted
 
@@ -132,23 +151,10 @@ def evaluate(
     task_graph = build_task_graph(operators, strategy, devices, costs, fold)
     chosen = choose_engine(engine, task_graph.num_tasks)
     timeline = load_engine(chosen)(task_graph, None)
-    return _measured(operators, strategy, devices, timeline, chosen)
-
-
-def _measured(
-    operators: OperatorGraph,
-    strategy: Strategy,
-    devices: DeviceGraph,
-    timeline: Timeline,
-    engine: str,
-) -> Result:
-    task_graph = timeline.task_graph
     facts = facts_of(operators, strategy, devices, task_graph.hardware_flops)
-    return Result(
-        metrics(timeline, facts),
-        timeline,
-        task_graph,
-        facts.memory_capacity_bytes,
-        engine,
-        title=operators.name,
-    )
+    return replace(_measured(timeline, facts, chosen), title=operators.name)
+
+
+def _measured(timeline: Timeline, facts: IterationFacts, engine: str) -> Result:
+    capacity_bytes = facts.memory_capacity_bytes
+    return Result(metrics(timeline, facts), timeline, timeline.task_graph, capacity_bytes, engine)

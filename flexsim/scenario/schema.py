@@ -88,7 +88,9 @@ class TrainingTable(Table):
 class StrategyTable(Table):
     """How the work is spread over the devices: by name and degrees, or as a file says."""
 
-    name: Name | None = Field(default=None, description="single, data or megatron")
+    name: Name | None = Field(
+        default=None, description="a name that `flexsim list strategies` prints"
+    )
     file: Name | None = Field(default=None, description="a strategy that `flexsim search` wrote")
     tensor: Count = 1
     pipeline: Count = 1
@@ -144,8 +146,9 @@ class SimulationTable(Table):
         default=None, description="event up to 400,000 tasks and compiled beyond unless given"
     )
     network: Literal["analytic"] = "analytic"
-    contract: Flag = Field(
-        default=True, description="the compiled engine may replay whole actions where that is exact"
+    contract: Flag | None = Field(
+        default=None,
+        description="true unless given: compiled may replay whole actions where that is exact",
     )
 
 

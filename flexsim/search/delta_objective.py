@@ -27,7 +27,8 @@ class DeltaObjective:
         """Take what is searched; :meth:`start` sets the first state."""
         self._problem = problem
         self._blocks = Blocks(problem.graph, problem.base, problem.devices, problem.costs)
-        self._replay = RowReplay(self._blocks)
+        self.replay = RowReplay(self._blocks)
+        """What replays the program."""
         self._is_changed = False
 
     @property
@@ -69,7 +70,7 @@ class DeltaObjective:
         self._is_changed = False
 
     def _evaluate(self, limit_ns: int | None) -> Evaluation | None:
-        makespan_ns = self._replay.makespan_ns(limit_ns)
+        makespan_ns = self.replay.makespan_ns(limit_ns)
         if makespan_ns is None:
             return None
         return self._problem.evaluation(makespan_ns, self._blocks.peak_bytes())

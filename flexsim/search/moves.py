@@ -78,6 +78,15 @@ class Moves:
         return tuple(found)
 
     @cached_property
+    def edges_of(self) -> dict[str, tuple[Edge, ...]]:
+        """The edges of every unit, by its name."""
+        found: dict[str, list[Edge]] = {unit.name: [] for unit in self.space.units}
+        for edge in self.edges:
+            for op in (edge.writer, edge.reader):
+                found[self.space.by_operator[op.name].name].append(edge)
+        return {name: tuple(edges) for name, edges in found.items()}
+
+    @cached_property
     def peers(self) -> dict[str, tuple[Unit, ...]]:
         """For every unit, all units of its role, itself among them."""
         by_role: dict[object, list[Unit]] = {}

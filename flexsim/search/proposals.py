@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from flexsim.search.arrangement import degrees_of, moved, prime_factors
-from flexsim.search.moves import Change, Moves, State, axis_dims_of
+from flexsim.search.moves import Change, Edge, Moves, State, axis_dims_of
 from flexsim.search.placements import Pool
 from flexsim.search.units import Unit
 from flexsim.strategy import ParallelConfig
@@ -19,6 +19,8 @@ Propose = Callable[[Moves, State, Rng], Change | None]
 """Returns a change of the state, or None where it has none to propose."""
 
 T = TypeVar("T")
+_SPREAD = 0.2
+"""A config is handed on five times in the mean."""
 
 
 def operator(moves: Moves, state: State, rng: Rng) -> Change | None:
@@ -45,17 +47,39 @@ def neighbour(moves: Moves, state: State, rng: Rng) -> Change | None:
     if not moves.edges:
         return None
     edge = _pick(moves.edges, rng)
-    ends = (edge.writer, edge.written), (edge.reader, edge.read)
-    (giver, given), (taker, taken) = ends if rng.random() < 0.5 else ends[::-1]
-    unit = moves.space.by_operator[taker.name]
-    if not moves.space.is_free(unit):
+    to_reader = bool(rng.random() < 0.5)
+    giver = edge.writer if to_reader else edge.reader
+    handed = _handed_on(moves, state, edge, state.configs[giver.name], to_reader)
+    return None if handed is None else _of_unit("neighbour", *handed, state)
+
+
+def spread(moves: Moves, state: State, rng: Rng) -> Change | None:
+    """A config drawn for one unit is handed on to its neighbours, as far as a coin decides.
+
+    Half of the time all repeated layers get what one of them got.
+    """
+    unit = _pick(moves.units, rng)
+    config = moves.space.draw(unit, moves.pool(unit, state), rng)
+    if config is None:
         return None
-    if moves.pool(unit, state) is not moves.pool(moves.space.by_operator[giver.name], state):
-        return None
-    config = state.configs[giver.name]
-    splits = _handed_on(config, axis_dims_of(given), axis_dims_of(taken), unit)
-    found = ParallelConfig.of(config.mesh, splits)
-    return _of_unit("neighbour", unit, found if moves.space.contains(unit, found) else None, state)
+    new, reached = dict(unit.configs(config)), [unit]
+    for _ in range(int(rng.geometric(_SPREAD))):
+        edges = moves.edges_of[_pick(reached, rng).name]
+        edge = _pick(edges, rng) if edges else None
+        ends = (edge.writer.name in new, edge.reader.name in new) if edge else (True, True)
+        if edge is None or ends[0] == ends[1]:
+            continue
+        giver = edge.writer if ends[0] else edge.reader
+        handed = _handed_on(moves, state, edge, new[giver.name], ends[0])
+        if handed is not None:
+            new |= handed[0].configs(handed[1])
+            reached.append(handed[0])
+    if rng.random() < 0.5:
+        for each in reached:
+            pairs = [(each, peer) for peer in moves.peers[each.name] if peer not in reached]
+            change = _of_peers("spread", each.config(new), pairs, moves, state)
+            new |= change.configs if change else {}
+    return _changing("spread", new, state)
 
 
 def block(moves: Moves, state: State, rng: Rng) -> Change | None:
@@ -149,6 +173,7 @@ PROPOSALS: Mapping[str, Proposal] = {
     "operator": Proposal(operator, 4.0, "SOAP"),
     "degree": Proposal(degree, 2.0, "SOAP"),
     "neighbour": Proposal(neighbour, 2.0, "SOAP"),
+    "spread": Proposal(spread, 3.0, "SOAP"),
     "block": Proposal(block, 2.0, "SOAP"),
     "layer": Proposal(layer, 1.0, "SOAP"),
     "swap": Proposal(swap, 1.0, "O"),
@@ -234,6 +259,21 @@ def _shifted(degrees: dict[str, int], moves: Moves, unit: Unit, rng: Rng) -> dic
 
 
 def _handed_on(
+    moves: Moves, state: State, edge: Edge, config: ParallelConfig, to_reader: bool
+) -> tuple[Unit, ParallelConfig] | None:
+    """Return who takes a config along an edge and what it becomes there; None if it cannot."""
+    ends = (edge.writer, edge.written), (edge.reader, edge.read)
+    (giver, given), (taker, taken) = ends if to_reader else ends[::-1]
+    unit = moves.space.by_operator[taker.name]
+    pools = [moves.pool(moves.space.by_operator[op.name], state) for op in (giver, taker)]
+    if not moves.space.is_free(unit) or pools[0] is not pools[1]:
+        return None
+    splits = _taken_over(config, axis_dims_of(given), axis_dims_of(taken), unit)
+    found = ParallelConfig.of(config.mesh, splits)
+    return (unit, found) if moves.space.contains(unit, found) else None
+
+
+def _taken_over(
     config: ParallelConfig,
     given: Sequence[tuple[str, ...]],
     taken: Sequence[tuple[str, ...]],

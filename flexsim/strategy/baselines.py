@@ -55,13 +55,13 @@ class Degrees:
 
 def single(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     """Everything on one device."""
-    _only(degrees, "single", ())
+    check_degrees("single", degrees)
     return replace(megatron(graph, degrees), name="single")
 
 
 def data(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     """Data parallelism: the batch is cut, every weight replicated and synchronized."""
-    _only(degrees, "data", ("data",))
+    check_degrees("data", degrees)
     return replace(megatron(graph, degrees), name="data")
 
 
@@ -126,7 +126,13 @@ def _check_tensor(graph: OperatorGraph, tensor: int) -> None:
         )
 
 
-def _only(degrees: Degrees, name: str, free: tuple[str, ...]) -> None:
+_FREE = {"single": (), "data": ("data",)}
+"""Degrees that a named strategy leaves open, of those that leave not all of them open."""
+
+
+def check_degrees(name: str, degrees: Degrees) -> None:
+    """Raise :class:`StrategyError` where a degree does not go with a named strategy."""
+    free = _FREE.get(name, ("tensor", "pipeline", "data", "chunks"))
     for key in ("tensor", "pipeline", "data", "chunks"):
         value = getattr(degrees, key)
         if key not in free and value != 1:

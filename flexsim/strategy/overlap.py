@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexsim.operator_graph.axes import Bounds
 from flexsim.strategy.layout import Layout
-from flexsim.strategy.mesh import part_bounds
+from flexsim.strategy.mesh import Mesh, part_bounds
+
+if TYPE_CHECKING:
+    from flexsim.strategy.overlap_kernel import Side
 
 Int64 = NDArray[np.int64]
+_LARGEST_TABLE = 1 << 20
+"""Pairs of devices up to which a table of all of them is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +39,8 @@ def exchange(source: Layout, target: Layout, shape: tuple[int, ...]) -> Pairs:
     device at the receiver's own coordinates, else the one that has sent least so far, else
     the lowest id.
     """
+    if not source.bounds and source.mesh.size * target.mesh.size <= _LARGEST_TABLE:
+        return _counted(source, target, shape)
     cells = _cells(source, shape)
     volumes = _volumes(target, shape, cells)
     positions, wanted = np.nonzero(volumes)
@@ -40,6 +51,50 @@ def exchange(source: Layout, target: Layout, shape: tuple[int, ...]) -> Pairs:
     else:
         senders = _senders(source, target, cells, (positions, wanted, elements))
     return _summed(senders, target.mesh.flat[positions], elements)
+
+
+def _counted(source: Layout, target: Layout, shape: tuple[int, ...]) -> Pairs:
+    """Return the same by a table of all pairs of devices."""
+    from flexsim.strategy.overlap_kernel import count_pairs
+
+    has_twins = source.mesh.shape == target.mesh.shape
+    return Pairs(*count_pairs(_side(source, shape), _side(target, shape), has_twins))
+
+
+def _side(layout: Layout, shape: tuple[int, ...]) -> Side:
+    """Return a layout as the kernel takes it; all but the devices is shared by equal meshes."""
+    from flexsim.strategy.overlap_kernel import Side
+
+    mesh = layout.mesh
+    form = _form(mesh.names, mesh.shape, layout.axes)
+    degrees = form[1]
+    return Side(mesh.flat, form[0], _bounds(shape, tuple(degrees.tolist()), layout.bounds), degrees)
+
+
+@lru_cache(maxsize=16384)
+def _form(
+    names: tuple[str, ...], mesh_shape: tuple[int, ...], axes: tuple[tuple[str, ...], ...]
+) -> tuple[Int64, Int64]:
+    """Return the parts of every device of a mesh along every tensor axis, and their numbers."""
+    mesh = Mesh(names, np.arange(prod(mesh_shape)).reshape(mesh_shape))
+    parts = np.zeros((mesh.size, len(axes)), np.int64)
+    for axis, cut_by in enumerate(axes):
+        parts[:, axis] = mesh.part_index(cut_by)
+    return parts, np.array([mesh.degree(cut_by) for cut_by in axes], np.int64)
+
+
+@lru_cache(maxsize=16384)
+def _bounds(
+    shape: tuple[int, ...], degrees: tuple[int, ...], windows: tuple[Bounds | None, ...]
+) -> Int64:
+    """Return the first element of every part along every axis and the one behind its last."""
+    bounds = np.zeros((len(shape), max(degrees, default=1), 2), np.int64)
+    for axis, (size, degree) in enumerate(zip(shape, degrees, strict=True)):
+        window = windows[axis] if windows else None
+        cuts = part_bounds(size, degree)
+        found = np.stack([cuts[:-1], cuts[1:]], 1) if window is None else np.array(window)
+        bounds[axis, :degree] = found
+    return bounds
 
 
 def _senders(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -70,20 +70,26 @@ class ChainTable:
         known: list[int] = []
         for number, rows in enumerate(brought.rows):
             known += [(number << PART_SHIFT) + i for i in range(len(rows))]
-        lines = []
+        codes: list[int] = []
+        reads, lines = [], []
         for rows, result in zip(brought.rows, brought.results, strict=True):
-            first = self._rows.length
+            first = self._rows.length + len(lines)
             for row in rows:
-                line = (self._pool.number(row), self._add(row.needs, known), len(row.needs))
-                self._rows.extend(np.array([line]))
-            lines.append((first, len(rows), self._add(result, known), len(result)))
-        first_read = self._reads.length
+                lines.append((self._pool.number(row), *self._append(codes, row.needs, known)))
+            reads.append((first, len(rows), *self._append(codes, result, known)))
+        self._codes.extend(codes)
         if lines:
-            self._reads.extend(np.array(lines))
+            self._rows.extend(np.array(lines))
+        first_read = self._reads.extend(np.array(reads)) if reads else self._reads.length
         return self._first.extend([first_read])
 
-    def _add(self, rows: Iterable[int], known: list[int]) -> int:
-        return self._codes.extend([known[row] if row >= 0 else row for row in rows])
+    def _append(
+        self, codes: list[int], rows: Sequence[int], known: list[int]
+    ) -> tuple[int, int]:
+        """Append what rows stand for; return where it will lie and how many codes there are."""
+        first = self._codes.length + len(codes)
+        codes += [known[row] if row >= 0 else row for row in rows]
+        return first, len(rows)
 
 
 def room_for(sites: Sites, counts: Int64) -> Linked:

@@ -106,11 +106,28 @@ def _append_codes(
     return at
 
 
+@inlined
+def _append_rows_of_kind(
+    kinds: Int64, wanted: int, linked: Linked, num_rows: int, at: int
+) -> int:
+    """Append the rows of a kind among the first ``num_rows`` to the needs; return the new end."""
+    for row in range(min(num_rows, len(linked.content))):
+        if kinds[linked.content[row]] == wanted:
+            if at < len(linked.needs):
+                linked.needs[at] = row
+            at += 1
+    return at
+
+
 @kept_on_disk
-def link(sites: Sites, chains: Chains, current: Current, linked: Linked) -> int:
+def link(
+    sites: Sites, chains: Chains, current: Current, kinds: Int64, waits_for: int, linked: Linked
+) -> int:
     """Write the rows of a program; ``linked.counts`` tells how much room they need.
 
-    Return the number of rows. Where there was too little room, nothing but the counts is of use.
+    ``kinds`` are those of contents. What begins the update waits for all rows of the kind
+    ``waits_for``, if that is 0 or more. Return the number of rows. Where there was too little
+    room, nothing but the counts is of use.
     """
     num_rows, num_needs, num_results = 0, 0, 0
     num_slots = len(sites.chain)
@@ -151,14 +168,18 @@ def link(sites: Sites, chains: Chains, current: Current, linked: Linked) -> int:
         if num_rows < room:
             linked.content[num_rows] = current.update[i]
             linked.need_offsets[num_rows] = num_needs
+        begins = True
         for j in range(current.update_offsets[i], current.update_offsets[i + 1]):
             need = current.update_needs[j]
+            begins &= need < num_slots
             if need < num_slots:
                 num_needs = _copy_results(linked, need, linked.needs, num_needs)
             else:
                 if num_needs < len(linked.needs):
                     linked.needs[num_needs] = first_update + need - num_slots
                 num_needs += 1
+        if begins and waits_for >= 0:
+            num_needs = _append_rows_of_kind(kinds, waits_for, linked, first_update, num_needs)
         num_rows += 1
     if num_rows < len(linked.need_offsets):
         linked.need_offsets[num_rows] = num_needs

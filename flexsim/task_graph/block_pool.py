@@ -7,16 +7,18 @@ for every device of the cluster.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexsim.task_graph.block_pool_kernel import Content, write_content
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.places import Places
 from flexsim.task_graph.rows import Row
 
 COMPUTE, COLLECTIVE, TRANSFER = range(3)
+_NOWHERE = np.zeros(0, np.int32)
 
 
 class Contents(NamedTuple):
@@ -65,6 +67,18 @@ class Column:
     def values(self) -> NDArray[np.generic]:
         """All values so far, and room behind them."""
         return self._values
+
+    def next_line(self) -> NDArray[Any]:
+        """Append a line and return it, to be written."""
+        if self.length == len(self._values):
+            self._values = np.concatenate([self._values, np.zeros_like(self._values)])
+        self.length += 1
+        return self._values[self.length - 1]
+
+    def append(self, line: Sequence[int]) -> int:
+        """Append a line and return its position."""
+        self.next_line()[:] = line
+        return self.length - 1
 
     def extend(self, more: Sequence[int] | NDArray[np.generic]) -> int:
         """Append values and return the position of the first."""
@@ -135,36 +149,28 @@ class Pool:
         ends = groups.reshape(-1)
         if targets is not None:
             ends = np.concatenate([ends, targets, self._channels(row.kind, ends, targets)])
-        durations = self._in_device_space(row) if row.is_compute else row.duration_ns
         shape = TRANSFER if targets is not None else COMPUTE if row.is_compute else COLLECTIVE
-        head = [
-            shape,
-            row.kind,
-            len(groups),
-            groups.shape[1],
-            self._duration_ns.extend(durations),
-            self._device.extend(ends),
-        ]
-        inputs = bits_of(groups.reshape(-1), self.num_devices)
-        outputs = inputs if targets is None else bits_of(targets, self.num_devices)
-        self._devices.extend(np.concatenate([inputs, outputs])[None])
-        self._extend_by_device(row)
+        by_device = self._by_device(row)
+        durations = by_device.work_ns if row.is_compute else row.duration_ns
         self._kept.append(row)  # so that its arrays keep their identity
-        return self._head.extend(np.array([head]))
-
-    def _extend_by_device(self, row: Row | Stint) -> None:
-        groups, targets = row.places.groups, row.places.targets
-        leader = np.full(self.num_devices, -1, np.int32)
-        leader[groups] = groups[:, :1]
-        left = np.bincount(
-            groups.reshape(-1) if targets is None else targets, minlength=self.num_devices
+        return self._head.append(
+            (
+                shape,
+                row.kind,
+                len(groups),
+                groups.shape[1],
+                self._duration_ns.extend(durations),
+                self._device.extend(ends),
+            )
         )
-        work = np.zeros(self.num_devices, np.int64)
-        if targets is None:
-            work[groups] = row.duration_ns[:, None]
-        self._leader.extend(leader[None])
-        self._num_left.extend(left[None])
-        self._work_ns.extend(work[None])
+
+    def _by_device(self, row: Row | Stint) -> Content:
+        """Write what is kept by device, and return it."""
+        targets = _NOWHERE if row.places.targets is None else row.places.targets
+        columns = (self._devices, self._leader, self._num_left, self._work_ns)
+        content = Content(*(column.next_line() for column in columns))
+        write_content(row.places.groups, targets, row.duration_ns, content)
+        return content
 
     def _channels(self, kind: int, sources: Int32, targets: Int32) -> Int32:
         """Return the numbers of channels, new ones for those never used."""
@@ -177,19 +183,7 @@ class Pool:
         numbers: Int32 = table[sources, targets]
         return numbers
 
-    def _in_device_space(self, row: Row | Stint) -> Int64:
-        durations = np.zeros(self.num_devices, np.int64)
-        durations[row.places.groups[:, 0]] = row.duration_ns
-        return durations
-
 
 def num_words(num_devices: int) -> int:
     """Return how many words of 64 bits hold a bit a device."""
     return -(-num_devices // 64)
-
-
-def bits_of(devices: Int32, num_devices: int) -> NDArray[np.uint64]:
-    """Return devices as bits."""
-    present = np.zeros(64 * num_words(num_devices), np.uint8)
-    present[devices] = 1
-    return np.packbits(present, bitorder="little").view(np.uint64)

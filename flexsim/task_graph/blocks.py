@@ -13,6 +13,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 
 from flexsim.cost.costs import Costs
+from flexsim.cost.transfer_table import with_transfer_table
 from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.keys import Key
@@ -23,7 +24,7 @@ from flexsim.task_graph.block_arrays import ChainTable, fits, room_for, sites_of
 from flexsim.task_graph.block_chains import Brought, Partial, Weaver
 from flexsim.task_graph.block_kernel import Current, Linked, link
 from flexsim.task_graph.block_outline import Chain, Outline
-from flexsim.task_graph.block_pool import Pool, Stint
+from flexsim.task_graph.block_pool import HEAD_KIND, Pool, Stint
 from flexsim.task_graph.block_update import Update
 from flexsim.task_graph.block_weights import Found
 from flexsim.task_graph.kinds import TASK_CODE
@@ -75,11 +76,12 @@ class Blocks:
         self.graph = graph
         self.devices = devices
         self._base = base
-        self._costs = costs
+        self._costs = with_transfer_table(costs)
         self.outline = Outline.of(graph, costs.software.overlap_input_gradients)
         self.sites = sites_of(self.outline)
         self._chains_of, self._steps_of = _by_operator(self.outline)
         self._followers = _followers(self.outline)
+        self._waits_for = -1 if base.overlap_gradients else TASK_CODE["weight-gradient"]
         self.configs: dict[str, ParallelConfig] = {}
         self._forget_all()
 
@@ -226,8 +228,9 @@ class Blocks:
         """Return all rows in program order."""
         devices = np.flatnonzero(self._num_users).astype(np.int32)
         current = Current(self._chain_number, self._step_number, *self.update.rows(devices))
+        kinds = self.pool.contents.head[:, HEAD_KIND]
         while True:
-            link(self.sites, self.table.arrays, current, self.linked)
+            link(self.sites, self.table.arrays, current, kinds, self._waits_for, self.linked)
             if fits(self.linked):
                 return self.linked
             self.linked = room_for(self.sites, self.linked.counts)

@@ -20,16 +20,13 @@ from flexsim.task_graph.templates import Templates
 def grown_plan(
     grown: Grown, update: GrownUpdate, schedule: Schedule, overlap_gradients: bool
 ) -> Plan:
-    """Return the plan of a grown pipeline, which equals the plan built in full.
-
-    Operators are not told apart in it: every task's operator is -1.
-    """
+    """Return the plan of a grown pipeline, which equals the plan built in full."""
     passes = grown.templates()
     num_microbatches = schedule.num_microbatches
     return Plan(
         templates=_joined(passes, update, anchors(grown)),
         schedule=schedule,
-        operator_names=(),
+        operator_names=update.operator_names,
         overlap_gradients=overlap_gradients,
         static_memory=update.static_memory,
         stage_memory=_stage_memory(grown),

@@ -40,6 +40,7 @@ class GrownUpdate:
     targets: Int64
     static_memory: StaticMemory
     num_tasks_unfolded: int
+    operator_names: tuple[str, ...]
 
 
 def build_update(
@@ -72,6 +73,7 @@ def build_update(
         targets,
         replace(static, num_alike=folding.class_sizes),
         sum(row.places.num_members for row in rows),
+        tuple(operator.name for operator in whole.operators),
     )
 
 
@@ -172,9 +174,7 @@ class _Names:
         self.grown = grown
         self.whole_operators = whole.operators
         self.small = grown.seed.graph
-        self.before = next(i for i, op in enumerate(self.small.operators) if op.block)
-        first = self.small.operators[self.before].block
-        self.block_size = sum(op.block == first for op in self.small.operators)
+        self.before, self.block_size = grown.seed.num_before, grown.seed.block_size
 
     @cached_property
     def place(self) -> dict[str, tuple[int, int]]:

@@ -7,12 +7,12 @@ from functools import cached_property
 import numpy as np
 
 from flexsim.ragged import Csr
-from flexsim.task_graph.columns import Int64, ResourceTable
+from flexsim.task_graph.columns import Int32, Int64, ResourceTable
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 from flexsim.task_graph.places import Sorted
 from flexsim.task_graph.rows import B, F
 from flexsim.task_graph.site import Site
-from flexsim.task_graph.strips import Strip
+from flexsim.task_graph.strips import BLOCKS, Strip
 from flexsim.task_graph.symbolic import SYMBOL
 from flexsim.task_graph.templates import Ends, Templates
 from flexsim.task_graph.uniform import Seed
@@ -61,7 +61,9 @@ class Grown:
             num_stages=self.site.num_stages,
             num_ranks=self.site.num_ranks,
             offsets=np.concatenate([self.offsets, updates]),
-            operator=np.full(count, -1, np.int32),
+            operator=np.concatenate(
+                [self._operators(*place) for place in zip(strips, self._order, strict=True)]
+            ),
             kind=np.concatenate([strip.kind for strip in strips]),
             part=np.zeros(count, np.int32),
             duration_ns=self._durations_ns(strips),
@@ -72,6 +74,24 @@ class Grown:
             targets=targets,
             ends=(*(self._ends(number, strip) for number, strip in enumerate(strips)), *nothing),
         )
+
+    def _operators(self, strip: Strip, place: tuple[int, int]) -> Int32:
+        """Return the numbers of a strip's operators in the long model; -1 for none."""
+        stage, action = place
+        seed, extra = self.seed, self.extra
+        num_layers = seed.num_stages * seed.num_blocks
+        layer, inside = np.divmod(strip.operator - seed.num_before, seed.block_size)
+        small_stage, local = np.divmod(layer, seed.num_blocks)
+        middle = (local == 1) & (seed.num_blocks == BLOCKS)
+        copy = strip.copy if action == F else extra - strip.copy
+        local = local + np.where(middle, copy, np.where(local > 0, extra, 0))
+        here = stage + small_stage - self.like(stage)
+        layers = here * (seed.num_blocks + extra) + local
+        number = seed.num_before + layers * seed.block_size + inside
+        more = (self.site.num_stages * (seed.num_blocks + extra) - num_layers) * seed.block_size
+        number = np.where(layer >= num_layers, strip.operator + more, number)
+        outside = (layer < 0) | (strip.operator < 0)
+        return np.where(outside, strip.operator, number).astype(np.int32)
 
     def _ends(self, number: int, strip: Strip) -> Ends:
         device = int(self.site.representatives[self.site.rank(self._order[number][0])])

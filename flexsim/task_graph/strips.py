@@ -35,6 +35,10 @@ class Strip:
     the next or the previous stage.
     """
 
+    operator: Int32
+    """Number in the small model."""
+    copy: Int32
+    """Which repetition of the layer a task belongs to, in the order in which they run."""
     kind: UInt8
     duration_ns: Int64
     num_bytes: Int64
@@ -170,12 +174,14 @@ def _strip(templates: Templates, number: int, labels: list[str], num_blocks: int
     if middle is None:
         return None
     strip = Strip(
-        templates.kind[span],
-        templates.duration_ns[span],
-        templates.num_bytes[span],
-        _toward(templates, number, span),
-        templates.sources[inside] - span.start,
-        templates.targets[inside] - span.start,
+        operator=templates.operator[span],
+        copy=np.zeros(span.stop - span.start, np.int32),
+        kind=templates.kind[span],
+        duration_ns=templates.duration_ns[span],
+        num_bytes=templates.num_bytes[span],
+        toward=_toward(templates, number, span),
+        sources=templates.sources[inside] - span.start,
+        targets=templates.targets[inside] - span.start,
         exits=ends.exits.members,
         tails=ends.tails.members,
         entries=ends.entries.members,
@@ -268,8 +274,12 @@ def stretched(strip: Strip, extra: int) -> Strip:
     again = weights[(weights >= strip.begin) & (weights < strip.end)]
     copies = (again[None, :] + length * np.arange(1, extra + 1)[:, None]).reshape(-1)
     tails = np.concatenate([strip.place(strip.tails, extra), copies])
+    copy = np.zeros(len(order), np.int32)
+    copy[strip.end : strip.end + extra * length] = np.repeat(np.arange(1, extra + 1), length)
     return replace(
         strip,
+        operator=strip.operator[order],
+        copy=copy,
         kind=strip.kind[order],
         duration_ns=strip.duration_ns[order],
         num_bytes=strip.num_bytes[order],

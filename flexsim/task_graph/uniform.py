@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,17 @@ class Seed:
         default_factory=dict, repr=False
     )
     _strips: dict[int, dict[tuple[int, int], Strip]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def num_before(self) -> int:
+        """Operators before the first layer."""
+        return next(i for i, op in enumerate(self.graph.operators) if op.block)
+
+    @cached_property
+    def block_size(self) -> int:
+        """Operators of a layer."""
+        first = self.graph.operators[self.num_before].block
+        return sum(op.block == first for op in self.graph.operators)
 
     @property
     def num_stages(self) -> int:

@@ -171,7 +171,7 @@ def test_running_out_of_memory_is_one_sentence(monkeypatch):
         raise MemoryError
 
     write_small(Path("my.toml"))
-    monkeypatch.setattr("flexsim.scenario.runner.plan_task_graph", no_memory)
+    monkeypatch.setattr("flexsim.scenario.runner.planned", no_memory)
     assert "out of memory" in only_error(flexsim("run", "my.toml"))
 
 

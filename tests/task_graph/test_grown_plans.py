@@ -86,9 +86,8 @@ def test_a_grown_plan_is_the_plan_built_in_full(case):
 
 
 def assert_equal(plan: Plan, full: Plan) -> None:
-    """Compare everything but the operators' numbers and the members' numbers in their rows."""
     one, other = plan.templates, full.templates
-    for name in ("offsets", "kind", "duration_ns", "num_bytes"):
+    for name in ("offsets", "operator", "kind", "part", "duration_ns", "num_bytes"):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
     assert np.array_equal(one.held.offsets, other.held.offsets)
     assert np.array_equal(one.held.values, other.held.values)
@@ -107,6 +106,7 @@ def assert_equal(plan: Plan, full: Plan) -> None:
     assert plan.hardware_flops == full.hardware_flops
     assert plan.num_tasks_unfolded == full.num_tasks_unfolded
     assert plan.folding == full.folding
+    assert plan.operator_names == full.operator_names
 
 
 def edges(plan: Plan) -> set[tuple[int, int]]:

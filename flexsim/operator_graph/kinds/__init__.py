@@ -40,6 +40,7 @@ from flexsim.operator_graph.kinds.recurrent import (
     joint_linear,
     lstm_cell,
 )
+from flexsim.operator_graph.kinds.split import split
 from flexsim.operator_graph.kinds.vocabulary import (
     cross_entropy,
     embedding,
@@ -88,6 +89,7 @@ __all__ = [
     "relu",
     "rms_norm",
     "rotary",
+    "split",
     "square",
     "swiglu",
     "unary",

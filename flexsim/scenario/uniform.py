@@ -1,0 +1,224 @@
+"""Plans of uniform pipelines, grown from small ones that many scenarios share.
+
+A scenario is uniform where its layers are equal and divide into equal stages on devices of one
+type. Its plan is then the one that is built in full, for a small part of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, TypeVar, cast
+
+from flexsim.cost.collectives import Communication
+from flexsim.cost.profiles import load_device_profile
+from flexsim.models import build_model
+from flexsim.operator_graph import OperatorGraph
+from flexsim.scenario.checks import Sizes, in_file, in_schedule
+from flexsim.scenario.limits import check_magnitude
+from flexsim.scenario.prepare import Setting, degrees_of
+from flexsim.scenario.schema import Scenario
+from flexsim.strategy import Degrees
+from flexsim.strategy.baselines import check_degrees, megatron, ranks_of_devices
+from flexsim.strategy.strategy import check_strategy
+from flexsim.task_graph.grown_plan import grown_plan
+from flexsim.task_graph.grown_update import GrownUpdate, build_update
+from flexsim.task_graph.growth import Grown
+from flexsim.task_graph.plan import Plan
+from flexsim.task_graph.schedules import PipelineShape, Schedule, build_schedule
+from flexsim.task_graph.site import Site
+from flexsim.task_graph.strips import BLOCKS
+from flexsim.task_graph.uniform import Seed, build_seed
+from flexsim.timeline.metrics import IterationFacts
+
+Value = TypeVar("Value")
+
+_GROWN = ("single", "data", "megatron")
+"""Strategies that cut every layer alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Uniform:
+    """A plan and the facts of its iteration."""
+
+    plan: Plan
+    facts: IterationFacts
+
+
+@dataclass(frozen=True)
+class _Small:
+    """The small pipeline that a long one is grown from."""
+
+    degrees: Degrees
+    layers: int
+    sequences: int
+    precision: str
+
+
+class Nursery:
+    """Grows plans and remembers what repeats: models, seeds, updates, prices, schedules."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return what was made for ``key``, now or before."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return cast(Value, self._kept[key])
+
+    def grow(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> Uniform | None:
+        """Return the plan of a uniform pipeline, or None where it is not uniform.
+
+        Raise the :class:`FlexSimError` that building in full would raise.
+        """
+        if not _may_grow(scenario, setting):
+            return None
+        key = setting_key(scenario)
+        whole = self._whole(scenario, setting, key)
+        if not self.once(("regular", key), lambda: _is_regular(whole, setting.config.layers)):
+            return None
+        check_magnitude(scenario.source, whole, scenario.training.global_batch)
+        with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
+            plan = self._plan(scenario, setting, sizes, whole)
+        if plan is None or plan.templates.duration_ns.min(initial=1) < 1:
+            return None
+        flops = self.once(("flops", key), lambda: whole.flops)
+        return Uniform(plan, _facts(scenario, setting, sizes, (plan, whole, flops)))
+
+    def _whole(self, scenario: Scenario, setting: Setting, key: Hashable) -> OperatorGraph:
+        """Return the model with one sequence."""
+        precision = scenario.training.precision
+        with in_file(scenario.source, "model"):
+            return self.once(("whole", key), lambda: build_model(setting.config, 1, precision))
+
+    def _plan(
+        self, scenario: Scenario, setting: Setting, sizes: Sizes, whole: OperatorGraph
+    ) -> Plan | None:
+        key = setting_key(scenario)
+        degrees = degrees_of(scenario, sizes, setting.costs.software)
+        check_degrees(scenario.strategy.name or "", degrees)
+        small = _small(scenario, setting, degrees)
+        seed = small and self.once(("seed", key, small), lambda: _seed(setting, small))
+        if small is None or not isinstance(seed, Seed):
+            return None
+        site = self.once(("site", key, _place(degrees)), lambda: _site(setting, degrees))
+        layers = setting.config.layers // (degrees.pipeline * degrees.chunks)
+        grown = Grown(seed, site, layers)
+        update = self.once(
+            ("update", key, _place(degrees), replace(small.degrees, recompute="none")),
+            lambda: build_update(grown, whole, setting.devices, setting.costs, degrees),
+        )
+        if not isinstance(update, GrownUpdate):
+            return None
+        schedule = self.once(("schedule", _order(degrees)), lambda: _schedule(degrees))
+        return grown_plan(grown, update, schedule, degrees.overlap_gradients)
+
+
+def setting_key(scenario: Scenario) -> Hashable:
+    """Return what a scenario's setting follows from."""
+    training = scenario.training
+    things = (training.precision, training.software, training.optimizer)
+    return ("setting", scenario.source, scenario.model, scenario.cluster, *things)
+
+
+def _may_grow(scenario: Scenario, setting: Setting) -> bool:
+    """Whether a pipeline may be uniform, as far as scenario and devices tell."""
+    software, training = setting.costs.software, scenario.training
+    adds_up = software.gradient_accumulation_bytes_per_parameter.get(training.precision, 0)
+    return (
+        scenario.strategy.name in _GROWN
+        and scenario.strategy.fold
+        and scenario.strategy.file is None
+        and scenario.strategy.name not in EXPERTS
+        and not adds_up
+        and isinstance(setting.costs.communication, Communication)
+        and len(set(setting.devices.device_types)) == 1
+    )
+
+
+def _is_regular(whole: OperatorGraph, layers: int) -> bool:
+    """Whether a model's layers are equal and stand one after the other."""
+    runs = [(key, list(run)) for key, run in groupby(whole.operators, lambda op: op.block)]
+    inside = [run for key, run in runs if key]
+    together = [bool(key) for key, _ in runs] in ([True] * layers, _framed(runs, layers))
+    contents = {
+        tuple((op.kind, op.dims, tuple(step.signature for step in op.steps)) for op in run)
+        for run in inside
+    }
+    return together and len(inside) == layers and len(contents) == 1
+
+
+def _framed(runs: list[tuple[str, list[Any]]], layers: int) -> list[bool]:
+    """Return the pattern of layers with other operators before and after them, as there are."""
+    before, after = [False] * (not runs[0][0]), [False] * (not runs[-1][0])
+    return [*before, *[True] * layers, *after]
+
+
+def _small(scenario: Scenario, setting: Setting, degrees: Degrees) -> _Small | None:
+    """Return the pipeline to grow from; None where layers or stages are not alike."""
+    num_stages = degrees.pipeline * degrees.chunks
+    layers, left_over = divmod(setting.config.layers, num_stages)
+    if left_over or (degrees.pipeline == 1 and degrees.chunks > 1):
+        return None
+    small = replace(
+        degrees,
+        pipeline=1 if num_stages == 1 else 3,
+        data=2,
+        chunks=1,
+        order=Degrees.order,
+        schedule=Degrees.schedule,
+        num_microbatches=1,
+    )
+    sequences = scenario.training.micro_batch * small.data
+    blocks = min(layers, BLOCKS) * small.pipeline
+    return _Small(small, blocks, sequences, scenario.training.precision)
+
+
+def _seed(setting: Setting, small: _Small) -> Seed | str:
+    config = replace(setting.config, layers=small.layers)
+    graph = build_model(config, small.sequences, small.precision)
+    strategy = megatron(graph, small.degrees)
+    check_strategy(strategy, graph, len(strategy.devices))
+    costs, device_type = setting.costs, setting.devices.device_types[0]
+    return build_seed(graph, strategy, costs.compute, costs.software, device_type)
+
+
+def _place(degrees: Degrees) -> Hashable:
+    return degrees.tensor, degrees.pipeline, degrees.data, degrees.chunks, degrees.order
+
+
+def _site(setting: Setting, degrees: Degrees) -> Site:
+    devices = ranks_of_devices(degrees).reshape(degrees.pipeline, -1)
+    communication = cast(Communication, setting.costs.communication)
+    return Site(devices, degrees.chunks, degrees.data, communication)
+
+
+def _order(degrees: Degrees) -> Hashable:
+    shape = (degrees.pipeline, degrees.chunks, degrees.num_microbatches)
+    return degrees.schedule, degrees.blocking_transfers, shape
+
+
+def _schedule(degrees: Degrees) -> Schedule:
+    shape = PipelineShape(degrees.pipeline, degrees.num_microbatches, degrees.chunks)
+    schedule = build_schedule(degrees.schedule, shape)
+    return replace(schedule, blocking_transfers=degrees.blocking_transfers)
+
+
+def _facts(
+    scenario: Scenario, setting: Setting, sizes: Sizes, built: tuple[Plan, OperatorGraph, int]
+) -> IterationFacts:
+    plan, whole, flops = built
+    profile = load_device_profile(setting.devices.device_types[0])
+    peak = profile.peak_flops_per_s(scenario.training.precision)
+    sequences = scenario.training.global_batch // sizes.num_microbatches
+    return IterationFacts(
+        num_devices=sizes.num_devices,
+        sequences=scenario.training.global_batch,
+        tokens_per_sequence=whole.tokens_per_sequence,
+        model_flops=float(flops * sequences) * sizes.num_microbatches,
+        hardware_flops=plan.hardware_flops,
+        peak_flops_per_s=peak * sizes.num_devices,
+        memory_capacity_bytes=profile.memory_capacity_bytes,
+    )

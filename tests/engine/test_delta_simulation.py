@@ -1,0 +1,62 @@
+"""Delta simulation equals the full simulation: spans, decisions, memory, and after a rejection."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from delta_walk import Walk, problem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SMALL = {"layers": 1, "hidden": 16, "heads": 4, "sequence": 8, "vocabulary": 32}
+MODELS = {
+    "gpt": SMALL,
+    "palm": SMALL,
+    "llama": SMALL,
+    "lenet": {},
+    "alexnet": {},
+    "resnet": {"layers": 50},
+    "inception": {},
+    "unet": {},
+    "rnnlm": {"layers": 1, "hidden": 16, "sequence": 3, "vocabulary": 32},
+    "rnntc": {"layers": 1, "hidden": 16, "sequence": 3, "vocabulary": 32},
+    "nmt": {"layers": 1, "hidden": 16, "sequence": 3, "vocabulary": 32},
+    "mlp": {"layers": 3, "hidden": 16},
+    "dlrm": {},
+}
+LARGE = ("resnet", "inception")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    family=st.sampled_from([name for name in MODELS if name not in LARGE]),
+    seed=st.integers(0, 10**6),
+    alone=st.booleans(),
+)
+def test_every_proposal_is_simulated_as_in_full(family, seed, alone):
+    rng = random.Random(seed)
+    walk = Walk(problem(family, rng.choice([4, 8]), rng, **MODELS[family]), rng, alone)
+    walk.begin()
+    for _ in range(6):
+        walk.step()
+
+
+@pytest.mark.parametrize("family", LARGE)
+def test_large_networks(family):
+    rng = random.Random(family)
+    walk = Walk(problem(family, 16, rng, hosts=2, **MODELS[family]), rng)
+    walk.begin()
+    for _ in range(3):
+        walk.step()
+    assert walk.checked
+
+
+def test_proposals_above_the_limit_are_cut_off():
+    rng = random.Random(7)
+    walk = Walk(problem("mlp", 8, rng, **MODELS["mlp"]), rng)
+    walk.begin()
+    for _ in range(60):
+        walk.step()
+    assert walk.cut > 5
+    assert walk.checked > 40
