@@ -12,7 +12,14 @@ import numpy as np
 
 from flexsim.engine import compiled
 from flexsim.engine.delta_join import Joints, join_actions
-from flexsim.engine.delta_kernel import ABOVE_LIMIT, ROW_BITS, TOO_LONG, Sweep, replay_rows
+from flexsim.engine.delta_kernel import (
+    ABOVE_LIMIT,
+    OUT_OF_ORDER,
+    ROW_BITS,
+    TOO_LONG,
+    Sweep,
+    replay_rows,
+)
 from flexsim.engine.delta_tasks import Tasks, expand_columns, expand_edges
 from flexsim.ragged import Csr, offsets_of
 from flexsim.task_graph.block_kernel import Linked
@@ -31,6 +38,8 @@ from flexsim.task_graph.kinds import TASK_KINDS
 from flexsim.timeline.spans import Timeline
 
 _NO_LIMIT_NS = 2**62
+_MOST_ATTEMPTS = 8
+"""Replays of one proposal: the last places nothing ahead of time."""
 
 
 class RowReplay:
@@ -40,8 +49,9 @@ class RowReplay:
         """Take the program; nothing is replayed yet."""
         self._blocks = blocks
         self._num_devices = blocks.devices.num_devices
-        self._sweep = _room(_Sizes(1, 1, 1, 1, 1), self._num_devices)
+        self._sweep = _room(_Sizes(1, 1, 1, 1, 1, 1), self._num_devices)
         self._joints = _joints(1, 1, self._num_devices)
+        self.num_sweeps = 0
 
     def makespan_ns(self, limit_ns: int | None = None) -> int | None:
         """Return the makespan of the program as it is now; None if it is above the limit."""
@@ -105,12 +115,19 @@ class RowReplay:
             num_waits,
             int(contents.head[linked.content[:num_rows], HEAD_MEMBERS].sum()),
             self._blocks.pool.num_channels,
+            self._blocks.outline.num_slots + num_rows,
         )
         if any(have < need for have, need in zip(_sizes(self._sweep), wanted, strict=True)):
             self._sweep = _room(_Sizes(*(2 * n for n in wanted)), self._num_devices)
-        limit = _NO_LIMIT_NS if limit_ns is None else limit_ns
-        joints = self._joints
-        return int(replay_rows(contents, linked, joints, self._sweep, num_rows, limit))
+        self._sweep.site[:num_rows] = linked.slot[:num_rows]
+        limits = (num_rows, _NO_LIMIT_NS if limit_ns is None else limit_ns)
+        for attempt in range(_MOST_ATTEMPTS):
+            is_exact = attempt == _MOST_ATTEMPTS - 1
+            found = replay_rows(contents, linked, self._joints, self._sweep, limits, is_exact)
+            self.num_sweeps += 1
+            if found != OUT_OF_ORDER:
+                break
+        return int(found)
 
     def _expanded(self, linked: Linked, contents: Contents, num_rows: int) -> Timeline:
         graph = expanded(linked, contents, self._joints, num_rows, self._num_devices)
@@ -125,6 +142,7 @@ class _Sizes(NamedTuple):
     waits: int
     tasks: int
     channels: int
+    sites: int
 
 
 def _sizes(sweep: Sweep) -> _Sizes:
@@ -134,6 +152,7 @@ def _sizes(sweep: Sweep) -> _Sizes:
         len(sweep.row_of_wait),
         len(sweep.member_start_ns),
         len(sweep.channel_free_ns),
+        len(sweep.is_cautious),
     )
 
 
@@ -154,7 +173,14 @@ def _room(sizes: _Sizes, num_devices: int) -> Sweep:
         stream_free_ns=np.empty(streams, np.int64),
         left_ns=np.empty(streams, np.int64),
         channel_free_ns=np.empty(sizes.channels, np.int64),
+        stream_last_ns=np.empty(streams, np.int64),
+        stream_last_row=np.zeros(streams, np.int32),
+        channel_last_ns=np.empty(sizes.channels, np.int64),
+        channel_last_row=np.zeros(sizes.channels, np.int32),
         done=np.empty((2, num_devices), np.int64),
+        site=np.zeros(sizes.rows, np.int32),
+        is_cautious=np.zeros(sizes.sites, np.uint8),
+        above_ns=np.zeros(1, np.int64),
     )
 
 

@@ -1,8 +1,15 @@
-"""The compiled replay of rows: members of a row that become ready at one moment, all at once.
+"""The compiled replay of rows: many members of a row at once, on all devices side by side.
 
-A heap holds one key a row: the first ready time of its members that are ready and not yet placed.
-Taking (ready time, row) in order and placing all members of that row that are ready just then
-is the order of (ready time, id) that every engine obeys: members of one row share no resource.
+A heap holds one key a row: the first ready time of its members that wait for nothing and are not
+yet placed. Taking (ready time, row) in order and placing all members of that row that are ready
+just then is the order of (ready time, id) that every engine obeys: members of one row share no
+resource. Members that are ready later are placed ahead of time. That is exact too if every
+resource still gets its tasks in that order, which is checked: where not, the row that came too
+early is remembered as *cautious*, and the replay begins anew.
+
+When (t, row) is taken, all that is not yet placed is ready at t or later, so what was placed and
+is ready before t is final: from it follows whether the makespan is above a limit.
+
 What waits is counted by row and device, so that one pass over the devices tells all members of a
 follower; a collective's group is counted where its first device is, its *leader*.
 """
@@ -12,6 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.engine.delta_join import Joints
 from flexsim.numba_cache import inlined, kept_on_disk
@@ -34,6 +42,8 @@ TOO_LONG = -1
 """Times do not fit beside row numbers."""
 ABOVE_LIMIT = -2
 """The makespan is greater than the limit."""
+OUT_OF_ORDER = -3
+"""Something was placed ahead of time and should not have been: see ``is_cautious``."""
 ROW_BITS = 20
 _LONGEST_NS = 1 << 42
 _NEVER_NS = 2**62
@@ -44,14 +54,25 @@ _TYPE, _KIND, _MEMBERS, _WIDTH = HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH
 _DURATION, _DEVICE = HEAD_DURATION, HEAD_DEVICE
 
 
+class Now(NamedTuple):
+    """What is placed next: members of ``row`` ready up to ``until_ns``."""
+
+    row: int
+    until_ns: int
+    limit_ns: int
+
+
 class Sweep(NamedTuple):
     """Work space: a line a row, a value a device; streams by kind and device; channels.
 
     ``ready_ns`` is the latest end so far of what a row waits for, ``num_missing`` how many tasks
     it still waits for, and very many where it is placed. ``key_ns`` is the time of a row's key in
     the heap, -1 before anything it waits for has ended. A follower below 0 stands for a line of
-    the joints. ``left_ns`` is the work still to come on a stream; ``done`` the ends and the
-    numbers of the members placed last, by device.
+    the joints. ``left_ns`` is the work still to come on a stream; ``last_ns`` and ``last_row``
+    are ready time and row of a resource's last task; ``done`` has the ends and the numbers of
+    the members placed last, by device. ``site`` tells where in the program a row stands, and
+    ``is_cautious`` which sites are not to be placed ahead of time. ``above_ns`` is the least
+    ready time of a task that puts the makespan above the limit.
     """
 
     ready_ns: Int64
@@ -68,7 +89,14 @@ class Sweep(NamedTuple):
     stream_free_ns: Int64
     left_ns: Int64
     channel_free_ns: Int64
+    stream_last_ns: Int64
+    stream_last_row: Int32
+    channel_last_ns: Int64
+    channel_last_row: Int32
     done: Int64
+    site: Int32
+    is_cautious: NDArray[np.uint8]
+    above_ns: Int64
 
 
 @inlined
@@ -179,87 +207,111 @@ def _next_key(sweep: Sweep, row: int) -> int:
 
 
 @inlined
-def _compute(
-    contents: Contents, sweep: Sweep, head: Int64, row: int, now_ns: int, limit_ns: int
-) -> bool:
-    """Place members of a compute row; return whether the makespan is above the limit."""
-    ready, missing, start = sweep.ready_ns[row], sweep.num_missing[row], sweep.start_ns[row]
+def _compute(contents: Contents, sweep: Sweep, head: Int64, now: Now) -> int:
+    """Place members of a compute row; return how many come too late."""
+    ready, missing = sweep.ready_ns[now.row], sweep.num_missing[now.row]
+    start = sweep.start_ns[now.row]
     duration = contents.duration_ns[head[_DURATION] : head[_DURATION] + len(ready)]
     free, left = sweep.stream_free_ns[0], sweep.left_ns[0]
+    last, last_row = sweep.stream_last_ns[0], sweep.stream_last_row[0]
     end, number = sweep.done[0], sweep.done[1]
-    last_ns = 0
+    num_late, above_ns = 0, _NEVER_NS
     for device in range(len(ready)):
-        now = (ready[device] == now_ns) & (missing[device] == 0)
-        begin_ns = max(now_ns, free[device])
+        here = ready[device]
+        runs = (missing[device] == 0) & (here <= now.until_ns)
+        late = (here < last[device]) | ((here == last[device]) & (now.row < last_row[device]))
+        num_late += 1 if runs & late else 0
+        begin_ns = max(here, free[device])
         end_ns = begin_ns + duration[device]
         rest_ns = left[device] - duration[device]
-        end[device] = end_ns if now else 0
-        number[device] = 1 if now else 0
-        start[device] = begin_ns if now else start[device]
-        free[device] = end_ns if now else free[device]
-        left[device] = rest_ns if now else left[device]
-        missing[device] = _MANY if now else missing[device]
-        last_ns = max(last_ns, end_ns + rest_ns if now else 0)
-    return last_ns > limit_ns
+        above = runs & (end_ns + rest_ns > now.limit_ns)
+        above_ns = min(above_ns, here if above else _NEVER_NS)
+        end[device] = end_ns if runs else 0
+        number[device] = 1 if runs else 0
+        start[device] = begin_ns if runs else start[device]
+        free[device] = end_ns if runs else free[device]
+        left[device] = rest_ns if runs else left[device]
+        missing[device] = _MANY if runs else missing[device]
+    for device in range(len(ready) if num_late > 0 else 0):
+        here = ready[device]
+        late = (here < last[device]) | ((here == last[device]) & (now.row < last_row[device]))
+        if (number[device] > 0) & late:
+            sweep.is_cautious[sweep.site[last_row[device]]] = 1
+    for device in range(len(ready)):
+        last[device] = ready[device] if number[device] > 0 else last[device]
+        last_row[device] = now.row if number[device] > 0 else last_row[device]
+    sweep.above_ns[0] = min(sweep.above_ns[0], above_ns)
+    return num_late
 
 
 @inlined
-def _collect(
-    contents: Contents, sweep: Sweep, head: Int64, row: int, now_ns: int, limit_ns: int
-) -> bool:
-    """Place members of a collective; return whether the makespan is above the limit."""
-    ready, missing, start = sweep.ready_ns[row], sweep.num_missing[row], sweep.start_ns[row]
+def _collect(contents: Contents, sweep: Sweep, head: Int64, now: Now) -> int:
+    """Place members of a collective; return how many come too late."""
+    ready, missing = sweep.ready_ns[now.row], sweep.num_missing[now.row]
+    start = sweep.start_ns[now.row]
     kind, width, at = head[_KIND], head[_WIDTH], head[_DEVICE]
     free, left = sweep.stream_free_ns[kind], sweep.left_ns[kind]
+    last, last_row = sweep.stream_last_ns[kind], sweep.stream_last_row[kind]
     end, number = sweep.done[0], sweep.done[1]
     end[:] = 0
     number[:] = 0
-    last_ns = 0
+    num_late = 0
     for member in range(head[_MEMBERS]):
         first = contents.device[at]
-        if ready[first] == now_ns and missing[first] == 0:
-            begin_ns = now_ns
+        here = ready[first]
+        if missing[first] == 0 and here <= now.until_ns:
+            begin_ns = here
             duration_ns = contents.duration_ns[head[_DURATION] + member]
             for place in range(at, at + width):
                 begin_ns = max(begin_ns, free[contents.device[place]])
             end_ns = begin_ns + duration_ns
             for place in range(at, at + width):
                 device = contents.device[place]
+                if here < last[device] or (here == last[device] and now.row < last_row[device]):
+                    num_late += 1
+                    sweep.is_cautious[sweep.site[last_row[device]]] = 1
+                last[device], last_row[device] = here, now.row
                 end[device], free[device], number[device] = end_ns, end_ns, 1
                 left[device] -= duration_ns
-                last_ns = max(last_ns, end_ns + left[device])
+                if end_ns + left[device] > now.limit_ns:
+                    sweep.above_ns[0] = min(sweep.above_ns[0], here)
             start[first], missing[first] = begin_ns, _MANY
         at += width
-    return last_ns > limit_ns
+    return num_late
 
 
 @inlined
-def _transfer(
-    contents: Contents, sweep: Sweep, head: Int64, row: int, now_ns: int, limit_ns: int
-) -> bool:
-    """Place members of a transfer; return whether the makespan is above the limit."""
-    ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
-    count, at, first = head[_MEMBERS], head[_DEVICE], sweep.first_task[row]
+def _transfer(contents: Contents, sweep: Sweep, head: Int64, now: Now) -> int:
+    """Place members of a transfer; return how many come too late."""
+    ready, missing = sweep.ready_ns[now.row], sweep.num_missing[now.row]
+    count, at, first = head[_MEMBERS], head[_DEVICE], sweep.first_task[now.row]
     end, number = sweep.done[0], sweep.done[1]
     end[:] = 0
     number[:] = 0
-    last_ns = 0
+    num_late = 0
     for member in range(count):
         source = contents.device[at + member]
-        if ready[source] == now_ns and missing[source] == 0:
+        here = ready[source]
+        if missing[source] == 0 and here <= now.until_ns:
             target = contents.device[at + count + member]
             channel = contents.device[at + 2 * count + member]
-            begin_ns = max(now_ns, sweep.channel_free_ns[channel])
+            last_ns, last_row = sweep.channel_last_ns[channel], sweep.channel_last_row[channel]
+            if here < last_ns or (here == last_ns and now.row < last_row):
+                num_late += 1
+                sweep.is_cautious[sweep.site[last_row]] = 1
+            sweep.channel_last_ns[channel], sweep.channel_last_row[channel] = here, now.row
+            begin_ns = max(here, sweep.channel_free_ns[channel])
             end_ns = begin_ns + contents.duration_ns[head[_DURATION] + member]
             sweep.channel_free_ns[channel] = end_ns
             sweep.member_start_ns[first + member] = begin_ns
             end[target] = max(end[target], end_ns)
             number[target] += 1
-            last_ns = max(last_ns, end_ns)
+            if end_ns > now.limit_ns:
+                sweep.above_ns[0] = min(sweep.above_ns[0], here)
     for device in range(len(ready)):
-        now = (ready[device] == now_ns) & (missing[device] == 0)
-        missing[device] = _MANY if now else missing[device]
-    return last_ns > limit_ns
+        placed = (missing[device] == 0) & (ready[device] <= now.until_ns)
+        missing[device] = _MANY if placed else missing[device]
+    return num_late
 
 
 @inlined
@@ -294,6 +346,9 @@ def _clear(contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, num
     """Begin anew; rows of which a member waits for nothing are queued. Return how many."""
     sweep.stream_free_ns[:] = 0
     sweep.channel_free_ns[:] = 0
+    sweep.stream_last_ns[:] = -1
+    sweep.channel_last_ns[:] = -1
+    sweep.above_ns[0] = _NEVER_NS
     num_queued, num_words = 0, contents.devices.shape[1] // 2
     for row in range(num_rows):
         sweep.key_ns[row] = -1
@@ -312,42 +367,66 @@ def _clear(contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, num
     return num_queued
 
 
+@inlined
+def _tell_waiting(
+    contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, wait: int
+) -> int:
+    """Tell a row that waits on one device; return when it is ready there by that, or never."""
+    row, device = sweep.row_of_wait[wait], joints.waits[wait, 0]
+    if sweep.done[1, device] == 0:
+        return _NEVER_NS
+    if sweep.key_ns[row] == -1:
+        _begin(contents, linked, joints, sweep, row)
+    at = contents.leader[linked.content[row], device]
+    ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
+    ready[at] = max(ready[at], sweep.done[0, device])
+    missing[at] -= 1
+    return ready[at] if missing[at] == 0 else _NEVER_NS
+
+
 @kept_on_disk
 def replay_rows(
     contents: Contents,
     linked: Linked,
     joints: Joints,
     sweep: Sweep,
-    num_rows: int,
-    limit_ns: int,
+    limits: tuple[int, int],
+    is_exact: bool,
 ) -> int:
-    """Replay all rows and return the makespan, or one of the negative numbers above."""
+    """Replay all rows and return the makespan, or one of the negative numbers above.
+
+    ``limits`` are the number of rows and the greatest makespan of interest. With ``is_exact``
+    nothing is placed ahead of time.
+    """
+    num_rows, limit_ns = limits
     if _total(contents, linked, sweep, num_rows) > limit_ns:
         return ABOVE_LIMIT
     _follow(linked, joints, sweep, num_rows)
     num_queued = _clear(contents, linked, joints, sweep, num_rows)
-    end, number = sweep.done[0], sweep.done[1]
-    makespan_ns = 0
+    end = sweep.done[0]
+    makespan_ns, num_late = 0, 0
     while num_queued > 0:
         key = _pop(sweep.heap, num_queued)
         num_queued -= 1
         row, now_ns = key & _ROW_MASK, key >> ROW_BITS
         if sweep.key_ns[row] != now_ns:
             continue
-        head = contents.head[linked.content[row]]
-        if head[_TYPE] == _COMPUTE:
-            above = _compute(contents, sweep, head, row, now_ns, limit_ns)
-        elif head[_TYPE] == _COLLECTIVE:
-            above = _collect(contents, sweep, head, row, now_ns, limit_ns)
-        else:
-            above = _transfer(contents, sweep, head, row, now_ns, limit_ns)
-        if above:
+        if now_ns > sweep.above_ns[0] and num_late == 0:
             return ABOVE_LIMIT
+        head = contents.head[linked.content[row]]
+        is_cautious = is_exact or sweep.is_cautious[sweep.site[row]] > 0
+        now = Now(row, now_ns if is_cautious else _NEVER_NS, limit_ns)
+        if head[_TYPE] == _COMPUTE:
+            num_late += _compute(contents, sweep, head, now)
+        elif head[_TYPE] == _COLLECTIVE:
+            num_late += _collect(contents, sweep, head, now)
+        else:
+            num_late += _transfer(contents, sweep, head, now)
         for device in range(len(end)):
             makespan_ns = max(makespan_ns, end[device])
         if makespan_ns >= _LONGEST_NS:
             return TOO_LONG
-        next_ns = _next_key(sweep, row)
+        next_ns = _next_key(sweep, row) if is_cautious else _NEVER_NS
         sweep.key_ns[row] = next_ns
         if next_ns < _NEVER_NS:
             _push(sweep.heap, num_queued, (next_ns << ROW_BITS) | row)
@@ -359,19 +438,12 @@ def replay_rows(
                     _begin(contents, linked, joints, sweep, follower)
                 first_ns = _tell(contents, linked, sweep, follower)
             else:
-                wait = -1 - follower
-                follower, device = sweep.row_of_wait[wait], joints.waits[wait, 0]
-                if number[device] == 0:
-                    continue
-                if sweep.key_ns[follower] == -1:
-                    _begin(contents, linked, joints, sweep, follower)
-                at = contents.leader[linked.content[follower], device]
-                ready, missing = sweep.ready_ns[follower], sweep.num_missing[follower]
-                ready[at] = max(ready[at], end[device])
-                missing[at] -= 1
-                first_ns = ready[at] if missing[at] == 0 else _NEVER_NS
+                first_ns = _tell_waiting(contents, linked, joints, sweep, -1 - follower)
+                follower = sweep.row_of_wait[-1 - follower]
             if first_ns < sweep.key_ns[follower]:
                 sweep.key_ns[follower] = first_ns
                 _push(sweep.heap, num_queued, (first_ns << ROW_BITS) | follower)
                 num_queued += 1
-    return makespan_ns
+    if num_late > 0:
+        return OUT_OF_ORDER
+    return ABOVE_LIMIT if makespan_ns > limit_ns else makespan_ns

@@ -42,12 +42,12 @@ class OperatorGraph:
         """Operators by name."""
         return {operator.name: operator for operator in self.operators}
 
-    @property
+    @cached_property
     def num_parameters(self) -> int:
         """Number of trained parameters; a shared weight counts once."""
         return sum(weight.num_parameters for weight in self.weights.values())
 
-    @property
+    @cached_property
     def flops(self) -> int:
         """Nominal floating-point operations of one forward and backward, nothing recomputed."""
         return sum(op.flops(pass_name) for op in self.operators for pass_name in "FIW")

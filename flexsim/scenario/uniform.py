@@ -29,7 +29,7 @@ from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.schedules import PipelineShape, Schedule, build_schedule
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.strips import BLOCKS
-from flexsim.task_graph.uniform import Seed, build_seed
+from flexsim.task_graph.uniform import Seed, build_seed, priced
 from flexsim.timeline.metrics import IterationFacts
 
 Value = TypeVar("Value")
@@ -52,7 +52,6 @@ class _Small:
 
     degrees: Degrees
     layers: int
-    sequences: int
     precision: str
 
 
@@ -100,9 +99,13 @@ class Nursery:
         degrees = degrees_of(scenario, sizes, setting.costs.software)
         check_degrees(scenario.strategy.name or "", degrees)
         small = _small(scenario, setting, degrees)
-        seed = small and self.once(("seed", key, small), lambda: _seed(setting, small))
-        if small is None or not isinstance(seed, Seed):
+        if small is None:
             return None
+        plain = self.once(("seed", key, small), lambda: _seed(setting, small))
+        if not isinstance(plain, Seed):
+            return None
+        times = scenario.training.micro_batch
+        seed = self.once(("seed", key, small, times), lambda: priced(plain, times))
         site = self.once(("site", key, _place(degrees)), lambda: _site(setting, degrees))
         layers = setting.config.layers // (degrees.pipeline * degrees.chunks)
         grown = Grown(seed, site, layers)
@@ -131,7 +134,6 @@ def _may_grow(scenario: Scenario, setting: Setting) -> bool:
         scenario.strategy.name in _GROWN
         and scenario.strategy.fold
         and scenario.strategy.file is None
-        and scenario.strategy.name not in EXPERTS
         and not adds_up
         and isinstance(setting.costs.communication, Communication)
         and len(set(setting.devices.device_types)) == 1
@@ -171,14 +173,13 @@ def _small(scenario: Scenario, setting: Setting, degrees: Degrees) -> _Small | N
         schedule=Degrees.schedule,
         num_microbatches=1,
     )
-    sequences = scenario.training.micro_batch * small.data
     blocks = min(layers, BLOCKS) * small.pipeline
-    return _Small(small, blocks, sequences, scenario.training.precision)
+    return _Small(small, blocks, scenario.training.precision)
 
 
 def _seed(setting: Setting, small: _Small) -> Seed | str:
     config = replace(setting.config, layers=small.layers)
-    graph = build_model(config, small.sequences, small.precision)
+    graph = build_model(config, small.degrees.data, small.precision)
     strategy = megatron(graph, small.degrees)
     check_strategy(strategy, graph, len(strategy.devices))
     costs, device_type = setting.costs, setting.devices.device_types[0]

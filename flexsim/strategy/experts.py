@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from string import digits
 
+import numpy as np
+
 from flexsim.errors import StrategyError
 from flexsim.operator_graph.graph import SAMPLE_DIM, OperatorGraph
 from flexsim.operator_graph.records import Operator
@@ -44,12 +46,15 @@ def layer_placement(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     """Recurrent layers placed on ``pipeline`` devices by their depth, replicas over ``data``.
 
     GNMT's model parallelism (Wu et al. 2016, arXiv 1609.08144, section 3.1), as Jia, Zaharia
-    and Aiken 2019 compare with it: operators of one depth share a device. The steps of a layer
-    follow one another as their data allow, so that devices work on different steps.
+    and Aiken 2019 compare with it: operators of one depth share a device, and the devices of a
+    replica are neighbours. The steps of a layer follow one another as their data allow, so that
+    devices work on different steps.
     """
-    _leave(degrees, "layer-placement", "tensor", "chunks", "sequence_parallel")
-    devices = ranks_of_devices(degrees)[:, :, 0]
-    on_rank = [ParallelConfig.of(Mesh(("data",), row), {SAMPLE_DIM: ("data",)}) for row in devices]
+    _leave(degrees, "layer-placement", "tensor", "chunks", "sequence_parallel", "order")
+    devices = np.arange(degrees.num_devices).reshape(degrees.data, degrees.pipeline)
+    on_rank = [
+        ParallelConfig.of(Mesh(("data",), column), {SAMPLE_DIM: ("data",)}) for column in devices.T
+    ]
     ranks = _ranks(graph, degrees.pipeline)
     configs = {op.name: on_rank[ranks[op.name]] for op in graph.operators}
     return _strategy("layer-placement", graph, configs, degrees)

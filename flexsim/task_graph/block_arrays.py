@@ -98,6 +98,7 @@ def room_for(sites: Sites, counts: Int64) -> Linked:
     num_slots = len(sites.chain)
     return Linked(
         np.empty(num_rows, np.int32),
+        np.empty(num_rows, np.int32),
         np.zeros(num_rows + 1, np.int64),
         np.empty(num_needs, np.int32),
         np.zeros(num_slots + 1, np.int32),

@@ -61,12 +61,13 @@ class Current(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """Rows in program order: contents and needs; ``first_row`` and results of every slot.
+    """Rows in program order: contents, slots (the update's count on) and needs; ``first_row`` and results of every slot.
 
     ``counts`` are the numbers of rows, needs and results.
     """
 
     content: Int32
+    slot: Int32
     need_offsets: Int64
     needs: Int32
     first_row: Int32
@@ -142,6 +143,7 @@ def link(
             for row in range(first_row, first_row + count):
                 if num_rows < room:
                     linked.content[num_rows] = chains.rows[row, 0]
+                    linked.slot[num_rows] = slot
                     linked.need_offsets[num_rows] = num_needs
                 where = (chain, chains.rows[row, 1], chains.rows[row, 2])
                 num_needs = _append_codes(sites, chains, linked, where, linked.needs, num_needs)
@@ -151,6 +153,7 @@ def link(
         else:
             if num_rows < room:
                 linked.content[num_rows] = current.step[sites.part[slot]]
+                linked.slot[num_rows] = slot
                 linked.need_offsets[num_rows] = num_needs
             before = num_needs
             for i in range(sites.first_read[slot], sites.first_read[slot + 1]):
@@ -167,6 +170,7 @@ def link(
     for i in range(len(current.update_offsets) - 1):
         if num_rows < room:
             linked.content[num_rows] = current.update[i]
+            linked.slot[num_rows] = num_slots + i
             linked.need_offsets[num_rows] = num_needs
         begins = True
         for j in range(current.update_offsets[i], current.update_offsets[i + 1]):

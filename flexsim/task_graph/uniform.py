@@ -22,12 +22,13 @@ from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.strategy import Strategy
 from flexsim.task_graph.backward import BackwardPass
 from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.enquiry import KERNEL, Answers, Enquiry, Question, answers
 from flexsim.task_graph.forward import ForwardPass
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Notebook
 from flexsim.task_graph.strips import BLOCKS, Strip, Strips, stretched, strips_of
-from flexsim.task_graph.symbolic import Ledger, Message
+from flexsim.task_graph.symbolic import SYMBOL, Ledger, Message
 from flexsim.task_graph.update import WeightPart, weight_parts
 
 
@@ -38,6 +39,10 @@ class Amounts:
     of_stage: Int64
     of_layer: int
 
+    def times(self, times: int) -> Amounts:
+        """Return ``times`` as much."""
+        return Amounts(self.of_stage * times, self.of_layer * times)
+
 
 @dataclass(frozen=True, eq=False)
 class Seed:
@@ -45,6 +50,9 @@ class Seed:
 
     strips: Strips
     messages: tuple[Message, ...]
+    questions: tuple[Question, ...]
+    """What kernels do whose durations and bytes are symbols."""
+    pricing: Pricing
     graph: OperatorGraph
     stage_of: tuple[int, ...]
     """The stage of every operator."""
@@ -111,14 +119,14 @@ def build_seed(
 ) -> Seed | str:
     """Return the seed that a small model under a small strategy makes, or why it makes none.
 
-    All devices are of one type; how many a cluster has does not matter yet.
-
-    Every stage has as many layers as the others, :data:`BLOCKS` where more are to come.
+    All devices are of one type; how many a cluster has does not matter yet. Every stage has as
+    many layers as the others, :data:`BLOCKS` where more are to come. What kernels cost is open:
+    :func:`priced` tells it.
     """
     ledger, alike = Ledger(), _Alike((device_type,) * len(strategy.devices))
-    program = Program(
-        graph, strategy, Notebook(), Pricing(graph, alike, Costs(compute, ledger, software))
-    )
+    costs = Costs(compute, ledger, software)
+    enquiry = Enquiry(graph, alike, costs)
+    program = Program(graph, strategy, Notebook(), enquiry)
     work = _write(program, software)
     stage_of = tuple(strategy.stage_of[op.name] for op in graph.operators)
     blocks = _blocks(graph, stage_of)
@@ -128,6 +136,8 @@ def build_seed(
     return Seed(
         strips=strips,
         messages=tuple(ledger.messages),
+        questions=tuple(enquiry.questions),
+        pricing=Pricing(graph, alike, costs),
         graph=graph,
         stage_of=stage_of,
         parts=_parts(program, strategy.num_stages),
@@ -138,6 +148,35 @@ def build_seed(
         num_replicas=strategy.configs[graph.operators[0].name].mesh.axis_size("data"),
         devices_per_rank=strategy.configs[graph.operators[0].name].mesh.size,
     )
+
+
+def priced(seed: Seed, times: int) -> Seed:
+    """Return a seed with ``times`` as many samples, and with numbers for its kernels.
+
+    Activations, messages and work are in proportion to samples; what kernels take is asked.
+    """
+    found = answers(seed.pricing, seed.questions, times)
+    strips = {key: _answered(strip, found, times) for key, strip in seed.strips.of.items()}
+    messages = [m._replace(num_bytes=m.num_bytes * times) for m in seed.messages]
+    return replace(
+        seed,
+        strips=replace(seed.strips, of=strips),
+        messages=tuple(messages),
+        flops=seed.flops.times(times),
+        kept=seed.kept.times(times),
+        rebuilt=seed.rebuilt.times(times),
+        _rows={},
+        _strips={},
+    )
+
+
+def _answered(strip: Strip, found: Answers, times: int) -> Strip:
+    duration_ns, num_bytes = strip.duration_ns.copy(), strip.num_bytes * times
+    kernels = np.flatnonzero((duration_ns >= KERNEL) & (duration_ns < SYMBOL))
+    duration_ns[kernels] = found.duration_ns[duration_ns[kernels] - KERNEL]
+    asked = np.flatnonzero(strip.num_bytes >= KERNEL)
+    num_bytes[asked] = found.num_bytes[strip.num_bytes[asked] - KERNEL]
+    return replace(strip, duration_ns=duration_ns, num_bytes=num_bytes)
 
 
 def _write(program: Program, software: SoftwareProfile) -> list[int]:

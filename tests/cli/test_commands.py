@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from command_line import flexsim
+from shipped_scenarios import NAMES as SCENARIOS
 
 from flexsim.files import shipped_names
 from flexsim.models import PRESETS
@@ -20,6 +21,7 @@ from flexsim.task_graph.schedules import SCHEDULES
         ("profiles", [*shipped_names("profiles/devices"), *shipped_names("profiles/software")]),
         ("schedules", SCHEDULES),
         ("strategies", BASELINES),
+        ("scenarios", SCENARIOS),
     ],
 )
 def test_list_prints_every_name_with_a_description(kind, names):

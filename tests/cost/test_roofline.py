@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import flexsim
 from flexsim.cost import CostModel, Roofline, Work, load_device_profile, load_software_profile
 from flexsim.cost.roofline import device_seconds, product_waste
 from flexsim.errors import ProfileError
@@ -151,3 +152,50 @@ def test_a_plain_function_is_a_cost_model() -> None:
     work = product(1, 1000, 1000, 1000)
     assert models[0](work, "anything") == 2000
     assert models[1](work, "a100-80gb") > 1
+
+
+def test_a_deep_product_of_few_tiles_fills_a_device_that_splits_it() -> None:
+    """Two tiles of 64 x 64 on 56 multiprocessors: 28 shares along k fill them all."""
+    p100 = load_device_profile("p100-16gb")
+    never = replace(p100, matmul=replace(p100.matmul, split_depth=0.0))
+    deep = (1, 64, 128, 28 * 512)
+    assert product_waste(deep, p100) < 1.3
+    assert product_waste(deep, never) > 8 * product_waste(deep, p100)
+
+
+def test_shares_of_a_product_are_no_shallower_than_the_split_depth() -> None:
+    p100 = load_device_profile("p100-16gb")
+    never = replace(p100, matmul=replace(p100.matmul, split_depth=0.0))
+    for shape in ((1, 64, 128, 1023), (1, 8192, 8192, 100_000)):
+        assert product_waste(shape, p100) == product_waste(shape, never)
+
+
+# Images a second on one device: TensorFlow's benchmarks (tensorflow.org, May 2017), batch 64.
+@pytest.mark.parametrize(
+    ("graph", "preset", "published"),
+    [
+        ("p100-4x4", "inception-v3", 142),
+        ("p100-4x4", "resnet-50", 219),
+        ("k80-16x4", "inception-v3", 30.5),
+        ("k80-16x4", "resnet-50", 51.9),
+    ],
+)
+def test_image_networks_in_fp32_are_near_the_published(
+    graph: str, preset: str, published: float
+) -> None:
+    scenario = flexsim.Scenario.from_dict(
+        {
+            "model": {"preset": preset},
+            "cluster": {"device_graph": graph, "hosts": 1, "devices": 1},
+            "training": {
+                "global_batch": 64,
+                "micro_batch": 64,
+                "precision": "fp32",
+                "software": "flexflow",
+                "optimizer": "sgd",
+            },
+            "strategy": {"name": "single"},
+        }
+    )
+    speed = 64 / flexsim.run(scenario).metrics["iteration_time_s"]
+    assert speed == pytest.approx(published, rel=0.05)

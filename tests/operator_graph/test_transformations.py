@@ -37,25 +37,31 @@ def case(name: str) -> tuple[str, OperatorGraph, OperatorGraph]:
     return rule, before, apply(before, rule, site)
 
 
-def mapped(rule: str, before: OperatorGraph, feed: Mapping[str, Array]) -> dict[str, Array]:
+PIECES = {"concat-linear": (0, [5, 7]), "concat-convolution": (1, [2, 4])}
+PIECES["concat-up-convolution"] = (1, [3])
+"""The axis of the absorbing weight that is cut, and where."""
+
+
+def mapped(name: str, feed: Mapping[str, Array]) -> dict[str, Array]:
     """Return the weights of the transformed graph, given those of the graph before."""
-    if rule == "absorb-concatenation":
-        parts = np.split(feed["after.weight"], [5, 7])
+    if name in PIECES:
+        axis, places = PIECES[name]
+        parts = np.split(feed["after.weight"], places, axis)
         return {**feed, **{f"after.weight.piece{k}": part for k, part in enumerate(parts)}}
-    if rule == "fold-conv-batch-norm":
+    if name == "convolution-norm":
         gain = feed["norm.gain"]
+        scaled = feed["conv.weight"] * gain[:, None, None, None]
         bias = feed["norm.bias"] + gain * feed["conv.bias"]
-        return {**feed, "conv.weight": feed["conv.weight"] * gain[:, None, None, None]} | {
-            "norm.bias": bias
-        }
+        return {**feed, "conv.weight": scaled, "norm.bias": bias}
     return dict(feed)
 
 
-def unmapped(rule: str, gradients: dict[str, Array]) -> dict[str, Array]:
+def unmapped(name: str, gradients: dict[str, Array]) -> dict[str, Array]:
     """Return weight gradients of the transformed graph as those of the graph before."""
-    if rule == "absorb-concatenation":
-        parts = [gradients.pop(f"after.weight.piece{k}") for k in range(3)]
-        gradients["after.weight"] = np.concatenate(parts)
+    if name in PIECES:
+        axis, places = PIECES[name]
+        parts = [gradients.pop(f"after.weight.piece{k}") for k in range(len(places) + 1)]
+        gradients["after.weight"] = np.concatenate(parts, axis)
     return gradients
 
 
@@ -66,18 +72,18 @@ def test_every_rule_has_a_case() -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_values_and_gradients_are_kept(name: str, seed: int) -> None:
-    rule, before, after = case(name)
+    _, before, after = case(name)
     feed = random_feed(before, seed)
-    functions = {t: np.tanh for t in ("gelu.out", "relu.out", "tanh.out")}
+    functions = dict.fromkeys(("gelu.out", "relu.out", "tanh.out"), np.tanh)
     values = forward(before, feed, functions)
-    new = forward(after, mapped(rule, before, feed), functions)
+    new = forward(after, mapped(name, feed), functions)
     ends = [t for t in results(before) if "statistic" not in t]
     assert {*ends} <= {*results(after)}
     for tensor in after.tensors.keys() & new.keys():
         np.testing.assert_allclose(new[tensor], values[tensor], err_msg=tensor)
     upstream = random_upstream(before, ends, seed + 10)
     expected = backward(before, values, upstream)
-    found = unmapped(rule, backward(after, new, upstream))
+    found = unmapped(name, backward(after, new, upstream))
     assert {*found} <= {*expected}
     assert {*before.weights, "x"} & {*expected} == {*before.weights, "x"} & {*found}
     for tensor, array in found.items():

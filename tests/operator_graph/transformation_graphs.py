@@ -16,6 +16,7 @@ from flexsim.operator_graph.kinds import (
     relu,
     split,
     square,
+    up_convolution,
 )
 from flexsim.operator_graph.transformations import forward_only
 
@@ -138,6 +139,29 @@ def concat_linear() -> OperatorGraph:
     return built(builder)
 
 
+def concat_convolution() -> OperatorGraph:
+    builder, x = started(side=5)
+    ys = [convolution(builder, name, x, square(1), Filters(2)) for name in ("one", "two")]
+    ys.append(relu(builder, "relu", x, IMAGE, dict(zip("bchw", (2, 3, 5, 5), strict=True))))
+    joined = concatenate(builder, "joined", ys, IMAGE, "c")
+    convolution(builder, "after", joined, square(3, 2, 1), Filters(3, bias=True))
+    return built(builder)
+
+
+def concat_up_convolution() -> OperatorGraph:
+    builder, x = started(side=3)
+    joined = concatenate(builder, "joined", [x, builder.input("z", (2, 1, 3, 3), 4)], IMAGE, "c")
+    up_convolution(builder, "after", joined, 2, 3)
+    return built(builder)
+
+
+def parallel_up_convolutions() -> OperatorGraph:
+    builder, x = started(side=3)
+    for name, channels in (("one", 3), ("two", 2)):
+        up_convolution(builder, name, x, 2, channels)
+    return built(builder)
+
+
 def convolution_norm() -> OperatorGraph:
     builder, x = started(side=6)
     y = convolution(builder, "conv", x, square(3, 1, 1), Filters(4, bias=True))
@@ -157,6 +181,9 @@ CASES = {
     "split-concat": ("eliminate-split-concat", split_concat),
     "concat-split": ("eliminate-concat-split", concat_split),
     "concat-linear": ("absorb-concatenation", concat_linear),
+    "concat-convolution": ("absorb-concatenation", concat_convolution),
+    "concat-up-convolution": ("absorb-concatenation", concat_up_convolution),
+    "parallel-up-convolutions": ("merge-parallel-linears", parallel_up_convolutions),
     "convolution-norm": ("fold-conv-batch-norm", convolution_norm),
 }
 """The rule that applies once, and the graph, by the name of the case."""

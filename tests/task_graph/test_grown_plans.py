@@ -19,7 +19,7 @@ from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.strips import BLOCKS
-from flexsim.task_graph.uniform import Seed, build_seed
+from flexsim.task_graph.uniform import Seed, build_seed, priced
 
 HOSTS = 4
 MODEL = {"name": "gpt", "preset": None, "hidden": 256, "heads": 8, "sequence": 64}
@@ -40,11 +40,11 @@ def seed(layers_per_stage: int, micro_batch: int, degrees: Degrees) -> Seed:
     num_ranks = 1 if degrees.pipeline * degrees.chunks == 1 else 3
     small = replace(degrees, pipeline=num_ranks, chunks=1, data=2, order=Degrees.order)
     layers = min(layers_per_stage, BLOCKS) * num_ranks
-    graph = build_model(model_config(**SIZES, layers=layers), micro_batch * 2, "fp16")
+    graph = build_model(model_config(**SIZES, layers=layers), 2, "fp16")
     given = costs()
     found = build_seed(graph, megatron(graph, small), given.compute, given.software, "a100-80gb")
     assert isinstance(found, Seed), found
-    return found
+    return priced(found, micro_batch)
 
 
 def grown(full: Plan, layers: int, micro_batch: int, degrees: Degrees) -> Plan:
@@ -62,13 +62,13 @@ def grown(full: Plan, layers: int, micro_batch: int, degrees: Degrees) -> Plan:
 CASES = {
     "one rank": (7, 2, Degrees(data=4)),
     "one device": (2, 1, Degrees()),
-    "two layers a stage": (8, 1, Degrees(pipeline=4, data=2)),
+    "two layers a stage": (8, 5, Degrees(pipeline=4, data=2)),
     "two ranks": (12, 1, Degrees(tensor=4, pipeline=2, data=2, sequence_parallel=True)),
     "many layers": (24, 2, Degrees(tensor=2, pipeline=4, recompute="selective")),
-    "full recomputation": (15, 1, Degrees(tensor=2, pipeline=3, data=2, recompute="full")),
+    "full recomputation": (15, 4, Degrees(tensor=2, pipeline=3, data=2, recompute="full")),
     "shares between stages": (16, 1, Degrees(tensor=4, pipeline=4, scatter_gather=True)),
     "overlapped gradients": (16, 1, Degrees(pipeline=4, data=4, overlap_gradients=True)),
-    "no gradient norm": (16, 1, Degrees(pipeline=4, data=4, gradient_norm=False)),
+    "no gradient norm": (16, 3, Degrees(pipeline=4, data=4, gradient_norm=False)),
     "three chunks on two ranks": (24, 1, Degrees(tensor=8, pipeline=2, chunks=3, data=2)),
     "two chunks on four ranks": (24, 1, Degrees(tensor=2, pipeline=4, chunks=2, data=4)),
     "pipeline in the hosts": (12, 1, Degrees(pipeline=4, data=8, order="pipeline,tensor,data")),

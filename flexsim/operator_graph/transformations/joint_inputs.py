@@ -87,7 +87,10 @@ def _share(m: Map, axis: int, x: str, dim: str, number: int) -> Map:
         replace(use, axes=tuple((dim,) if a == whole else a for a in use.axes)) for use in m.reads
     )
     weight = replace(weight, tensor=f"{weight.tensor}.piece{number}")
-    return replace(m, reads=(replace(read, tensor=x), weight), addends=m.addends * (number == 0))
+    points = tuple(dim if (d,) == whole else d for d in m.points)
+    addends = m.addends if number == 0 else ()
+    reads = replace(read, tensor=x), weight
+    return replace(m, reads=reads, addends=addends, points=points)
 
 
 def _backward(step: Step, constants: tuple[str, ...]) -> tuple[Step, ...]:

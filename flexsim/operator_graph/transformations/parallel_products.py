@@ -117,7 +117,9 @@ class _Merged:
 
 def _with_dims(m: Map, names: Mapping[str, str]) -> Map:
     reads, addends = (_uses(uses, names) for uses in (m.reads, m.addends))
-    return replace(m, reads=reads, addends=addends, write=_uses([m.write], names)[0])
+    (write,) = _uses([m.write], names)
+    points = tuple(names.get(dim, dim) for dim in m.points)
+    return replace(m, reads=reads, addends=addends, write=write, points=points)
 
 
 def _uses(uses: Sequence[Use], names: Mapping[str, str]) -> tuple[Use, ...]:
