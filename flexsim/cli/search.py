@@ -32,6 +32,14 @@ def search_command(  # noqa: PLR0913
     seed: Annotated[int | None, typer.Option(help="Of all random choices.")] = None,
     chains: Annotated[int | None, typer.Option(help="Independent chains.")] = None,
     processes: Annotated[int | None, typer.Option(help="Processes that share the chains.")] = None,
+    transformations: Annotated[
+        bool | None,
+        typer.Option(
+            "--transformations",
+            help="Search on an equal operator graph where one is faster.",
+            show_default=False,
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,6 +71,7 @@ def search_command(  # noqa: PLR0913
         "seed": seed,
         "chains": chains,
         "processes": processes,
+        "transformations": transformations,
     }
     result = _searched(scenario, folder, resume, options, is_silent=as_json or quiet)
     written = result.save(folder)

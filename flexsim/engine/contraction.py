@@ -175,7 +175,7 @@ class _Replay:
         code = replay_actions(self._machine)
         while code == MISS:
             code = enter_step(self._machine)
-            if code == GROW:
+            while code == GROW:
                 self.memo.store.grow()
                 code = enter_step(self._machine)
             if code == READY:

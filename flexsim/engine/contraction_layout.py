@@ -14,9 +14,18 @@ functions would take Numba a minute to compile.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+from zlib import crc32
+
+import numba
 
 from flexsim.task_graph.columns import Int64
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 
 EARLY, MAIN, LATE = range(3)
 READY, MISS, GROW, TOO_MANY, STUCK, MISSING, OVERTAKEN, BLOCKED, IDLE, DONE = range(10)
@@ -33,7 +42,7 @@ DURATION, HELD, HELD_END, FOLLOWING, FOLLOWING_END, NUM_BEFORE, GROUP, MEMBER_SI
 NUM_VALUES, NUM_ENTRIES, BUCKETS = range(3)
 """The head of the entries."""
 NUM_BUCKETS = 1 << 14
-NEXT, LENGTH, NUM_RESOURCES, CLOSE, SPANS, STARTS, KEY = range(7)
+NEXT, LENGTH, CLOSE, SPANS, STARTS, KEY = range(6)
 """An entry: the next one of its bucket, what its key has, when its last task becomes ready, and
 where spans of parts and starts of tasks are. Its key follows, then results by resource."""
 FREE, FIRST_READY, FIRST_PART, LAST_READY, LAST_PART, NUM_RESULTS = range(6)
@@ -83,9 +92,6 @@ PENDING_CODE, PENDING_NS, PENDING_SIZE = range(3)
 ROW, PART, MEMBER, READY_NS, LEFT, START_NS, TASK_SIZE = range(7)
 """A task of a simulation: address in the kinds, part, number, predecessors that are left."""
 
-FINGERPRINT = tuple(value for name, value in sorted(globals().items()) if name.isupper())
-"""What compiled code is built on: code kept on disk for other numbers is not used."""
-
 
 class Machine(NamedTuple):
     """All that a replay works on."""
@@ -94,3 +100,23 @@ class Machine(NamedTuple):
     entries: Int64
     pipeline: Int64
     work: Int64
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile ``function`` into functions kept on disk that are made with :data:`FINGERPRINT`."""
+    return cast(_Function, numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
+
+
+def _fingerprint() -> int:
+    """Return a number of the files that compiled code is made of.
+
+    A function kept on disk that mentions it is thrown away when any of them changes.
+    """
+    code = 0
+    for name in ("layout", "lookup", "kernel", "steps"):
+        with suppress(OSError):
+            code = crc32((Path(__file__).parent / f"contraction_{name}.py").read_bytes(), code)
+    return code
+
+
+FINGERPRINT = _fingerprint()

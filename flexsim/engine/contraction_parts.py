@@ -21,8 +21,7 @@ def bounds_of(question: Question) -> Int64:
     offsets = question.templates.offsets[: question.num_templates + 1]
     essential = _essential(question)
     begin = _ends_of_early(question, essential)
-    last = offsets[:-1].copy()
-    last = np.maximum(last, begin)
+    last = begin + 1
     np.maximum.at(last, question.place[essential], essential + 1)
     late = offsets[1:].copy()
     suspects = np.flatnonzero(last < late)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from flexsim.ragged import Csr, offsets_of
-from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.places import Sorted
 from flexsim.task_graph.templates import Templates
 
@@ -18,7 +18,7 @@ class Question:
     """Templates of forwards and backwards, and how a schedule places and joins them."""
 
     templates: Templates
-    rank_of_stage: Int64
+    rank_of_stage: Int32
     blocking: bool
 
     @cached_property
@@ -119,7 +119,7 @@ def _gates(question: Question) -> Gates:
     first_of_template = offsets_of(np.diff(first_of_rank)[rank])
     row = first_of_template[template] - first_of_rank[rank[template]]
     row += np.searchsorted(codes, code)
-    exits = Csr.from_pairs(int(first_of_template[-1]), row, members)
+    exits = Csr.from_pairs(int(first_of_template[-1]), row, members.astype(np.int32))
     template, members, devices = question.side("entries")
     code = rank[template] * width + devices
     gate = np.searchsorted(codes, code)

@@ -32,7 +32,7 @@ class Tasks:
         return cls(duration_ns, held, num_resources, following, num_before)
 
     def replay(self, ready_ns: Int64, free_ns: Int64) -> tuple[Int64, Int64] | None:
-        """Return when each task becomes ready and when it starts; None where one never does.
+        """Return when each task becomes ready and starts; None where one never does or too late.
 
         Tasks wait until ``ready_ns`` for what is not among them; resources are taken until
         ``free_ns``.
@@ -40,9 +40,11 @@ class Tasks:
         num_tasks = len(self.duration_ns)
         shift = max(1, (num_tasks - 1).bit_length())
         window_ns = 1 << (KEY_BITS - shift)
+        if ready_ns.max(initial=0) >= window_ns:
+            return None
         first = np.flatnonzero(self.num_before == 0)
         heap = np.zeros(num_tasks + 1, np.int64)
-        heap[: len(first)] = np.sort(np.minimum(ready_ns[first], window_ns - 1) << shift | first)
+        heap[: len(first)] = np.sort(ready_ns[first] << shift | first)
         replay = Replay(
             duration_ns=np.ascontiguousarray(self.duration_ns),
             first_held=self.held.offsets,

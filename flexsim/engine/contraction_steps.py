@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 
 from flexsim.engine.contraction_layout import (
     BASE,
@@ -41,7 +38,6 @@ from flexsim.engine.contraction_layout import (
     NUM_ENTRIES,
     NUM_MEMBERS,
     NUM_NEW,
-    NUM_RESOURCES,
     NUM_RESULTS,
     NUM_STEP_HELD,
     NUM_VALUES,
@@ -65,19 +61,13 @@ from flexsim.engine.contraction_layout import (
     WAITS,
     WAITS_SIZE,
     Machine,
+    compiled,
 )
 from flexsim.numba_cache import kept_on_disk
 from flexsim.task_graph.columns import Int64
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-
-def _compiled(function: _Function) -> _Function:
-    """Compile ``function`` together with those in this file that call it."""
-    return cast(_Function, numba.njit(function))
-
-
-@_compiled
+@compiled
 def _is_before(work: Int64, one: int, other: int) -> bool:
     """Whether a task of a simulation goes before another: by ready time, then by number."""
     one_ns = work[work[TASKS] + TASK_SIZE * one + READY_NS]
@@ -86,7 +76,7 @@ def _is_before(work: Int64, one: int, other: int) -> bool:
     return result
 
 
-@_compiled
+@compiled
 def _push(work: Int64, num_queued: int, task: int) -> None:
     """Add a task to the heap."""
     heap, place = work[HEAP], num_queued
@@ -96,7 +86,7 @@ def _push(work: Int64, num_queued: int, task: int) -> None:
     work[heap + place] = task
 
 
-@_compiled
+@compiled
 def _pop(work: Int64, num_queued: int) -> int:
     """Remove and return the first of ``num_queued`` tasks."""
     heap, place, last = work[HEAP], 0, num_queued - 1
@@ -114,7 +104,7 @@ def _pop(work: Int64, num_queued: int) -> int:
     return first
 
 
-@_compiled
+@compiled
 def _run_task(kinds: Int64, work: Int64, task: int, num_held: int) -> int:
     """Let a task hold its resources; return its end."""
     at = work[TASKS] + TASK_SIZE * task
@@ -137,7 +127,7 @@ def _run_task(kinds: Int64, work: Int64, task: int, num_held: int) -> int:
     return end_ns
 
 
-@_compiled
+@compiled
 def _simulate(kinds: Int64, work: Int64, num_tasks: int, num_held: int) -> int:
     """Commit tasks in order of (ready time, number); return how many could be."""
     tasks, num_queued, num_done = work[TASKS], 0, 0
@@ -165,39 +155,44 @@ def _simulate(kinds: Int64, work: Int64, num_tasks: int, num_held: int) -> int:
     return num_done
 
 
-@_compiled
+@compiled
 def _keep(m: Machine, rank: int, length: int, num_held: int) -> None:
     """Keep what was simulated as an entry."""
-    kinds, entries, pipeline, work = m
-    entry = entries[NUM_VALUES]
-    bucket = BUCKETS + work[work[STEP_KEY] + length]
+    _, entries, _, work = m
+    entry, bucket = entries[NUM_VALUES], BUCKETS + work[work[STEP_KEY] + length]
     entries[entry + NEXT], entries[bucket] = entries[bucket], entry
-    entries[entry + LENGTH], entries[entry + NUM_RESOURCES] = length, num_held
-    entries[entry + CLOSE] = 0
-    entries[entry + KEY : entry + KEY + length] = work[work[STEP_KEY] : work[STEP_KEY] + length]
-    at, size = entry + KEY + length, NUM_RESULTS * num_held
-    entries[at : at + size] = work[work[RESULTS] : work[RESULTS] + size]
-    for place in range(at + LAST_READY * num_held, at + LAST_PART * num_held):
+    entries[entry + LENGTH], entries[entry + CLOSE] = length, 0
+    for place in range(length):
+        entries[entry + KEY + place] = work[work[STEP_KEY] + place]
+    results = entry + KEY + length
+    for place in range(NUM_RESULTS * num_held):
+        entries[results + place] = work[work[RESULTS] + place]
+    for place in range(results + LAST_READY * num_held, results + LAST_PART * num_held):
         entries[entry + CLOSE] = max(entries[entry + CLOSE], entries[place])
-    at += size
-    entries[entry + SPANS] = at
-    entries[entry + STARTS] = at + 2 * work[rank + SIZE]
-    place = entries[entry + STARTS]
+    entries[entry + SPANS] = results + NUM_RESULTS * num_held
+    entries[entry + STARTS] = entries[entry + SPANS] + 2 * work[rank + SIZE]
+    entries[NUM_VALUES] = _keep_starts(m, rank, entries[entry + SPANS], entries[entry + STARTS])
+    entries[NUM_ENTRIES] += 1
+
+
+@compiled
+def _keep_starts(m: Machine, rank: int, span: int, start: int) -> int:
+    """Keep the starts of all tasks and the span of every part; return where the entry ends."""
+    kinds, entries, pipeline, work = m
     task = work[TASKS]
     for part in range(work[rank + SIZE]):
-        entries[at], entries[at + 1] = NEVER_NS, 0
-        kind = pipeline[work[rank + STEP_UNITS + part] + KIND]
-        for _ in range(kinds[kind + NUM_MEMBERS]):
+        entries[span], entries[span + 1] = NEVER_NS, 0
+        for _ in range(kinds[pipeline[work[rank + STEP_UNITS + part] + KIND] + NUM_MEMBERS]):
             start_ns = work[task + START_NS]
-            entries[place] = start_ns
-            entries[at] = min(entries[at], start_ns)
-            entries[at + 1] = max(entries[at + 1], start_ns + kinds[work[task + ROW] + DURATION])
-            place, task = place + 1, task + TASK_SIZE
-        at += 2
-    entries[NUM_VALUES], entries[NUM_ENTRIES] = place, entries[NUM_ENTRIES] + 1
+            end_ns = start_ns + kinds[work[task + ROW] + DURATION]
+            entries[start], entries[span] = start_ns, min(entries[span], start_ns)
+            entries[span + 1] = max(entries[span + 1], end_ns)
+            start, task = start + 1, task + TASK_SIZE
+        span += 2
+    return start
 
 
-@_compiled
+@compiled
 def _lay_out(m: Machine, rank: int) -> int:
     """Write the tasks of a rank's step; return how many there are."""
     kinds, _, pipeline, work = m
@@ -215,14 +210,14 @@ def _lay_out(m: Machine, rank: int) -> int:
     return num_tasks
 
 
-def _made(fingerprint: tuple[int, ...]) -> Callable[[Machine], int]:
-    """Return :func:`enter_step` as compiled for records of one layout."""
+def _made(fingerprint: int) -> Callable[[Machine], int]:
+    """Return :func:`enter_step` as compiled from files of one fingerprint."""
 
     @kept_on_disk
     def enter(m: Machine) -> int:
         """Simulate the step of rank ``work[MISSED]`` and keep it; return what came of it."""
         kinds, entries, _, work = m
-        rank, length = work[MISSED], work[KEY_LENGTH] + 0 * len(fingerprint)
+        rank, length = work[MISSED], work[KEY_LENGTH] + 0 * fingerprint
         num_held, num_tasks = work[NUM_STEP_HELD], _lay_out(m, rank)
         needed = KEY + length + NUM_RESULTS * num_held + 2 * work[rank + SIZE] + num_tasks
         if entries[NUM_VALUES] + needed > len(entries):

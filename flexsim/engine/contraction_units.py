@@ -54,8 +54,8 @@ class _Run:
 def units_of(question: Question, first: Int64, last: Int64, store: Store) -> Units | str:
     """Return the units with members ``first[u]`` to ``last[u] - 1``, or why there are none."""
     unit = np.full(question.num_members + 1, -1, np.int64)
-    for number, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-        unit[low:high] = number
+    for index, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        unit[low:high] = index
     run = _Run(first, last, unit[:-1])
     groups = _groups(question, run)
     if isinstance(groups, str):
@@ -164,13 +164,14 @@ def _kinds(
     inside = (run.unit[sources] == run.unit[targets]) & (run.unit[targets] >= 0)
     sources, targets = sources[inside], targets[inside]
     local = targets - run.first[run.unit[targets]]
-    following = Csr.from_pairs(question.num_members, sources, local)
+    successors = Csr.from_pairs(question.num_members, sources, local.astype(np.int32))
+    offsets, following = successors.offsets, successors.values.astype(np.int64)
     held = templates.held.offsets
     columns = np.stack(
         [
             templates.duration_ns[: question.num_members],
             np.diff(held[: question.num_members + 1]),
-            following.counts,
+            successors.counts,
             np.bincount(targets, minlength=question.num_members),
             group_of_member,
         ],
@@ -182,7 +183,7 @@ def _kinds(
         content = (
             columns[low:high],
             number[held[low] : held[high]],
-            following.values[following.offsets[low] : following.offsets[high]],
+            following[offsets[low] : offsets[high]],
         )
         found.append(store.kind(content, *counts[unit]))
     return np.array(found, np.int64)

@@ -100,7 +100,8 @@ class Work:
     def waiting(self) -> Int64:
         """The next action of every rank that has not finished."""
         position = self.ranks[:, POSITION]
-        return position[position != self.last]
+        found: Int64 = position[position != self.last]
+        return found
 
 
 def _shapes(plan: Plan, outline: Outline) -> dict[int, tuple[int, int]]:

@@ -22,7 +22,8 @@ class OperatorGraph:
     """One microbatch of all replicas: ``num_sequences`` is data degree x micro-batch.
 
     Operators stand in an order in which each reads only what stands before it.
-    ``inputs`` are the tensors that nothing writes (tokens, labels).
+    ``inputs`` are the tensors that nothing writes (tokens, labels). ``transformations`` are the
+    rules that led here from the model's own graph, each with the operators that it replaced.
     """
 
     name: str
@@ -33,6 +34,7 @@ class OperatorGraph:
     num_sequences: int
     tokens_per_sequence: int
     precision: str = "fp16"
+    transformations: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)

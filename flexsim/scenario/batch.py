@@ -8,7 +8,7 @@ is not uniform takes the long way through the same stages as :func:`flexsim.run`
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flexsim.engine.compiled import simulate
@@ -81,7 +81,7 @@ class Batch:
         num_tasks = plan.num_tasks
         return {
             **speed(found.makespan_ns, facts),
-            **memory_metrics(peak, facts.memory_capacity_bytes),
+            **memory_metrics(replace(peak, rank=plan.rank_of_device), facts.memory_capacity_bytes),
             "num_devices": facts.num_devices,
             "num_tasks": num_tasks,
             "num_tasks_folded_away": plan.num_tasks_unfolded - num_tasks,

@@ -25,7 +25,7 @@ from flexsim.scenario.checks import (
 from flexsim.scenario.limits import check_counts, check_cuts, check_magnitude, check_precision
 from flexsim.scenario.schema import Scenario, TrainingTable
 from flexsim.strategy import BASELINES, Degrees, Strategy
-from flexsim.strategy.files import load_strategy, microbatches_of
+from flexsim.strategy.files import graph_of_file, load_strategy, microbatches_of
 from flexsim.task_graph.schedules import SCHEDULES
 from flexsim.timeline.metrics import IterationFacts
 
@@ -68,6 +68,7 @@ def prepare(scenario: Scenario, cost_model: CostModel | None = None) -> Prepared
     check_magnitude(scenario.source, graph, sizes.num_microbatches)
     with in_file(scenario.source, "strategy"):
         if scenario.strategy.file is not None:
+            graph = graph_of_file(scenario.strategy_file, graph)
             strategy = load_strategy(scenario.strategy_file, graph, setting.devices)
         else:
             degrees = degrees_of(scenario, sizes, setting.costs.software)

@@ -192,6 +192,10 @@ class SearchTable(Table):
         default="arbitrary", description="contiguous, strided, hierarchical or arbitrary devices"
     )
     copies: Flag = Field(default=True, description="parts may be replicated")
+    transformations: Flag = Field(
+        default=False,
+        description="search on the equal operator graph that is fastest under [strategy]",
+    )
     memory_limit: Literal["device", "none"] = Field(
         default="device", description="what does not fit a device's memory is infeasible"
     )

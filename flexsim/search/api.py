@@ -21,7 +21,13 @@ from flexsim.scenario.schema import Scenario
 from flexsim.search.chains import Found, Task, Watch, checkpoint_directory, run_chains
 from flexsim.search.checkpoint import Checkpoints
 from flexsim.search.methods import SEARCHES
-from flexsim.search.problem import baseline_scenario, check_starts, make_problem, make_space
+from flexsim.search.problem import (
+    baseline_scenario,
+    check_starts,
+    make_problem,
+    make_space,
+    plain_problem,
+)
 from flexsim.search.result import SearchResult
 from flexsim.search.space import Restrictions
 from flexsim.search.walk import Budget, Stop
@@ -66,7 +72,7 @@ def search(
         best_strategy=strategy,
         best=_measured(problem, strategy),
         baseline=baseline,
-        expert=_expert(problem),
+        expert=_expert(plain_problem(scenario, cost_model)),
         trace=tuple(row for each in found for row in each.rows),
         seconds=seconds,
         method=scenario.search.method,

@@ -20,6 +20,7 @@ from flexsim.search.arrangement import arranged, normal
 from flexsim.search.objective import Configs, Problem
 from flexsim.search.placements import Pool
 from flexsim.search.space import Restrictions, Space
+from flexsim.search.transformation_proposals import best_transformed
 from flexsim.search.units import find_units
 from flexsim.strategy import ParallelConfig, Strategy
 from flexsim.strategy.files import load_strategy
@@ -29,7 +30,13 @@ Start = tuple[Configs, Mapping[str, int]]
 
 
 def make_problem(scenario: Scenario, cost_model: CostModel | None = None) -> Problem:
-    """Return what a search over a scenario's strategies asks.
+    """Return what a search over a scenario's strategies asks, on the graph that it searches."""
+    problem = plain_problem(scenario, cost_model)
+    return best_transformed(problem) if scenario.search.transformations else problem
+
+
+def plain_problem(scenario: Scenario, cost_model: CostModel | None = None) -> Problem:
+    """Return what a search over a scenario's strategies asks, on the model's own graph.
 
     The scenario's own strategy gives the microbatches, the schedule and the stages.
     """

@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flexsim.device_graph import DeviceGraph
-from flexsim.errors import StrategyError
+from flexsim.errors import ModelError, StrategyError
 from flexsim.files import whole_file
 from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.operator_graph.transformations import repeat_all
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.fingerprint import (
     Content,
@@ -55,6 +56,7 @@ class _Model(_Table):
     precision: str
     fingerprint: str
     operators: dict[str, _Operator]
+    transformations: list[tuple[str, list[tuple[str, ...]]]] = []
 
 
 class _Cluster(_Table):
@@ -122,6 +124,16 @@ def load_strategy(path: Path, graph: OperatorGraph, devices: DeviceGraph) -> Str
     if is_flexflow(path):
         return read_flexflow(path, graph, devices.num_devices)
     return read_strategy(path, graph, devices)
+
+
+def graph_of_file(path: Path, graph: OperatorGraph) -> OperatorGraph:
+    """Return the graph that the strategy of a file is for: a model's, transformed as it says."""
+    if is_flexflow(path):
+        return graph
+    try:
+        return repeat_all(graph, parse_strategy(path).model.transformations)
+    except ModelError as problem:
+        raise StrategyError(f"{path}: model.transformations: {problem}") from problem
 
 
 def microbatches_of(path: Path) -> int:

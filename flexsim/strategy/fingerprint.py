@@ -25,6 +25,7 @@ def model_content(graph: OperatorGraph) -> Content:
         "precision": graph.precision,
         "fingerprint": fingerprint([graph.precision, operators]),
         "operators": operators,
+        **({"transformations": graph.transformations} if graph.transformations else {}),
     }
 
 

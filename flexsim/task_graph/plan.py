@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from flexsim.task_graph.assemble import Actions, assemble, number_actions
-from flexsim.task_graph.columns import ActivationMemory, StaticMemory, TaskGraph
+from flexsim.task_graph.columns import ActivationMemory, Int64, StaticMemory, TaskGraph
 from flexsim.task_graph.memory import StageMemory
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.templates import Templates
@@ -44,6 +44,14 @@ class Plan:
     def activation_memory(self) -> ActivationMemory:
         """What every action allocates and frees."""
         return self.stage_memory.of_actions(self.actions.table)
+
+    @cached_property
+    def rank_of_device(self) -> Int64:
+        """The pipeline rank of every device of ``static_memory``; -1 where nothing is kept."""
+        memory, devices = self.activation_memory, self.static_memory.device
+        rank = np.full(len(devices), -1, np.int64)
+        rank[np.searchsorted(devices, memory.device)] = self.actions.table.rank[memory.action]
+        return rank
 
     def task_graph(self) -> TaskGraph:
         """Tile the templates over all actions."""

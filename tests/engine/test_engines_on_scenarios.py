@@ -1,4 +1,7 @@
-"""Both engines give equal spans on every shipped scenario; large ones have fewer microbatches."""
+"""Both engines and contraction give equal spans on every shipped scenario.
+
+Large ones have fewer microbatches.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,17 @@ import pytest
 from shipped_scenarios import NAMES, ROOT, golden_path, skip_if_long
 
 import flexsim
+from flexsim.engine.contraction import replay_contracted
 from flexsim.engine.table import load_engine
+from flexsim.scenario.runner import planned
+from flexsim.timeline.memory import action_spans_ns
 
 MOST_TASKS = 150_000
 """A scenario of more tasks is shortened to about so many, with --all-scenarios."""
 FEW_TASKS = 2_000
 """And without."""
+NOT_CONTRACTED: tuple[str, ...] = ()
+"""Tasks of one action are overtaken by those of the next."""
 UNEVEN = ("llama3-405b-16384xh100",)
 """Has a single layer a stage, and none at the ends."""
 
@@ -49,13 +57,18 @@ def test_engines_give_equal_spans_on_every_scenario(name, request):
     skip_if_long(name, request.config)
     everything = request.config.getoption("--all-scenarios")
     scenario = shortened(name, MOST_TASKS if everything else FEW_TASKS)
-    compiled = flexsim.run(_with_engine(scenario, "compiled")).timeline
+    plan, _ = planned(scenario)
+    compiled = load_engine("compiled")(plan.task_graph(), None)
     event = load_engine("event")(compiled.task_graph, None)
     assert np.array_equal(event.start_ns, compiled.start_ns)
     assert np.array_equal(event.end_ns, compiled.end_ns)
     assert compiled.makespan_ns > 0
-
-
-def _with_engine(scenario: flexsim.Scenario, engine: str) -> flexsim.Scenario:
-    simulation = scenario.simulation.model_copy(update={"engine": engine})
-    return scenario.model_copy(update={"simulation": simulation})
+    contracted = replay_contracted(plan)
+    assert not isinstance(contracted, str) or name in NOT_CONTRACTED, contracted
+    if not isinstance(contracted, str):
+        assert np.array_equal(contracted.timeline().start_ns, compiled.start_ns)
+        assert np.array_equal(contracted.timeline().end_ns, compiled.end_ns)
+        assert contracted.makespan_ns == compiled.makespan_ns
+        spans = contracted.action_start_ns, contracted.action_end_ns
+        for mine, theirs in zip(spans, action_spans_ns(compiled), strict=True):
+            assert np.array_equal(mine, theirs)

@@ -77,8 +77,8 @@ def test_replicate_sums_gradients_where_the_copies_compute_different_shares() ->
     assert kinds(transition(partial, whole, TensorSize((2, 4, 4), 4))) == ["all-reduce"]
 
 
-@pytest.mark.parametrize(("name", "share"), [("combine", 1), ("reduce", 1)])
-def test_bytes_are_those_of_the_whole_tensor(name: str, share: int) -> None:
+@pytest.mark.parametrize("name", ["combine", "reduce"])
+def test_bytes_are_those_of_the_whole_tensor(name: str) -> None:
     source, target, *_ = PAIRS[name]
     graph = two_linears()
     writer, reader = graph.by_name["writer"], graph.by_name["reader"]
@@ -86,4 +86,4 @@ def test_bytes_are_those_of_the_whole_tensor(name: str, share: int) -> None:
     needed = read_layout(reader, target, reader.forward[0].reads[0])
     (step,) = transition(written, needed, TensorSize((2, 4, 4), 4))
     assert isinstance(step, Collective)
-    assert step.num_bytes == share * NUM_BYTES
+    assert step.num_bytes == NUM_BYTES

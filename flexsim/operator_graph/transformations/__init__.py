@@ -11,6 +11,7 @@ from flexsim.operator_graph.transformations.rules import (
     apply,
     apply_all,
     find_rule,
+    repeat_all,
     sites,
 )
 
@@ -24,5 +25,6 @@ __all__ = [
     "find_rule",
     "forward_only",
     "is_forward_only",
+    "repeat_all",
     "sites",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from flexsim.errors import ModelError, choices_text
 from flexsim.operator_graph.graph import OperatorGraph
@@ -51,5 +52,13 @@ def apply_all(graph: OperatorGraph, rule: str, chosen: Sequence[Site]) -> Operat
         if site not in known:
             names = ", ".join(site)
             raise ModelError(f"{graph.name}: rule {rule!r} does not apply to {names}")
-    rewrites = [found.rewrite(graph, site) for site in dict.fromkeys(chosen)]
-    return rewritten(graph, rewrites)
+    once = tuple(dict.fromkeys(chosen))
+    after = rewritten(graph, [found.rewrite(graph, site) for site in once])
+    return replace(after, transformations=(*graph.transformations, (rule, once)))
+
+
+def repeat_all(graph: OperatorGraph, moves: Iterable[tuple[str, Sequence[Site]]]) -> OperatorGraph:
+    """Return the graph after rules were applied in order, as another's ``transformations`` tell."""
+    for rule, chosen in moves:
+        graph = apply_all(graph, rule, chosen)
+    return graph
