@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from small_search import gpt, scenario
+from small_search import content, gpt, scenario
 
+import flexsim
+from flexsim.errors import StrategyError
 from flexsim.operator_graph.transformations import forward_only
 from flexsim.scenario.schema import Scenario
 from flexsim.search.arrangement import arranged
@@ -15,6 +19,7 @@ from flexsim.search.delta_objective import delta_objective
 from flexsim.search.inheritance import stays_together
 from flexsim.search.objective import FullObjective, Problem, simulated
 from flexsim.search.problem import make_problem, make_space, random_configs
+from flexsim.search.result import SearchResult
 from flexsim.search.transformation_proposals import (
     Move,
     Variant,
@@ -42,8 +47,7 @@ def network(preset: str, **model: object) -> Scenario:
 
 
 def problem_of(preset: str, **model: object) -> Problem:
-    content = network(preset, **model)
-    return make_problem(content)
+    return make_problem(network(preset, **model))
 
 
 def on(problem: Problem, variant: Variant) -> Problem:
@@ -196,15 +200,52 @@ def test_the_best_graph_is_kept() -> None:
 
 def test_a_transformation_that_slows_down_is_not_kept() -> None:
     """Where the product's sum is split, fusing an activation costs that split."""
-    content = scenario(
+    one = scenario(
         model={"layers": 3, "hidden": 4096},
         cluster={"devices": 8},
         training={"global_batch": 16, "micro_batch": 2},
     )
-    problem = make_problem(content)
+    problem = make_problem(one)
     rows = {"layer0.linear": arranged({"h": 8}, range(8))}
     rows["layer1.linear"] = arranged({"f": 8}, range(8))
     base = replace(problem.base, configs={**problem.base.configs, **rows})
     summing = replace(problem, base=base)
     assert makespan_ns(after(summing, FUSE)) > makespan_ns(summing)
     assert best_transformed(summing).graph is problem.graph
+
+
+def searched(tmp_path: Path, **search: object) -> tuple[SearchResult, Path]:
+    one = Scenario.from_dict(
+        content(model={"layers": 3}, search={"budget": 5, "chains": 1, **search}), "small.toml"
+    )
+    result = flexsim.search(one)
+    result.save(tmp_path)
+    return result, tmp_path / "best-strategy.json"
+
+
+def test_a_search_may_choose_the_graph_and_its_file_says_so(tmp_path: Path) -> None:
+    result, path = searched(tmp_path, transformations=True)
+    assert "layer1.linear+gelu" in result.best_strategy.configs
+    assert result.expert is not None
+    plain, _ = searched(tmp_path / "plain")
+    assert result.expert.metrics == plain.expert.metrics
+    told = json.loads(path.read_text())["model"]["transformations"]
+    assert [rule for rule, _ in told] == [FUSE]
+    again = scenario(model={"layers": 3}, strategy={"name": None, "file": str(path)})
+    found = flexsim.run(again).metrics["iteration_time_s"]
+    assert found == result.best_metrics["iteration_time_s"]
+
+
+def test_a_file_without_transformations_does_not_mention_them(tmp_path: Path) -> None:
+    _, path = searched(tmp_path)
+    assert "transformations" not in json.loads(path.read_text())["model"]
+
+
+def test_transformations_that_do_not_apply_are_refused(tmp_path: Path) -> None:
+    _, path = searched(tmp_path, transformations=True)
+    file = json.loads(path.read_text())
+    file["model"]["transformations"] = [[FUSE, [["layer0.linear", "layer1.gelu"]]]]
+    path.write_text(json.dumps(file))
+    again = scenario(model={"layers": 3}, strategy={"name": None, "file": str(path)})
+    with pytest.raises(StrategyError, match=r"model\.transformations: .* does not apply to layer0"):
+        flexsim.run(again)
