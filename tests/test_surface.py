@@ -56,6 +56,7 @@ OPTIONS = {
         "--seed",
         "--chains",
         "--processes",
+        "--transformations",
         "--set",
         "--output",
         "--resume",

@@ -91,21 +91,23 @@ from flexsim.engine.contraction_layout import (
     WAITS,
     WHERE,
     Machine,
+    borrowed,
     compiled,
 )
 from flexsim.engine.contraction_lookup import NONE, complete, join, number_held, unit_of, wait
 from flexsim.numba_cache import kept_on_disk
+from flexsim.numba_cache import inlined
 from flexsim.task_graph.columns import Int64
 
 
-@compiled
+@inlined
 def _start(work: Int64, code: int) -> int:
     """Return where the starts of a part are, -1 until it is committed."""
     result: int = work[work[PARTS] + PART_SIZE * code + START]
     return result
 
 
-@compiled
+@inlined
 def _clear_way(m: Machine, rank: int, code: int, base_ns: int) -> int:
     """Make a step of the first pending part, if all of it comes before a main part's base.
 
@@ -127,7 +129,7 @@ def _clear_way(m: Machine, rank: int, code: int, base_ns: int) -> int:
     return IDLE
 
 
-@compiled
+@inlined
 def _prepare(m: Machine, rank: int) -> int:
     """Find the next step of a rank; return what came of it."""
     _, _, pipeline, work = m
@@ -201,7 +203,7 @@ def _forget(work: Int64, rank: int, code: int) -> None:
     work[rank + PENDING_BEGIN] += PENDING_SIZE
 
 
-@compiled
+@inlined
 def _take(m: Machine, rank: int) -> int:
     """Give a rank's step what it holds, if nothing that came before should come after."""
     _, entries, _, work = m
@@ -222,7 +224,7 @@ def _take(m: Machine, rank: int) -> int:
     return READY
 
 
-@compiled
+@inlined
 def _finish(m: Machine, rank: int, action: int) -> None:
     """Open the gates behind an action whose main part is committed, and tell who waits for it."""
     _, entries, pipeline, work = m
@@ -250,7 +252,7 @@ def _finish(m: Machine, rank: int, action: int) -> None:
             _expect(m, 3 * after + EARLY)
 
 
-@compiled
+@inlined
 def _place(work: Int64, rank: int, code: int, start: int, span: int) -> None:
     """Note where the starts and the span of a committed part are."""
     part = work[PARTS] + PART_SIZE * code
@@ -259,7 +261,7 @@ def _place(work: Int64, rank: int, code: int, start: int, span: int) -> None:
         _forget(work, rank, code)
 
 
-@compiled
+@inlined
 def _commit(m: Machine, rank: int) -> int:
     """Commit a rank's step; return what came of it."""
     kinds, entries, pipeline, work = m
@@ -284,7 +286,7 @@ def _commit(m: Machine, rank: int) -> int:
     return READY
 
 
-@compiled
+@inlined
 def _advance(m: Machine, rank: int) -> int:
     """Find the next step of the rank on top of the stack, and commit it unless it has to wait."""
     _, _, pipeline, work = m
@@ -312,6 +314,7 @@ def _made(fingerprint: int) -> Callable[[Machine], int]:
 
         :data:`MISS` asks for the rank's step that the head names to be simulated.
         """
+        m = borrowed(m)
         work = m.work
         best_ns = 0 * fingerprint
         while best_ns < NEVER_NS:

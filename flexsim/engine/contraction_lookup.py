@@ -74,13 +74,14 @@ from flexsim.engine.contraction_layout import (
     Machine,
     compiled,
 )
+from flexsim.numba_cache import inlined
 from flexsim.task_graph.columns import Int64
 
 NONE = cast(int, np.int64(-1))
 """No part; of a type, as functions are compiled anew for a literal -1."""
 
 
-@compiled
+@inlined
 def unit_of(m: Machine, code: int) -> int:
     """Return the unit of a part."""
     template = m.work[m.work[ACTIONS] + ACTION_SIZE * (code // 3) + TEMPLATE]
@@ -141,7 +142,7 @@ def number_held(m: Machine, rank: int) -> int:
     return num_held
 
 
-@compiled
+@inlined
 def _write_key(m: Machine, rank: int, num_held: int) -> int:
     """Write the key of a rank's step with its bucket behind it; return its length."""
     kinds, _, pipeline, work = m
@@ -167,7 +168,7 @@ def _write_key(m: Machine, rank: int, num_held: int) -> int:
     return length
 
 
-@compiled
+@inlined
 def _find(entries: Int64, work: Int64, length: int) -> int:
     """Return the entry with the step's key, or -1."""
     key = work[STEP_KEY]
@@ -183,7 +184,7 @@ def _find(entries: Int64, work: Int64, length: int) -> int:
     return -1
 
 
-@compiled
+@inlined
 def _look_up(m: Machine, rank: int, base_ns: int) -> int:
     """Find what happens in a rank's step; return whether it is known.
 

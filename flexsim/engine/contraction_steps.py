@@ -61,6 +61,7 @@ from flexsim.engine.contraction_layout import (
     WAITS,
     WAITS_SIZE,
     Machine,
+    borrowed,
     compiled,
 )
 from flexsim.numba_cache import kept_on_disk
@@ -216,6 +217,7 @@ def _made(fingerprint: int) -> Callable[[Machine], int]:
     @kept_on_disk
     def enter(m: Machine) -> int:
         """Simulate the step of rank ``work[MISSED]`` and keep it; return what came of it."""
+        m = borrowed(m)
         kinds, entries, _, work = m
         rank, length = work[MISSED], work[KEY_LENGTH] + 0 * fingerprint
         num_held, num_tasks = work[NUM_STEP_HELD], _lay_out(m, rank)

@@ -108,7 +108,7 @@ _OTHERS: dict[str, Fields] = {
 
 PRESET_FIELDS: Mapping[str, Fields] = {
     name: FAMILY_DEFAULTS[fields["family"]] | fields | {"name": name}
-    for name, fields in (_MEGATRON | _OTHERS | NETWORKS).items()
+    for name, fields in {**_MEGATRON, **_OTHERS, **NETWORKS}.items()
 }
 """What each preset says, before defaults that depend on it (ffn = 4 x hidden) are filled in."""
 

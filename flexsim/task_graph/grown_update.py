@@ -82,11 +82,13 @@ def anchors(grown: Grown) -> Int64:
 
     The parts of the last stage come first.
     """
-    found = []
-    for stage in reversed(range(grown.site.num_stages)):
-        positions = _positions(grown, grown.like(stage))
-        found.append(positions + grown.offsets[2 * stage + B])
-    return np.concatenate(found)
+    stages = [(stage, grown.like(stage)) for stage in reversed(range(grown.site.num_stages))]
+    positions = {
+        like: _positions(grown, like) for like in dict.fromkeys(like for _, like in stages)
+    }
+    return np.concatenate(
+        [positions[like] + grown.offsets[2 * stage + B] for stage, like in stages]
+    )
 
 
 def _positions(grown: Grown, stage: int) -> Int64:

@@ -53,7 +53,8 @@ class Grown:
         """Return the templates of forward and backward, and empty ones of the updates."""
         strips = [self.strips[self.like(stage), action] for stage, action in self._order]
         sources, targets = self._edges(strips)
-        held, table = self._held(strips)
+        stage = np.repeat([stage for stage, _ in self._order], np.diff(self.offsets))
+        held, table = self._held(strips, stage)
         nothing = [Ends(*[_nowhere()] * 5)] * self.site.num_ranks
         updates = np.full(self.site.num_ranks, self.offsets[-1])
         count = int(self.offsets[-1])
@@ -61,9 +62,7 @@ class Grown:
             num_stages=self.site.num_stages,
             num_ranks=self.site.num_ranks,
             offsets=np.concatenate([self.offsets, updates]),
-            operator=np.concatenate(
-                [self._operators(*place) for place in zip(strips, self._order, strict=True)]
-            ),
+            operator=self._operators(strips, stage),
             kind=np.concatenate([strip.kind for strip in strips]),
             part=np.zeros(count, np.int32),
             duration_ns=self._durations_ns(strips),
@@ -75,23 +74,29 @@ class Grown:
             ends=(*(self._ends(number, strip) for number, strip in enumerate(strips)), *nothing),
         )
 
-    def _operators(self, strip: Strip, place: tuple[int, int]) -> Int32:
-        """Return the numbers of a strip's operators in the long model; -1 for none."""
-        stage, action = place
+    def _operators(self, strips: list[Strip], stage: Int64) -> Int32:
+        """Return the numbers of the tasks' operators in the long model; -1 for none."""
         seed, extra = self.seed, self.extra
+        operator = np.concatenate([strip.operator for strip in strips])
+        copy = np.concatenate([strip.copy for strip in strips])
+        forward = np.repeat([action == F for _, action in self._order], np.diff(self.offsets))
         num_layers = seed.num_stages * seed.num_blocks
-        layer, inside = np.divmod(strip.operator - seed.num_before, seed.block_size)
+        layer, inside = np.divmod(operator - seed.num_before, seed.block_size)
         small_stage, local = np.divmod(layer, seed.num_blocks)
         middle = (local == 1) & (seed.num_blocks == BLOCKS)
-        copy = strip.copy if action == F else extra - strip.copy
+        copy = np.where(forward, copy, extra - copy)
         local = local + np.where(middle, copy, np.where(local > 0, extra, 0))
-        here = stage + small_stage - self.like(stage)
+        here = stage + small_stage - self._likes[stage]
         layers = here * (seed.num_blocks + extra) + local
         number = seed.num_before + layers * seed.block_size + inside
         more = (self.site.num_stages * (seed.num_blocks + extra) - num_layers) * seed.block_size
-        number = np.where(layer >= num_layers, strip.operator + more, number)
-        outside = (layer < 0) | (strip.operator < 0)
-        return np.where(outside, strip.operator, number).astype(np.int32)
+        number = np.where(layer >= num_layers, operator + more, number)
+        outside = (layer < 0) | (operator < 0)
+        return np.where(outside, operator, number).astype(np.int32)
+
+    @cached_property
+    def _likes(self) -> Int64:
+        return np.array([self.like(stage) for stage in range(self.site.num_stages)])
 
     def _ends(self, number: int, strip: Strip) -> Ends:
         device = int(self.site.representatives[self.site.rank(self._order[number][0])])
@@ -117,9 +122,8 @@ class Grown:
             table[number] = self.site.prices_ns(message, self.seed)[ranks]
         return table
 
-    def _held(self, strips: list[Strip]) -> tuple[Csr, ResourceTable]:
+    def _held(self, strips: list[Strip], stage: Int64) -> tuple[Csr, ResourceTable]:
         """Return what every task holds: a stream of its rank, or a channel from it."""
-        stage = np.repeat([stage for stage, _ in self._order], np.diff(self.offsets))
         toward = np.concatenate([strip.toward for strip in strips])
         kind = np.concatenate([strip.kind for strip in strips]).astype(np.int64)
         on_compute = (kind < NUM_COMPUTE_KINDS) & (toward == 0)
