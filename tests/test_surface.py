@@ -34,7 +34,7 @@ NAMES = [
     "simulate",
 ]
 OPTIONS = {
-    "run": ["--engine", "--set", "--strategy", "--output", "--detail", "--json", "--quiet"],
+    "run": ["--engine", "--contract", "--set", "--strategy", "--output", "--detail", "--json", "--quiet"],
     "list": [],
     "describe": ["--hosts", "--plot"],
     "schedule": [

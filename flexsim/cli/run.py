@@ -25,6 +25,9 @@ def run_command(  # noqa: PLR0913
     engine: Annotated[
         str | None, typer.Option(help="Replaces simulation.engine.", show_default=False)
     ] = None,
+    contract: Annotated[
+        bool | None, typer.Option(help="Replaces simulation.contract.", show_default=False)
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,6 +57,8 @@ def run_command(  # noqa: PLR0913
     options = [
         f"{key}={json.dumps(str(value))}" for key, value in named.items() if value is not None
     ]
+    if contract is not None:
+        options.append(f"simulation.contract={json.dumps(contract)}")
     scenario = load_scenario(file, [*(changes or []), *options], strategy)
     check_directory(scenario.directory)
     result, written = _simulated(scenario, is_silent=as_json or quiet)

@@ -185,8 +185,7 @@ class _Replay:
 
     @property
     def _machine(self) -> Machine:
-        store = self.memo.store
-        return Machine(store.kinds, store.entries, self.outline.pipeline, self.work.values)
+        return Machine(self.memo.store.values, self.work.values)
 
     def _reason(self, code: int) -> str:
         if code == DONE:
@@ -230,12 +229,12 @@ class _Replay:
         part = (member[:, None] >= bounds[:, 1:3]).sum(1)
         local = member - np.take_along_axis(bounds, part[:, None], 1)[:, 0]
         start, base_ns, _ = self.work.parts[3 * action + part].T
-        start_ns = base_ns + self.memo.store.entries[start + local]
+        start_ns = base_ns + self.memo.store.values[start + local]
         end_ns: Int64 = start_ns + self.plan.templates.duration_ns[member]
         return end_ns
 
     def _outcome(self, update_ns: Int64) -> Contracted:
-        plan, entries = self.plan, self.memo.store.entries
+        plan, entries = self.plan, self.memo.store.values
         template = plan.actions.template
         repeated = template < 2 * plan.templates.num_stages
         bounds = np.diff(self.outline.bounds, axis=1)

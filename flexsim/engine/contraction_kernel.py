@@ -95,8 +95,7 @@ from flexsim.engine.contraction_layout import (
     compiled,
 )
 from flexsim.engine.contraction_lookup import NONE, complete, join, number_held, unit_of, wait
-from flexsim.numba_cache import kept_on_disk
-from flexsim.numba_cache import inlined
+from flexsim.numba_cache import inlined, kept_on_disk
 from flexsim.task_graph.columns import Int64
 
 
@@ -129,16 +128,16 @@ def _clear_way(m: Machine, rank: int, code: int, base_ns: int) -> int:
     return IDLE
 
 
-@inlined
+@compiled
 def _prepare(m: Machine, rank: int) -> int:
     """Find the next step of a rank; return what came of it."""
-    _, _, pipeline, work = m
+    store, work = m
     action, waits = work[rank + POSITION], work[WAITS]
     code, unit, own, base_ns = 3 * action + MAIN, NONE, NONE, NEVER_NS
     if action < work[rank + LAST]:
         unit, template = unit_of(m, code), work[work[ACTIONS] + ACTION_SIZE * action + TEMPLATE]
-        if pipeline[template + NUM_EARLY] > 0 and _start(work, code - 1) < 0:
-            own, unit = code - 1, pipeline[template + BOTH]
+        if store[template + NUM_EARLY] > 0 and _start(work, code - 1) < 0:
+            own, unit = code - 1, store[template + BOTH]
             if wait(m, unit_of(m, own), own, NONE, waits) < 0:
                 return BLOCKED if work[BLOCKER] >= 0 else MISSING
         base_ns = wait(m, unit_of(m, code), code, own, waits)
@@ -176,7 +175,7 @@ def _expect(m: Machine, code: int) -> None:
     if ready_ns < 0:
         return
     template = work[work[ACTIONS] + ACTION_SIZE * (code // 3) + TEMPLATE]
-    rank = work[RANKS] + RANK_SIZE * m.pipeline[template + RANK]
+    rank = work[RANKS] + RANK_SIZE * m.store[template + RANK]
     at, begin = work[rank + PENDING_END], work[rank + PENDING_BEGIN]
     while at > begin:
         before, before_ns = work[at - PENDING_SIZE], work[at - PENDING_SIZE + PENDING_NS]
@@ -206,36 +205,36 @@ def _forget(work: Int64, rank: int, code: int) -> None:
 @inlined
 def _take(m: Machine, rank: int) -> int:
     """Give a rank's step what it holds, if nothing that came before should come after."""
-    _, entries, _, work = m
+    store, work = m
     num_held, entry, base_ns = number_held(m, rank), work[rank + ENTRY], work[rank + BASE]
     for number in range(num_held):
-        at = entry + KEY + entries[entry + LENGTH] + number
+        at = entry + KEY + store[entry + LENGTH] + number
         resource = work[work[STEP_HELD] + number]
         holding = work[HOLDINGS] + HOLDING_SIZE * resource
-        ready_ns = base_ns + entries[at + FIRST_READY * num_held]
-        code = work[rank + CODES + entries[at + FIRST_PART * num_held]]
+        ready_ns = base_ns + store[at + FIRST_READY * num_held]
+        code = work[rank + CODES + store[at + FIRST_PART * num_held]]
         last_ns = work[holding + LAST_READY_NS]
         if ready_ns < last_ns or (ready_ns == last_ns and code < work[holding + LAST_CODE]):
             work[FAILED], work[RESOURCE] = code // 3, resource
             return OVERTAKEN
-        work[holding + FREE_NS] = base_ns + entries[at + FREE * num_held]
-        work[holding + LAST_READY_NS] = base_ns + entries[at + LAST_READY * num_held]
-        work[holding + LAST_CODE] = work[rank + CODES + entries[at + LAST_PART * num_held]]
+        work[holding + FREE_NS] = base_ns + store[at + FREE * num_held]
+        work[holding + LAST_READY_NS] = base_ns + store[at + LAST_READY * num_held]
+        work[holding + LAST_CODE] = work[rank + CODES + store[at + LAST_PART * num_held]]
     return READY
 
 
 @inlined
 def _finish(m: Machine, rank: int, action: int) -> None:
     """Open the gates behind an action whose main part is committed, and tell who waits for it."""
-    _, entries, pipeline, work = m
+    store, work = m
     at = work[ACTIONS] + ACTION_SIZE * action
     template, part = work[at + TEMPLATE], work[PARTS] + PART_SIZE * (3 * action + MAIN)
-    row = pipeline[RANK_ROWS] + RANK_ROW_SIZE * pipeline[template + RANK]
-    gate, exits = work[GATE_NS] + pipeline[row + FIRST_GATE], pipeline[template + EXIT_ROWS]
-    for _ in range(pipeline[row + NUM_GATES]):
+    row = work[RANK_ROWS] + RANK_ROW_SIZE * store[template + RANK]
+    gate, exits = work[GATE_NS] + store[row + FIRST_GATE], store[template + EXIT_ROWS]
+    for _ in range(store[row + NUM_GATES]):
         work[gate] = 0
-        for place in range(pipeline[exits + EXITS], pipeline[exits + EXITS_END], 2):
-            end_ns = entries[work[part + START] + pipeline[place]] + pipeline[place + 1]
+        for place in range(store[exits + EXITS], store[exits + EXITS_END], 2):
+            end_ns = store[work[part + START] + store[place]] + store[place + 1]
             work[gate] = max(work[gate], work[part + BASE_NS] + end_ns)
         gate, exits = gate + 1, exits + EXIT_ROW_SIZE
     work[rank + POSITION] = action + 1
@@ -243,11 +242,11 @@ def _finish(m: Machine, rank: int, action: int) -> None:
     while waiting >= 0:
         _call(work, waiting)
         waiting = work[waiting + NEXT_WAITING]
-    if pipeline[template + NUM_LATE] > 0:
+    if store[template + NUM_LATE] > 0:
         _expect(m, 3 * action + LATE)
     where = work[WHERE] + work[at + MICROBATCH]
-    for place in range(pipeline[template + DEPENDENTS], pipeline[template + DEPENDENTS_END]):
-        after = work[where + pipeline[place] * work[NUM_MICROBATCHES]]
+    for place in range(store[template + DEPENDENTS], store[template + DEPENDENTS_END]):
+        after = work[where + store[place] * work[NUM_MICROBATCHES]]
         if after >= 0:
             _expect(m, 3 * after + EARLY)
 
@@ -261,22 +260,22 @@ def _place(work: Int64, rank: int, code: int, start: int, span: int) -> None:
         _forget(work, rank, code)
 
 
-@inlined
+@compiled
 def _commit(m: Machine, rank: int) -> int:
     """Commit a rank's step; return what came of it."""
-    kinds, entries, pipeline, work = m
+    store, work = m
     outcome, entry, finished = _take(m, rank), work[rank + ENTRY], NONE
     if outcome != READY:
         return outcome
-    start, span = entries[entry + STARTS], entries[entry + SPANS]
+    start, span = store[entry + STARTS], store[entry + SPANS]
     for place in range(rank + CODES, rank + CODES + work[rank + SIZE]):
         code, unit, num_early = work[place], work[place + MOST_PARTS], 0
-        if unit >= pipeline[JOINED]:
+        if unit >= work[JOINED]:
             template = work[work[ACTIONS] + ACTION_SIZE * (code // 3) + TEMPLATE]
-            num_early = pipeline[template + NUM_EARLY]
+            num_early = store[template + NUM_EARLY]
             _place(work, rank, code - 1, start, span)
         _place(work, rank, code, start + num_early, span)
-        start += kinds[pipeline[unit + KIND] + NUM_MEMBERS]
+        start += store[store[unit + KIND] + NUM_MEMBERS]
         span += 2
         if code % 3 == MAIN:
             finished = code // 3
@@ -289,7 +288,7 @@ def _commit(m: Machine, rank: int) -> int:
 @inlined
 def _advance(m: Machine, rank: int) -> int:
     """Find the next step of the rank on top of the stack, and commit it unless it has to wait."""
-    _, _, pipeline, work = m
+    store, work = m
     outcome = _prepare(m, rank)
     if outcome not in (READY, IDLE, BLOCKED):
         work[FAILED] = min(work[rank + POSITION], work[rank + LAST] - 1)
@@ -301,7 +300,7 @@ def _advance(m: Machine, rank: int) -> int:
         action = work[ACTIONS] + ACTION_SIZE * work[BLOCKER]
         work[rank + NEXT_WAITING], work[action + WAITING] = work[action + WAITING], rank
     number = (rank - work[RANKS]) // RANK_SIZE
-    hurries = pipeline[pipeline[RANK_ROWS] + RANK_ROW_SIZE * number + HURRIES]
+    hurries = store[work[RANK_ROWS] + RANK_ROW_SIZE * number + HURRIES]
     return _commit(m, rank) if outcome == READY and not hurries else READY
 
 

@@ -8,7 +8,7 @@ A *step* commits a few parts of one rank that overlap, mostly the main part of a
 What happens inside a step is an *entry*, simulated once and found again by its key. Times in it
 are relative to the step's *base*: the moment when its first task becomes ready.
 
-Records lie in four flat arrays and point to each other by address: passing many arrays to many
+Records lie in two flat arrays and point to each other by address: passing many arrays to many
 functions would take Numba a minute to compile.
 """
 
@@ -42,7 +42,7 @@ DURATION, HELD, HELD_END, FOLLOWING, FOLLOWING_END, NUM_BEFORE, GROUP, MEMBER_SI
 """A member of a kind; addresses are relative to the kind's."""
 
 NUM_VALUES, NUM_ENTRIES, BUCKETS = range(3)
-"""The head of the entries."""
+"""The head of the store."""
 NUM_BUCKETS = 1 << 14
 NEXT, LENGTH, CLOSE, SPANS, STARTS, KEY = range(6)
 """An entry: the next one of its bucket, what its key has, when its last task becomes ready, and
@@ -51,9 +51,6 @@ FREE, FIRST_READY, FIRST_PART, LAST_READY, LAST_PART, NUM_RESULTS = range(6)
 """Rows of results: when the resource becomes free; first and last ready time of those that hold
 it, and their parts."""
 
-TEMPLATES, RANK_ROWS, JOINED = range(3)
-"""The head of a pipeline: where its tables are; units from ``JOINED`` on are of early and main
-together."""
 KIND, RESOURCES, GROUPS, UNIT_SIZE = range(4)
 """A unit: what a part of a template is."""
 SOURCES, SOURCES_END, GATES, GATES_END, GROUP_SIZE = range(5)
@@ -73,9 +70,10 @@ ACTIONS, WHERE, RANKS, CLOSINGS, PARTS, HOLDINGS, GATE_NS, PENDING, STACK = rang
 """The head of the working room: where its tables are."""
 WAITS, STEP_KEY, STEP_HELD, NUMBERS, TASKS, HEAP, RESULTS = range(9, 16)
 NUM_MICROBATCHES, NUM_RANKS, WAITS_SIZE, NUMBERS_SIZE, MOST_NEW = range(16, 21)
-HEIGHT, NUM_NEW, FAILED, RESOURCE, BLOCKER, MISSED, KEY_LENGTH, NUM_STEP_HELD, HEAD_SIZE = range(
-    21, 30
-)
+HEIGHT, NUM_NEW, FAILED, RESOURCE, BLOCKER, MISSED = range(21, 27)
+KEY_LENGTH, NUM_STEP_HELD, RANK_ROWS, JOINED, HEAD_SIZE = range(27, 32)
+"""Of the pipeline: what a schedule does not change of ranks, and its first unit of early and main
+together."""
 TEMPLATE, MICROBATCH, WAITING, ACTION_SIZE = range(4)
 """An action: the address of its template; a rank that waits for it, or -1."""
 POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, SIZE, NEXT_WAITING, CODES = range(9)
@@ -98,9 +96,8 @@ ROW, PART, MEMBER, READY_NS, LEFT, START_NS, TASK_SIZE = range(7)
 class Machine(NamedTuple):
     """All that a replay works on."""
 
-    kinds: Int64
-    entries: Int64
-    pipeline: Int64
+    store: Int64
+    """Kinds, entries and pipelines."""
     work: Int64
 
 
@@ -124,9 +121,7 @@ def _borrowed(_: Any, array: Any) -> Any:
 @compiled
 def borrowed(m: Machine) -> Machine:
     """Return a machine that lasts as long as ``m``."""
-    return Machine(
-        _borrowed(m.kinds), _borrowed(m.entries), _borrowed(m.pipeline), _borrowed(m.work)
-    )
+    return Machine(_borrowed(m.store), _borrowed(m.work))
 
 
 def _fingerprint() -> int:

@@ -81,11 +81,11 @@ NONE = cast(int, np.int64(-1))
 """No part; of a type, as functions are compiled anew for a literal -1."""
 
 
-@inlined
+@compiled
 def unit_of(m: Machine, code: int) -> int:
     """Return the unit of a part."""
     template = m.work[m.work[ACTIONS] + ACTION_SIZE * (code // 3) + TEMPLATE]
-    result: int = m.pipeline[template + UNITS] + UNIT_SIZE * (code % 3)
+    result: int = m.store[template + UNITS] + UNIT_SIZE * (code % 3)
     return result
 
 
@@ -96,25 +96,25 @@ def wait(m: Machine, unit: int, code: int, skipped: int, waits: int) -> int:
     What waits for part ``skipped`` is taken not to. Return -1 where it waits for an action that
     is not committed, which the head then names (-1: one that the schedule lacks).
     """
-    kinds, entries, pipeline, work = m
-    row, first_ns = pipeline[unit + GROUPS], NEVER_NS
+    store, work = m
+    row, first_ns = store[unit + GROUPS], NEVER_NS
     where = work[WHERE] + work[work[ACTIONS] + ACTION_SIZE * (code // 3) + MICROBATCH]
-    for group in range(kinds[pipeline[unit + KIND] + NUM_GROUPS]):
+    for group in range(store[store[unit + KIND] + NUM_GROUPS]):
         ready_ns = 0
-        known = pipeline[row + SOURCES] == pipeline[row + SOURCES_END]
-        for place in range(pipeline[row + GATES], pipeline[row + GATES_END]):
-            ready_ns, known = max(ready_ns, work[work[GATE_NS] + pipeline[place]]), True
-        for source in range(pipeline[row + SOURCES], pipeline[row + SOURCES_END], SOURCE_SIZE):
-            action = work[where + pipeline[source + SOURCE_TEMPLATE] * work[NUM_MICROBATCHES]]
-            before = 3 * action + pipeline[source + SOURCE_PART]
+        known = store[row + SOURCES] == store[row + SOURCES_END]
+        for place in range(store[row + GATES], store[row + GATES_END]):
+            ready_ns, known = max(ready_ns, work[work[GATE_NS] + store[place]]), True
+        for source in range(store[row + SOURCES], store[row + SOURCES_END], SOURCE_SIZE):
+            action = work[where + store[source + SOURCE_TEMPLATE] * work[NUM_MICROBATCHES]]
+            before = 3 * action + store[source + SOURCE_PART]
             if action >= 0 and before == skipped:
                 continue
             part = work[PARTS] + PART_SIZE * before
             if action < 0 or work[part + START] < 0:
                 work[BLOCKER] = action
                 return -1
-            end_ns = entries[work[part + START] + pipeline[source + SOURCE_MEMBER]]
-            end_ns += work[part + BASE_NS] + pipeline[source + SOURCE_NS]
+            end_ns = store[work[part + START] + store[source + SOURCE_MEMBER]]
+            end_ns += work[part + BASE_NS] + store[source + SOURCE_NS]
             ready_ns, known = max(ready_ns, end_ns), True
         work[waits + group] = ready_ns
         if known:
@@ -126,13 +126,13 @@ def wait(m: Machine, unit: int, code: int, skipped: int, waits: int) -> int:
 @compiled
 def number_held(m: Machine, rank: int) -> int:
     """Number the resources of a rank's step; return how many it holds."""
-    kinds, _, pipeline, work = m
+    store, work = m
     num_held, held = 0, work[STEP_HELD]
     for part in range(work[rank + SIZE]):
         unit = work[rank + STEP_UNITS + part]
         numbers = work[NUMBERS] + part * work[NUMBERS_SIZE]
-        for place in range(kinds[pipeline[unit + KIND] + NUM_HELD]):
-            resource, number = pipeline[pipeline[unit + RESOURCES] + place], 0
+        for place in range(store[store[unit + KIND] + NUM_HELD]):
+            resource, number = store[store[unit + RESOURCES] + place], 0
             while number < num_held and work[held + number] != resource:
                 number += 1
             if number == num_held:
@@ -145,16 +145,16 @@ def number_held(m: Machine, rank: int) -> int:
 @inlined
 def _write_key(m: Machine, rank: int, num_held: int) -> int:
     """Write the key of a rank's step with its bucket behind it; return its length."""
-    kinds, _, pipeline, work = m
+    store, work = m
     key, base_ns, at = work[STEP_KEY], work[rank + BASE], work[STEP_KEY]
     for part in range(work[rank + SIZE]):
-        kind = pipeline[work[rank + STEP_UNITS + part] + KIND]
+        kind = store[work[rank + STEP_UNITS + part] + KIND]
         numbers = work[NUMBERS] + part * work[NUMBERS_SIZE]
         waits = work[WAITS] + part * work[WAITS_SIZE]
         work[at], at = kind, at + 1
-        for place in range(numbers, numbers + kinds[kind + NUM_HELD]):
+        for place in range(numbers, numbers + store[kind + NUM_HELD]):
             work[at], at = work[place], at + 1
-        for place in range(waits, waits + kinds[kind + NUM_GROUPS]):
+        for place in range(waits, waits + store[kind + NUM_GROUPS]):
             work[at], at = work[place] - base_ns, at + 1
     for place in range(work[STEP_HELD], work[STEP_HELD] + num_held):
         free_ns = work[work[HOLDINGS] + HOLDING_SIZE * work[place] + FREE_NS]
@@ -169,18 +169,18 @@ def _write_key(m: Machine, rank: int, num_held: int) -> int:
 
 
 @inlined
-def _find(entries: Int64, work: Int64, length: int) -> int:
+def _find(store: Int64, work: Int64, length: int) -> int:
     """Return the entry with the step's key, or -1."""
     key = work[STEP_KEY]
-    entry: int = entries[BUCKETS + work[key + length]]
+    entry: int = store[BUCKETS + work[key + length]]
     while entry >= 0:
-        if entries[entry + LENGTH] == length:
+        if store[entry + LENGTH] == length:
             place = 0
-            while place < length and entries[entry + KEY + place] == work[key + place]:
+            while place < length and store[entry + KEY + place] == work[key + place]:
                 place += 1
             if place == length:
                 return entry
-        entry = entries[entry + NEXT]
+        entry = store[entry + NEXT]
     return -1
 
 
@@ -200,11 +200,11 @@ def _look_up(m: Machine, rank: int, base_ns: int) -> int:
     work[rank + BASE] = base_ns
     num_held = number_held(m, rank)
     length = _write_key(m, rank, num_held)
-    entry = _find(m.entries, work, length)
+    entry = _find(m.store, work, length)
     if entry < 0:
         work[MISSED], work[KEY_LENGTH], work[NUM_STEP_HELD] = rank, length, num_held
         return MISS
-    work[rank + ENTRY], work[work[rank + CLOSES]] = entry, base_ns + m.entries[entry + CLOSE]
+    work[rank + ENTRY], work[work[rank + CLOSES]] = entry, base_ns + m.store[entry + CLOSE]
     return READY
 
 
@@ -222,18 +222,18 @@ def join(work: Int64, rank: int, code: int, unit: int) -> None:
 @compiled
 def _overlaps(m: Machine, rank: int, code: int, ready_ns: int) -> bool:
     """Whether a pending part is not in a rank's step but before some task of it."""
-    kinds, entries, pipeline, work = m
+    store, work = m
     for place in range(rank + CODES, rank + CODES + work[rank + SIZE]):
         if work[place] == code:
             return False
     unit, entry, num_held = unit_of(m, code), work[rank + ENTRY], number_held(m, rank)
-    results = entry + KEY + entries[entry + LENGTH]
-    resources = pipeline[unit + RESOURCES]
-    for place in range(resources, resources + kinds[pipeline[unit + KIND] + NUM_HELD]):
+    results = entry + KEY + store[entry + LENGTH]
+    resources = store[unit + RESOURCES]
+    for place in range(resources, resources + store[store[unit + KIND] + NUM_HELD]):
         for number in range(num_held):
-            if work[work[STEP_HELD] + number] == pipeline[place]:
-                last_ns = work[rank + BASE] + entries[results + LAST_READY * num_held + number]
-                part = entries[results + LAST_PART * num_held + number]
+            if work[work[STEP_HELD] + number] == store[place]:
+                last_ns = work[rank + BASE] + store[results + LAST_READY * num_held + number]
+                part = store[results + LAST_PART * num_held + number]
                 is_later = code > work[rank + CODES + part]
                 if ready_ns < last_ns or (ready_ns == last_ns and not is_later):
                     return True

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.engine.contraction_layout import MOST_PARTS, TEMPLATE_SIZE, TEMPLATES, UNIT_SIZE
+from flexsim.engine.contraction_layout import (
+    EXIT_ROW_SIZE,
+    GROUP_SIZE,
+    MOST_PARTS,
+    SOURCE_SIZE,
+    UNIT_SIZE,
+)
 from flexsim.engine.contraction_parts import bounds_of
 from flexsim.engine.contraction_question import Question
 from flexsim.engine.contraction_store import Store
@@ -17,14 +23,14 @@ from flexsim.task_graph.columns import Int64
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """Templates as the kernel takes them, with the kinds of their parts in a store."""
+    """Templates as the kernel takes them, in a store."""
 
-    pipeline: Int64
-    """The kernel's tables, one behind the other."""
     bounds: Int64
     """First member of every part of every template, and one beyond the last."""
     first_template: int
-    """Where templates are in the pipeline."""
+    """Where templates, ranks and the units of early and main together are in the store."""
+    first_rank: int
+    first_joined: int
     num_gates: int
     most_members: int
     """Of one step, at most."""
@@ -46,11 +52,10 @@ def outline_of(question: Question, store: Store) -> Outline | str:
         return parts
     if isinstance(joined, str):
         return joined
-    pipeline = _tables(question, bounds, parts, joined)
+    tables = _write_tables(question, bounds, parts, joined, store)
     return Outline(
-        pipeline,
         bounds,
-        int(pipeline[TEMPLATES]),
+        *tables,
         int(question.gates.first_of_rank[-1]),
         MOST_PARTS * int((bounds[:, 3] - bounds[:, 0]).max()),
         int(max(np.diff(parts.first_resource).max(), np.diff(joined.first_resource).max())),
@@ -79,80 +84,60 @@ def _why_not(question: Question) -> str:
     return ""
 
 
-def _tables(question: Question, bounds: Int64, parts: Units, joined: Units) -> Int64:
-    """Return the tables that templates are looked up in; addresses are of the whole."""
-    head = 3
-    kinds = np.concatenate([parts.kind, joined.kind])
-    num_groups = len(parts.first_source) + len(joined.first_source) - 2
-    num_ranks = len(question.gates.first_of_rank) - 1
-    units_at = head
-    templates_at = units_at + UNIT_SIZE * len(kinds)
-    ranks_at = templates_at + TEMPLATE_SIZE * question.num_templates
-    groups_at = ranks_at + 3 * num_ranks
-    exit_rows_at = groups_at + 4 * num_groups
-    resources_at = exit_rows_at + 2 * (len(question.gates.first_exit) - 1)
-    first_resource = _chained(parts.first_resource, joined.first_resource)
-    sources_at = resources_at + int(first_resource[-1])
-    sources = _sources(question, bounds, np.concatenate([parts.sources, joined.sources]))
-    gates = np.concatenate([parts.gates, joined.gates])
-    gates_at = sources_at + sources.size
-    exits_at = gates_at + len(gates)
-    exits = _sources(question, bounds, question.gates.exits)[:, 2:]
-    dependents_at = exits_at + exits.size
+def _write_tables(
+    question: Question, bounds: Int64, parts: Units, joined: Units, store: Store
+) -> tuple[int, int, int]:
+    """Write all tables to the store; return where templates, ranks and joined units are."""
+    gates = question.gates
+    exits_at = store.write(_located(question, bounds, gates.exits)[:, 2:])
+    exit_rows_at = store.write(_spans(exits_at, 2, gates.first_exit))
     first_dependent, dependents = _dependents(question, bounds)
-    first_group = _chained(parts.first_group, joined.first_group)[:-1]
-    units = [kinds, resources_at + first_resource[:-1], groups_at + 4 * first_group]
-    groups = [
-        *_spans(sources_at, 4, _chained(parts.first_source, joined.first_source)),
-        *_spans(gates_at, 1, _chained(parts.first_gate, joined.first_gate)),
-    ]
+    dependents_at = store.write(dependents)
+    first = gates.first_of_rank
+    ranks_at = store.write(np.stack([first[:-1], np.diff(first), _hurries(question, bounds)], 1))
+    units_at = _write_units(question, bounds, parts, store)
+    joined_at = _write_units(question, bounds, joined, store)
     number = np.arange(question.num_templates)
-    joined_at = units_at + UNIT_SIZE * len(parts.kind)
-    templates = [
+    rows = [
         units_at + 3 * UNIT_SIZE * number,
         joined_at + UNIT_SIZE * number,
         bounds[:, 1] - bounds[:, 0],
         bounds[:, 3] - bounds[:, 2],
         question.rank,
-        exit_rows_at + 2 * question.gates.first_of_template[:-1],
-        *_spans(dependents_at, 1, first_dependent),
+        exit_rows_at + EXIT_ROW_SIZE * gates.first_of_template[:-1],
+        *_spans(dependents_at, 1, first_dependent).T,
     ]
-    return np.concatenate(
-        [
-            np.array([templates_at, ranks_at, joined_at]),
-            *(_rows(columns) for columns in (units, templates, _ranks(question, bounds), groups)),
-            _rows(_spans(exits_at, 2, question.gates.first_exit)),
-            np.concatenate([parts.resources, joined.resources]),
-            sources.reshape(-1),
-            gates,
-            exits.reshape(-1),
-            dependents,
-        ]
-    )
+    return store.write(np.stack(rows, 1)), ranks_at, joined_at
 
 
-def _rows(columns: list[Int64]) -> Int64:
-    return np.stack(columns, 1).reshape(-1)
+def _write_units(question: Question, bounds: Int64, units: Units, store: Store) -> int:
+    """Write units with all that they point to; return where they are."""
+    sources_at = store.write(_located(question, bounds, units.sources))
+    gates_at = store.write(units.gates)
+    spans = [
+        _spans(sources_at, SOURCE_SIZE, units.first_source),
+        _spans(gates_at, 1, units.first_gate),
+    ]
+    groups_at = store.write(np.concatenate(spans, 1))
+    resources_at = store.write(units.resources)
+    resources = resources_at + units.first_resource[:-1]
+    groups = groups_at + GROUP_SIZE * units.first_group[:-1]
+    return store.write(np.stack([units.kind, resources, groups], 1))
 
 
-def _spans(begin: int, width: int, offsets: Int64) -> list[Int64]:
+def _spans(begin: int, width: int, offsets: Int64) -> Int64:
     """Return where ragged rows begin and end in a table at ``begin``."""
-    return [begin + width * offsets[:-1], begin + width * offsets[1:]]
+    return begin + width * np.stack([offsets[:-1], offsets[1:]], 1)
 
 
-def _chained(first: Int64, second: Int64) -> Int64:
-    """Return the offsets of two ragged tables put one below the other."""
-    return np.concatenate([first, second[1:] + first[-1]])
+def _hurries(question: Question, bounds: Int64) -> Int64:
+    """Return by rank whether any of its templates has an early part."""
+    found = np.zeros(len(question.gates.first_of_rank) - 1, np.int64)
+    np.maximum.at(found, question.rank, bounds[:, 1] - bounds[:, 0])
+    return found
 
 
-def _ranks(question: Question, bounds: Int64) -> list[Int64]:
-    first = question.gates.first_of_rank
-    hurries = np.zeros(len(first) - 1, np.int64)
-    np.maximum.at(hurries, question.rank, bounds[:, 1] - bounds[:, 0])
-    return [first[:-1], np.diff(first), hurries]
-
-
-def _sources(question: Question, bounds: Int64, members: Int64) -> Int64:
+def _located(question: Question, bounds: Int64, members: Int64) -> Int64:
     """Return template, part, number inside the part and duration of members."""
     template = question.place[members]
     part = (members[:, None] >= bounds[template, 1:3]).sum(1)

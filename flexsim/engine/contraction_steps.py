@@ -106,18 +106,18 @@ def _pop(work: Int64, num_queued: int) -> int:
 
 
 @compiled
-def _run_task(kinds: Int64, work: Int64, task: int, num_held: int) -> int:
+def _run_task(store: Int64, work: Int64, task: int, num_held: int) -> int:
     """Let a task hold its resources; return its end."""
     at = work[TASKS] + TASK_SIZE * task
     row, part, ready_ns = work[at + ROW], work[at + PART], work[at + READY_NS]
     kind = row - MEMBER_SIZE * work[at + MEMBER] - MEMBERS
     numbers, results = work[NUMBERS] + part * work[NUMBERS_SIZE], work[RESULTS]
     begin_ns = ready_ns
-    for place in range(kind + kinds[row + HELD], kind + kinds[row + HELD_END]):
-        begin_ns = max(begin_ns, work[results + work[numbers + kinds[place]]])
-    end_ns: int = begin_ns + kinds[row + DURATION]
-    for place in range(kind + kinds[row + HELD], kind + kinds[row + HELD_END]):
-        result = results + work[numbers + kinds[place]]
+    for place in range(kind + store[row + HELD], kind + store[row + HELD_END]):
+        begin_ns = max(begin_ns, work[results + work[numbers + store[place]]])
+    end_ns: int = begin_ns + store[row + DURATION]
+    for place in range(kind + store[row + HELD], kind + store[row + HELD_END]):
+        result = results + work[numbers + store[place]]
         work[result + FREE * num_held] = end_ns
         if work[result + LAST_READY * num_held] < 0:
             work[result + FIRST_READY * num_held] = ready_ns
@@ -129,24 +129,24 @@ def _run_task(kinds: Int64, work: Int64, task: int, num_held: int) -> int:
 
 
 @compiled
-def _simulate(kinds: Int64, work: Int64, num_tasks: int, num_held: int) -> int:
+def _simulate(store: Int64, work: Int64, num_tasks: int, num_held: int) -> int:
     """Commit tasks in order of (ready time, number); return how many could be."""
     tasks, num_queued, num_done = work[TASKS], 0, 0
     for task in range(num_tasks):
         at = tasks + TASK_SIZE * task
-        work[at + LEFT] = kinds[work[at + ROW] + NUM_BEFORE]
+        work[at + LEFT] = store[work[at + ROW] + NUM_BEFORE]
         if work[at + LEFT] == 0:
             _push(work, num_queued, task)
             num_queued += 1
     while num_queued > 0:
         task = _pop(work, num_queued)
         num_queued, num_done = num_queued - 1, num_done + 1
-        end_ns = _run_task(kinds, work, task, num_held)
+        end_ns = _run_task(store, work, task, num_held)
         at = tasks + TASK_SIZE * task
         row, member = work[at + ROW], work[at + MEMBER]
         kind = row - MEMBER_SIZE * member - MEMBERS
-        for place in range(kind + kinds[row + FOLLOWING], kind + kinds[row + FOLLOWING_END]):
-            follower = task - member + kinds[place]
+        for place in range(kind + store[row + FOLLOWING], kind + store[row + FOLLOWING_END]):
+            follower = task - member + store[place]
             there = tasks + TASK_SIZE * follower
             work[there + READY_NS] = max(work[there + READY_NS], end_ns)
             work[there + LEFT] -= 1
@@ -159,35 +159,35 @@ def _simulate(kinds: Int64, work: Int64, num_tasks: int, num_held: int) -> int:
 @compiled
 def _keep(m: Machine, rank: int, length: int, num_held: int) -> None:
     """Keep what was simulated as an entry."""
-    _, entries, _, work = m
-    entry, bucket = entries[NUM_VALUES], BUCKETS + work[work[STEP_KEY] + length]
-    entries[entry + NEXT], entries[bucket] = entries[bucket], entry
-    entries[entry + LENGTH], entries[entry + CLOSE] = length, 0
+    store, work = m
+    entry, bucket = store[NUM_VALUES], BUCKETS + work[work[STEP_KEY] + length]
+    store[entry + NEXT], store[bucket] = store[bucket], entry
+    store[entry + LENGTH], store[entry + CLOSE] = length, 0
     for place in range(length):
-        entries[entry + KEY + place] = work[work[STEP_KEY] + place]
+        store[entry + KEY + place] = work[work[STEP_KEY] + place]
     results = entry + KEY + length
     for place in range(NUM_RESULTS * num_held):
-        entries[results + place] = work[work[RESULTS] + place]
+        store[results + place] = work[work[RESULTS] + place]
     for place in range(results + LAST_READY * num_held, results + LAST_PART * num_held):
-        entries[entry + CLOSE] = max(entries[entry + CLOSE], entries[place])
-    entries[entry + SPANS] = results + NUM_RESULTS * num_held
-    entries[entry + STARTS] = entries[entry + SPANS] + 2 * work[rank + SIZE]
-    entries[NUM_VALUES] = _keep_starts(m, rank, entries[entry + SPANS], entries[entry + STARTS])
-    entries[NUM_ENTRIES] += 1
+        store[entry + CLOSE] = max(store[entry + CLOSE], store[place])
+    store[entry + SPANS] = results + NUM_RESULTS * num_held
+    store[entry + STARTS] = store[entry + SPANS] + 2 * work[rank + SIZE]
+    store[NUM_VALUES] = _keep_starts(m, rank, store[entry + SPANS], store[entry + STARTS])
+    store[NUM_ENTRIES] += 1
 
 
 @compiled
 def _keep_starts(m: Machine, rank: int, span: int, start: int) -> int:
     """Keep the starts of all tasks and the span of every part; return where the entry ends."""
-    kinds, entries, pipeline, work = m
+    store, work = m
     task = work[TASKS]
     for part in range(work[rank + SIZE]):
-        entries[span], entries[span + 1] = NEVER_NS, 0
-        for _ in range(kinds[pipeline[work[rank + STEP_UNITS + part] + KIND] + NUM_MEMBERS]):
+        store[span], store[span + 1] = NEVER_NS, 0
+        for _ in range(store[store[work[rank + STEP_UNITS + part] + KIND] + NUM_MEMBERS]):
             start_ns = work[task + START_NS]
-            end_ns = start_ns + kinds[work[task + ROW] + DURATION]
-            entries[start], entries[span] = start_ns, min(entries[span], start_ns)
-            entries[span + 1] = max(entries[span + 1], end_ns)
+            end_ns = start_ns + store[work[task + ROW] + DURATION]
+            store[start], store[span] = start_ns, min(store[span], start_ns)
+            store[span + 1] = max(store[span + 1], end_ns)
             start, task = start + 1, task + TASK_SIZE
         span += 2
     return start
@@ -196,15 +196,15 @@ def _keep_starts(m: Machine, rank: int, span: int, start: int) -> int:
 @compiled
 def _lay_out(m: Machine, rank: int) -> int:
     """Write the tasks of a rank's step; return how many there are."""
-    kinds, _, pipeline, work = m
+    store, work = m
     num_tasks = 0
     for part in range(work[rank + SIZE]):
-        kind = pipeline[work[rank + STEP_UNITS + part] + KIND]
+        kind = store[work[rank + STEP_UNITS + part] + KIND]
         waits = work[WAITS] + part * work[WAITS_SIZE]
-        for member in range(kinds[kind + NUM_MEMBERS]):
+        for member in range(store[kind + NUM_MEMBERS]):
             at, row = work[TASKS] + TASK_SIZE * num_tasks, kind + MEMBERS + MEMBER_SIZE * member
             work[at + ROW], work[at + PART], work[at + MEMBER] = row, part, member
-            group, work[at + READY_NS] = kinds[row + GROUP], 0
+            group, work[at + READY_NS] = store[row + GROUP], 0
             if group >= 0:
                 work[at + READY_NS] = work[waits + group] - work[rank + BASE]
             num_tasks += 1
@@ -218,11 +218,11 @@ def _made(fingerprint: int) -> Callable[[Machine], int]:
     def enter(m: Machine) -> int:
         """Simulate the step of rank ``work[MISSED]`` and keep it; return what came of it."""
         m = borrowed(m)
-        kinds, entries, _, work = m
+        store, work = m
         rank, length = work[MISSED], work[KEY_LENGTH] + 0 * fingerprint
         num_held, num_tasks = work[NUM_STEP_HELD], _lay_out(m, rank)
         needed = KEY + length + NUM_RESULTS * num_held + 2 * work[rank + SIZE] + num_tasks
-        if entries[NUM_VALUES] + needed > len(entries):
+        if store[NUM_VALUES] + needed > len(store):
             return GROW
         if work[NUM_NEW] >= work[MOST_NEW]:
             return TOO_MANY
@@ -230,7 +230,7 @@ def _made(fingerprint: int) -> Callable[[Machine], int]:
         for number in range(num_held):
             work[results + FREE * num_held + number] = work[free + number]
             work[results + LAST_READY * num_held + number] = -1
-        if _simulate(kinds, work, num_tasks, num_held) < num_tasks:
+        if _simulate(store, work, num_tasks, num_held) < num_tasks:
             return STUCK
         work[NUM_NEW] += 1
         _keep(m, rank, length, num_held)

@@ -22,43 +22,44 @@ many come before, group of heads), what they hold, and what follows them."""
 
 
 class Store:
-    """Kinds of parts and entries; they only grow, so an address stays what it is."""
+    """Contents of parts, tables of templates, and entries; an address stays what it is."""
 
     def __init__(self) -> None:
         self._kind_of: dict[bytes, int] = {}
-        self._num_values = 0
-        self.kinds = np.zeros(_LEAST_VALUES, np.int64)
-        self.entries = np.full(_LEAST_VALUES, -1, np.int64)
-        self.entries[NUM_VALUES], self.entries[NUM_ENTRIES] = BUCKETS + NUM_BUCKETS, 0
+        self.values = np.full(_LEAST_VALUES, -1, np.int64)
+        self.values[NUM_VALUES], self.values[NUM_ENTRIES] = BUCKETS + NUM_BUCKETS, 0
 
     @property
     def num_values(self) -> int:
         """Numbers kept."""
-        return int(self.entries[NUM_VALUES]) + self._num_values
+        return int(self.values[NUM_VALUES])
+
+    def write(self, table: Int64) -> int:
+        """Append a table and return its address."""
+        begin = self.num_values
+        while begin + table.size > len(self.values):
+            self.grow()
+        self.values[begin : begin + table.size] = table.reshape(-1)
+        self.values[NUM_VALUES] += table.size
+        return begin
+
+    def grow(self) -> None:
+        """Make twice the room."""
+        self.values = np.concatenate([self.values, np.full_like(self.values, -1)])
 
     def kind(self, content: Content, num_held: int, num_groups: int) -> int:
         """Return the address of the kind with this content, resources and groups of heads."""
         counts = np.array([len(content[0]), num_held, num_groups], np.int64)
         key = b"".join(part.tobytes() for part in (counts, *content))
         if key not in self._kind_of:
-            self._kind_of[key] = self._write(counts, content)
+            self._kind_of[key] = self.write(_kind(counts, content))
         return self._kind_of[key]
 
-    def _write(self, counts: Int64, content: Content) -> int:
-        columns, held, following = content
-        first_held = MEMBERS + MEMBER_SIZE * len(columns)
-        held_at = first_held + offsets_of(columns[:, 1])
-        following_at = held_at[-1] + offsets_of(columns[:, 2])
-        spans = [held_at[:-1], held_at[1:], following_at[:-1], following_at[1:]]
-        rows = np.stack([columns[:, 0], *spans, columns[:, 3], columns[:, 4]], 1)
-        values = np.concatenate([counts, rows.reshape(-1), held, following])
-        begin = self._num_values
-        self._num_values += len(values)
-        while self._num_values > len(self.kinds):
-            self.kinds = np.concatenate([self.kinds, np.zeros_like(self.kinds)])
-        self.kinds[begin : self._num_values] = values
-        return begin
 
-    def grow(self) -> None:
-        """Make room for another entry, however large."""
-        self.entries = np.concatenate([self.entries, np.full_like(self.entries, -1)])
+def _kind(counts: Int64, content: Content) -> Int64:
+    columns, held, following = content
+    held_at = MEMBERS + MEMBER_SIZE * len(columns) + offsets_of(columns[:, 1])
+    following_at = held_at[-1] + offsets_of(columns[:, 2])
+    spans = [held_at[:-1], held_at[1:], following_at[:-1], following_at[1:]]
+    rows = np.stack([columns[:, 0], *spans, columns[:, 3], columns[:, 4]], 1)
+    return np.concatenate([counts, rows.reshape(-1), held, following])

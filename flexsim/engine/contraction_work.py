@@ -18,6 +18,7 @@ from flexsim.engine.contraction_layout import (
     HEIGHT,
     HOLDING_SIZE,
     HOLDINGS,
+    JOINED,
     LAST,
     LAST_READY_NS,
     MICROBATCH,
@@ -36,6 +37,7 @@ from flexsim.engine.contraction_layout import (
     PENDING_END,
     PENDING_SIZE,
     POSITION,
+    RANK_ROWS,
     RANK_SIZE,
     RANKS,
     RESULTS,
@@ -132,6 +134,7 @@ def _fill_head(values: Int64, plan: Plan, outline: Outline) -> None:
     num_ranks = plan.schedule.num_ranks
     values[NUM_MICROBATCHES] = plan.actions.num_microbatches
     values[NUM_RANKS] = values[HEIGHT] = num_ranks
+    values[RANK_ROWS], values[JOINED] = outline.first_rank, outline.first_joined
     values[WAITS_SIZE], values[NUMBERS_SIZE] = outline.most_groups, outline.most_held
     values[MOST_NEW] = max(_FEW_ENTRIES, len(plan.actions.template) // 4)
 

@@ -25,8 +25,8 @@ MOST_LAYER_PASSES = 10_000_000
 MOST_PARAMETERS = 10**15
 MOST_FLOPS = 10**22
 """In one iteration: about a year of a hundred devices, which nanoseconds still count."""
-BYTES_PER_TASK = 250
-"""What a run takes at its peak beyond the libraries, for each task."""
+BYTES_PER_TASK = 160
+"""What a run takes at its peak beyond the libraries, for each task: graph, replay, metrics."""
 MOST_TASKS = 2**31 - 1
 """Tasks that 32 bits can number."""
 _GIB = 2**30

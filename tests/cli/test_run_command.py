@@ -51,6 +51,15 @@ def test_options_replace_keys(runs):
 
 
 @pytest.mark.parametrize(
+    ("options", "contract"), [((), None), (("--contract",), True), (("--no-contract",), False)]
+)
+def test_contraction_has_a_switch(runs, options, contract):
+    flexsim("run", runs.file, *options)
+    (scenario,) = runs.seen
+    assert scenario.simulation.contract is contract
+
+
+@pytest.mark.parametrize(
     ("options", "told"),
     [
         (("--engine", "quantum"), "simulation.engine = 'quantum': choose from"),

@@ -51,12 +51,12 @@ def test_more_tasks_than_can_be_numbered_are_refused_in_any_memory(tmp_path, mon
 
 def test_an_unfolded_cluster_is_refused_before_its_program_is_built(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with_free(monkeypatch, 8 * 2**30)
+    with_free(monkeypatch, 4 * 2**30)
     monkeypatch.setattr(runner, "plan_task_graph", lambda *_: pytest.fail("it is built"))
     path = ROOT / "scenarios" / "llama3-405b-16384xh100.toml"
     error = only_error(command("run", str(path), "--set", "strategy.fold=false"))
     assert "tasks or more (folding is switched off) would take" in error
-    assert "GiB where 8.0 GiB are free" in error
+    assert "GiB where 4.0 GiB are free" in error
     for remedy in ("strategy.fold = true", "fewer microbatches", "training.micro_batch", "layers"):
         assert remedy in error
 
