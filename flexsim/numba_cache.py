@@ -29,7 +29,19 @@ def inlined(function: _Function) -> _Function:
 
 def kept_on_disk(function: _Function) -> _Function:
     """Compile ``function`` when it is called first, and keep the code if it can be kept."""
-    dispatcher = _dispatcher(function)
+    return _kept(function, {})
+
+
+def kept_uncounted(function: _Function) -> _Function:
+    """Do the same for a function that makes no arrays: no references to arrays are counted.
+
+    Counting them at each access to a field of a tuple of arrays costs more than small loops do.
+    """
+    return _kept(function, {"_nrt": False})
+
+
+def _kept(function: _Function, options: dict[str, bool]) -> _Function:
+    dispatcher = _dispatcher(function, options)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
@@ -38,12 +50,12 @@ def kept_on_disk(function: _Function) -> _Function:
     return cast(_Function, call)
 
 
-def _dispatcher(function: Callable[..., Any]) -> Any:
+def _dispatcher(function: Callable[..., Any], options: dict[str, bool]) -> Any:
     try:
-        return numba.njit(cache=True)(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:
         _warn_of_slow_start()
-        return numba.njit(function)
+        return numba.njit(**options)(function)
 
 
 @functools.cache

@@ -45,7 +45,7 @@ from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.templates import Templates
 from flexsim.timeline.spans import Timeline
 
-_MOST_VALUES = 1 << 25
+_MOST_VALUES = 1 << 24
 
 
 class Memo:

@@ -128,7 +128,7 @@ def _clear_way(m: Machine, rank: int, code: int, base_ns: int) -> int:
     return IDLE
 
 
-@compiled
+@inlined
 def _prepare(m: Machine, rank: int) -> int:
     """Find the next step of a rank; return what came of it."""
     store, work = m

@@ -81,7 +81,7 @@ NONE = cast(int, np.int64(-1))
 """No part; of a type, as functions are compiled anew for a literal -1."""
 
 
-@compiled
+@inlined
 def unit_of(m: Machine, code: int) -> int:
     """Return the unit of a part."""
     template = m.work[m.work[ACTIONS] + ACTION_SIZE * (code // 3) + TEMPLATE]

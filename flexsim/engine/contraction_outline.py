@@ -10,6 +10,7 @@ from flexsim.engine.contraction_layout import (
     EXIT_ROW_SIZE,
     GROUP_SIZE,
     MOST_PARTS,
+    NEVER_NS,
     SOURCE_SIZE,
     UNIT_SIZE,
 )
@@ -46,8 +47,10 @@ def outline_of(question: Question, store: Store) -> Outline | str:
         return reason
     bounds = bounds_of(question)
     parts = units_of(question, bounds[:, :3].reshape(-1), bounds[:, 1:].reshape(-1), store)
-    both = np.where(bounds[:, 1] > bounds[:, 0], bounds[:, 2], bounds[:, 0])
-    joined = units_of(question, bounds[:, 0], both, store)
+    joined: Units | str | None = None
+    if (bounds[:, 1] > bounds[:, 0]).any():
+        both = np.where(bounds[:, 1] > bounds[:, 0], bounds[:, 2], bounds[:, 0])
+        joined = units_of(question, bounds[:, 0], both, store)
     if isinstance(parts, str):
         return parts
     if isinstance(joined, str):
@@ -58,8 +61,8 @@ def outline_of(question: Question, store: Store) -> Outline | str:
         *tables,
         int(question.gates.first_of_rank[-1]),
         MOST_PARTS * int((bounds[:, 3] - bounds[:, 0]).max()),
-        int(max(np.diff(parts.first_resource).max(), np.diff(joined.first_resource).max())),
-        int(max(np.diff(parts.first_group).max(), np.diff(joined.first_group).max())),
+        max(int(np.diff(units.first_resource).max()) for units in (parts, joined) if units),
+        max(int(np.diff(units.first_group).max()) for units in (parts, joined) if units),
     )
 
 
@@ -85,7 +88,7 @@ def _why_not(question: Question) -> str:
 
 
 def _write_tables(
-    question: Question, bounds: Int64, parts: Units, joined: Units, store: Store
+    question: Question, bounds: Int64, parts: Units, joined: Units | None, store: Store
 ) -> tuple[int, int, int]:
     """Write all tables to the store; return where templates, ranks and joined units are."""
     gates = question.gates
@@ -96,7 +99,7 @@ def _write_tables(
     first = gates.first_of_rank
     ranks_at = store.write(np.stack([first[:-1], np.diff(first), _hurries(question, bounds)], 1))
     units_at = _write_units(question, bounds, parts, store)
-    joined_at = _write_units(question, bounds, joined, store)
+    joined_at = _write_units(question, bounds, joined, store) if joined else NEVER_NS
     number = np.arange(question.num_templates)
     rows = [
         units_at + 3 * UNIT_SIZE * number,

@@ -48,9 +48,11 @@ class Question:
 
     @cached_property
     def edges(self) -> tuple[Int64, Int64]:
-        """Data edges into forwards and backwards."""
+        """Data edges into forwards and backwards, sorted by target."""
         inside = self.templates.targets < self.num_members
-        return self.templates.sources[inside], self.templates.targets[inside]
+        sources, targets = self.templates.sources[inside], self.templates.targets[inside]
+        order = np.argsort(targets, kind="stable")
+        return sources[order], targets[order]
 
     @cached_property
     def held(self) -> tuple[Int64, Int64]:

@@ -45,6 +45,8 @@ class _Run:
     first: Int64
     last: Int64
     unit: Int64
+    edges: tuple[Int64, Int64]
+    """Data edges into units, sorted by target."""
 
     @property
     def num_units(self) -> int:
@@ -56,7 +58,9 @@ def units_of(question: Question, first: Int64, last: Int64, store: Store) -> Uni
     unit = np.full(question.num_members + 1, -1, np.int64)
     for index, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
         unit[low:high] = index
-    run = _Run(first, last, unit[:-1])
+    sources, targets = question.edges
+    chosen = unit[targets] >= 0
+    run = _Run(first, last, unit[:-1], (sources[chosen], targets[chosen]))
     groups = _groups(question, run)
     if isinstance(groups, str):
         return groups
@@ -96,14 +100,13 @@ def _groups(question: Question, run: _Run) -> tuple[Int64, ...] | str:
     Return the group of every member inside its unit (-1: waits for tasks inside only), and the
     tables of groups. What a task before it in the unit waits for is left out.
     """
-    (sources, targets), unit = question.edges, run.unit
+    (sources, targets), unit = run.edges, run.unit
     inside = unit[sources] == unit[targets]
     waiting, gate = question.gates.waiting
     member = np.concatenate([targets[~inside], waiting])
     code = np.concatenate([sources[~inside], -1 - gate])
     known = unit[member] >= 0
     member, code = member[known], code[known]
-    inside &= unit[targets] >= 0
     number = _numbers(question, unit[member], member, code)
     if number.max(initial=0) >= _MOST_INPUTS:
         return "an action waits for too many tasks of others"
@@ -150,8 +153,7 @@ def _inherited(own: Int64, sources: Int64, targets: Int64) -> Int64:
     """Return what tasks before each one in its unit wait for, as far as edges run upwards."""
     before = np.zeros_like(own)
     if not (sources >= targets).any():
-        order = np.argsort(targets, kind="stable")
-        _inherit(own, sources[order], targets[order], before)
+        _inherit(own, sources, targets, before)
     return before
 
 
@@ -160,8 +162,8 @@ def _kinds(
 ) -> Int64:
     """Return the kind of every unit in the store."""
     group_of_member, first_group, first_resource, number = tables
-    templates, (sources, targets) = question.templates, question.edges
-    inside = (run.unit[sources] == run.unit[targets]) & (run.unit[targets] >= 0)
+    templates, (sources, targets) = question.templates, run.edges
+    inside = run.unit[sources] == run.unit[targets]
     sources, targets = sources[inside], targets[inside]
     local = targets - run.first[run.unit[targets]]
     successors = Csr.from_pairs(question.num_members, sources, local.astype(np.int32))

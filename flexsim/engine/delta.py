@@ -14,9 +14,9 @@ from flexsim.engine import compiled
 from flexsim.engine.delta_join import Joints, join_actions
 from flexsim.engine.delta_kernel import (
     ABOVE_LIMIT,
-    KEY_BITS,
     OUT_OF_ORDER,
-    Bounds,
+    ROW_BITS,
+    TOO_LONG,
     Sweep,
     replay_rows,
 )
@@ -108,6 +108,8 @@ class RowReplay:
     def _replay(
         self, linked: Linked, contents: Contents, num_rows: int, limit_ns: int | None
     ) -> int:
+        if num_rows >= 1 << ROW_BITS:
+            return TOO_LONG
         num_waits = int(self._joints.offsets[num_rows])
         wanted = _Sizes(
             num_rows,
@@ -120,35 +122,25 @@ class RowReplay:
         if any(have < need for have, need in zip(_sizes(self._sweep), wanted, strict=True)):
             self._sweep = _room(_Sizes(*(2 * n for n in wanted)), self._num_devices)
         self._sweep.site[:num_rows] = linked.slot[:num_rows]
-        limit = _NO_LIMIT_NS if limit_ns is None else limit_ns
-        return self._sweep_over(linked, contents, _bounds(num_rows, self._num_devices, limit))
+        limits = (num_rows, _NO_LIMIT_NS if limit_ns is None else limit_ns)
+        return self._sweep_over(linked, contents, limits)
 
-    def _sweep_over(self, linked: Linked, contents: Contents, bounds: Bounds) -> int:
+    def _sweep_over(self, linked: Linked, contents: Contents, limits: tuple[int, int]) -> int:
         """Replay until everything is in order; at last with nothing placed ahead of time."""
         sweep, found = self._sweep, OUT_OF_ORDER
         if self.num_sweeps % _MEMORY == 0:
             sweep.is_cautious[:] = 0
         for attempt in range(_MOST_ATTEMPTS):
-            sweep.is_blamed[:] = 0
-            is_last = attempt == _MOST_ATTEMPTS - 1
-            bounds = bounds._replace(is_exact=is_last)
-            found = int(replay_rows(contents, linked, self._joints, sweep, bounds))
+            is_exact = attempt == _MOST_ATTEMPTS - 1
+            found = int(replay_rows(contents, linked, self._joints, sweep, limits, is_exact))
             self.num_sweeps += 1
             if found != OUT_OF_ORDER:
                 break
-            np.maximum(sweep.is_cautious, sweep.is_blamed, out=sweep.is_cautious)
         return found
 
     def _expanded(self, linked: Linked, contents: Contents, num_rows: int) -> Timeline:
         graph = expanded(linked, contents, self._joints, num_rows, self._num_devices)
         return compiled.simulate(graph)
-
-
-def _bounds(num_rows: int, num_devices: int, limit_ns: int) -> Bounds:
-    row_shift = max(1, (num_devices - 1).bit_length())
-    time_shift = row_shift + max(1, (num_rows - 1).bit_length())
-    longest_ns = 1 << max(0, KEY_BITS - time_shift)
-    return Bounds(num_rows, limit_ns, row_shift, time_shift, longest_ns, False)
 
 
 class _Sizes(NamedTuple):
@@ -197,9 +189,7 @@ def _room(sizes: _Sizes, num_devices: int) -> Sweep:
         done=np.empty((2, num_devices), np.int64),
         site=np.zeros(sizes.rows, np.int32),
         is_cautious=np.zeros(sizes.sites, np.uint8),
-        is_blamed=np.zeros(sizes.sites, np.uint8),
         above_ns=np.zeros(1, np.int64),
-        num_queued=np.zeros(1, np.int64),
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.numba_cache import inlined, kept_on_disk
+from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.block_kernel import Linked
 from flexsim.task_graph.block_pool import COMPUTE, HEAD_KIND, HEAD_TYPE, Contents
 from flexsim.task_graph.columns import Int32, Int64
@@ -49,7 +49,7 @@ def _find_exits(
                     exits[device] = row
 
 
-@kept_on_disk
+@kept_uncounted
 def join_actions(
     contents: Contents, linked: Linked, firsts: Int64, overlap: bool, joints: Joints
 ) -> int:

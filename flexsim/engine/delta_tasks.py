@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flexsim.engine.delta_join import Joints
-from flexsim.numba_cache import inlined, kept_on_disk
+from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.block_kernel import Linked
 from flexsim.task_graph.block_pool import (
     COMPUTE,
@@ -53,7 +53,7 @@ def _enter(contents: Contents, head: Int64, tasks: Tasks, num_entries: int) -> N
         tasks.first_at[device] = entry
 
 
-@kept_on_disk
+@kept_uncounted
 def expand_columns(
     contents: Contents, rows: Int32, first_task: Int64, num_streams: int, tasks: Tasks
 ) -> None:
@@ -87,7 +87,7 @@ def expand_columns(
     tasks.first_held[first_task[len(rows)]] = num_held
 
 
-@kept_on_disk
+@kept_uncounted
 def expand_edges(
     contents: Contents, linked: Linked, joints: Joints, first_task: Int64, tasks: Tasks
 ) -> int:

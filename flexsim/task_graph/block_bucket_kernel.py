@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.numba_cache import kept_on_disk
+from flexsim.numba_cache import kept_uncounted
 from flexsim.task_graph.columns import Int32, Int64
 
 Float64 = NDArray[np.float64]
@@ -51,7 +51,7 @@ class Buckets(NamedTuple):
     filling: Int32
 
 
-@kept_on_disk
+@kept_uncounted
 def fill_buckets(
     lines: Lines, order: Int64, limit_bytes: float, num_slots: int, buckets: Buckets
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flexsim.numba_cache import inlined, kept_on_disk
+from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.columns import Int32, Int64
 
 PART_SHIFT = 20
@@ -120,7 +120,7 @@ def _append_rows_of_kind(
     return at
 
 
-@kept_on_disk
+@kept_uncounted
 def link(
     sites: Sites, chains: Chains, current: Current, kinds: Int64, waits_for: int, linked: Linked
 ) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.numba_cache import kept_on_disk
+from flexsim.numba_cache import kept_uncounted
 from flexsim.task_graph.columns import Int32, Int64
 
 
@@ -20,7 +20,7 @@ class Content(NamedTuple):
     work_ns: Int64
 
 
-@kept_on_disk
+@kept_uncounted
 def write_content(groups: Int32, targets: Int32, duration_ns: Int64, content: Content) -> None:
     """Write a row's devices; ``targets`` is empty for what is no transfer."""
     num_words = len(content.devices) // 2

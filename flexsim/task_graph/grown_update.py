@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +12,7 @@ from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.baselines import Degrees
 from flexsim.strategy.config import ParallelConfig
+from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.strategy import Strategy
 from flexsim.task_graph.columns import Int64, StaticMemory
@@ -53,8 +53,8 @@ def build_update(
     long = _long_strategy(grown, degrees)
     pricing = Pricing(whole, devices, costs)
     program = Program(whole, long, Notebook(), pricing)
-    parts = [part for part, _ in _parts(grown, whole)]
-    write_update_of(program, _numbered(parts), costs.software)
+    parts = _parts(grown, whole)
+    write_update_of(program, parts, costs.software)
     rows = program.notebook.rows
     folding = fold_rows(rows, long, ())
     if len(folding.devices) != grown.site.num_ranks:
@@ -105,16 +105,6 @@ def _positions(grown: Grown, stage: int) -> Int64:
     return sorted_rows
 
 
-def _numbered(parts: list[WeightPart]) -> list[WeightPart]:
-    """Return the parts with anchors in place of rows: anchor k is row -1 - k."""
-    numbered, count = [], 0
-    for part in parts:
-        rows = tuple(-1 - count - k for k in range(len(part.rows)))
-        numbered.append(replace(part, rows=rows))
-        count += len(rows)
-    return numbered
-
-
 def _of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
     """Return the parts of a stage with all its layers, and the repetition that each is of."""
     strip = grown.seed.strips.of[stage, B]
@@ -131,22 +121,34 @@ def _of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
     return sorted(found, key=lambda pair: max(pair[0].rows))
 
 
-def _parts(grown: Grown, whole: OperatorGraph) -> Iterator[tuple[WeightPart, int]]:
-    names = _Names(grown, whole)
-    meshes = [_mesh(grown, rank) for rank in range(grown.site.num_ranks)]
+def _parts(grown: Grown, whole: OperatorGraph) -> list[WeightPart]:
+    """Return the parts of all stages, with anchors in place of rows: anchor k is row -1 - k."""
+    names, found, count = _Names(grown, whole), [], 0
+    like = {s: _of_stage(grown, s) for s in range(grown.seed.num_stages)}
+    on_rank = [_Layouts(_mesh(grown, rank)) for rank in range(grown.site.num_ranks)]
     for stage in reversed(range(grown.site.num_stages)):
-        mesh = meshes[grown.site.rank(stage)]
-        for part, copy in _of_stage(grown, grown.like(stage)):
-            yield (
-                replace(
-                    part,
-                    name=names.whole(part, stage, copy),
-                    layout=replace(part.layout, mesh=mesh),
-                    gradient=replace(part.gradient, mesh=mesh),
-                    stage=stage,
-                ),
-                copy,
-            )
+        there = on_rank[grown.site.rank(stage)].of
+        for part, copy in like[grown.like(stage)]:
+            layouts = there(part.layout), there(part.gradient)
+            rows = tuple(range(-1 - count, -1 - count - len(part.rows), -1))
+            name = names.whole(part, stage, copy)
+            found.append(WeightPart(name, *layouts, rows, stage, part.num_parameters))
+            count += len(rows)
+    return found
+
+
+class _Layouts:
+    """Layouts of the small pipeline on the devices of a rank, each made once."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._found: dict[Layout, Layout] = {}
+
+    def of(self, layout: Layout) -> Layout:
+        """Return a layout on this rank."""
+        if layout not in self._found:
+            self._found[layout] = layout.on(self._mesh)
+        return self._found[layout]
 
 
 def _mesh(grown: Grown, rank: int) -> Mesh:

@@ -133,6 +133,9 @@ def build_seed(
     strips = strips_of(program.notebook.rows, graph, stage_of, len(blocks[0]))
     if isinstance(strips, str):
         return strips
+    parts = _parts(program, strategy.num_stages)
+    if any(part.holding for some in parts for part in some):
+        return "a weight is shared in pieces"
     return Seed(
         strips=strips,
         messages=tuple(ledger.messages),
@@ -140,7 +143,7 @@ def build_seed(
         pricing=Pricing(graph, alike, costs),
         graph=graph,
         stage_of=stage_of,
-        parts=_parts(program, strategy.num_stages),
+        parts=parts,
         flops=_flops(graph, stage_of, work, blocks[-1]),
         kept=_kept(program, blocks[-1]),
         rebuilt=_rebuilt(program),

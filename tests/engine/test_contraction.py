@@ -124,24 +124,15 @@ def small_plan(case, pipeline, num_microbatches, habits, modulus=4, fold=True) -
 HABITS = st.fixed_dictionaries(
     {"overlap_input_gradients": st.booleans(), "recompute_waits_for_gradient": st.booleans()}
 )
-SHARE: list[bool] = []
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(CASES, PIPELINES, st.sampled_from([4, 8]), HABITS, st.sampled_from([2, 4, 1000]))
 def test_random_plans(case, pipeline, num_microbatches, habits, modulus):
     plan = small_plan(case, pipeline, num_microbatches, habits, modulus)
     found = replay_contracted(plan)
-    SHARE.append(isinstance(found, Contracted))
-    if isinstance(found, str):
-        assert len(found.split()) > 4
-    else:
-        assert_equal(found, plan)
-
-
-def test_most_random_plans_are_contracted():
-    test_random_plans()
-    assert sum(SHARE) > 0.6 * len(SHARE)
+    assert isinstance(found, Contracted), found
+    assert_equal(found, plan)
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
@@ -149,10 +140,8 @@ def test_most_random_plans_are_contracted():
 def test_plans_that_are_not_folded(case, pipeline, habits):
     plan = small_plan(case, pipeline, 4, habits, fold=False)
     found = replay_contracted(plan)
-    if isinstance(found, Contracted):
-        assert_equal(found, plan)
-    else:
-        assert len(found.split()) > 4
+    assert isinstance(found, Contracted), found
+    assert_equal(found, plan)
 
 
 def test_a_memo_is_shared_by_plans_of_equal_content():
