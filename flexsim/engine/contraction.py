@@ -56,6 +56,7 @@ class Memo:
 
     def _clear(self) -> None:
         self.store = Store()
+        self._outlines: dict[bytes, Outline | str] = {}
         self._known: WeakKeyDictionary[Templates, dict[object, object]] = WeakKeyDictionary()
 
     def make_room(self) -> None:
@@ -69,10 +70,19 @@ class Memo:
         key = (schedule.blocking_transfers, schedule.rank_of_stage.tobytes())
         known = self._known.setdefault(plan.templates, {})
         if key not in known:
-            question = Question(plan.templates, schedule.rank_of_stage, schedule.blocking_transfers)
-            known[key] = outline_of(question, self.store)
+            known[key] = self._outline(
+                Question(plan.templates, schedule.rank_of_stage, schedule.blocking_transfers)
+            )
         found: Outline | str = known[key]  # type: ignore[assignment]
         return found
+
+    def _outline(self, question: Question) -> Outline | str:
+        if question.templates.duration_ns.min(initial=1) < 1:
+            return "a task lasts less than a nanosecond"
+        content = question.content()
+        if content not in self._outlines:
+            self._outlines[content] = outline_of(question, self.store)
+        return self._outlines[content]
 
     def update(self, plan: Plan, last_template: Int64) -> Update:
         """Return the updates of a plan whose ranks end with actions of these templates."""
@@ -217,7 +227,7 @@ class _Replay:
         free_ns, last_ready_ns = work.holdings[:, 0], work.holdings[:, 1]
         replayed = update.tasks.replay(ready_ns, free_ns)
         if replayed is None:
-            return "tasks of the update wait for each other"
+            return "tasks of the update wait for each other or last too long"
         ready_ns, start_ns = replayed
         held = update.tasks.held
         if (ready_ns[held.rows] <= last_ready_ns[held.values]).any():

@@ -91,11 +91,10 @@ from flexsim.engine.contraction_layout import (
     WAITS,
     WHERE,
     Machine,
-    borrowed,
     compiled,
 )
 from flexsim.engine.contraction_lookup import NONE, complete, join, number_held, unit_of, wait
-from flexsim.numba_cache import inlined, kept_on_disk
+from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.columns import Int64
 
 
@@ -307,13 +306,12 @@ def _advance(m: Machine, rank: int) -> int:
 def _made(fingerprint: int) -> Callable[[Machine], int]:
     """Return :func:`replay_actions` as compiled from files of one fingerprint."""
 
-    @kept_on_disk
+    @kept_uncounted
     def replay(m: Machine) -> int:
         """Commit steps until all are done; return why no more can be.
 
         :data:`MISS` asks for the rank's step that the head names to be simulated.
         """
-        m = borrowed(m)
         work = m.work
         best_ns = 0 * fingerprint
         while best_ns < NEVER_NS:

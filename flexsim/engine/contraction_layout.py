@@ -21,8 +21,6 @@ from typing import Any, NamedTuple, TypeVar, cast
 from zlib import crc32
 
 import numba
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from flexsim.task_graph.columns import Int64
 
@@ -103,25 +101,8 @@ class Machine(NamedTuple):
 
 def compiled(function: _Function) -> _Function:
     """Compile ``function`` into functions kept on disk that are made with :data:`FINGERPRINT`."""
-    return cast(_Function, numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _borrowed(_: Any, array: Any) -> Any:
-    """Return an array whose references are not counted, which each call would do at length."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        record = context.make_array(signature.args[0])(context, builder, arguments[0])
-        record.meminfo = cgutils.get_null_value(record.meminfo.type)
-        return record._getvalue()
-
-    return array(array), generate
-
-
-@compiled
-def borrowed(m: Machine) -> Machine:
-    """Return a machine that lasts as long as ``m``."""
-    return Machine(_borrowed(m.store), _borrowed(m.work))
+    options = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return cast(_Function, numba.njit(**options)(function))
 
 
 def _fingerprint() -> int:

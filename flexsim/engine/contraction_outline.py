@@ -70,15 +70,12 @@ def _why_not(question: Question) -> str:
     templates, (sources, _) = question.templates, question.edges
     if (sources >= question.num_members).any():
         return "an update feeds a forward or a backward"
-    if templates.duration_ns.min(initial=1) < 1:
-        return "a task lasts less than a nanosecond"
     if np.diff(templates.offsets[: question.num_templates + 1]).min(initial=1) < 1:
         return "an action has no tasks"
-    held = templates.held
-    codes = held.rows * question.num_resources + held.values
+    members, resource = question.held
+    codes = members * question.num_resources + resource
     if len(np.unique(codes)) < len(codes):
         return "a task holds a resource twice"
-    members, resource = question.held
     rank = question.rank[question.place[members]]
     owner = np.full(question.num_resources, -1, np.int64)
     owner[resource] = rank

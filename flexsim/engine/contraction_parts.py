@@ -32,7 +32,7 @@ def bounds_of(question: Question) -> Int64:
 
 def _essential(question: Question) -> Int64:
     """Return the members that other actions wait for, or that wait for other actions."""
-    found = [question.side("exits")[1], question.side("sends")[1]]
+    found = [question.sides["exits"][1], question.sides["sends"][1]]
     return np.concatenate([*found, question.crossing[0], question.inputs[0]])
 
 
@@ -40,7 +40,7 @@ def _ends_of_early(question: Question, essential: Int64) -> Int64:
     """Return one beyond the last communication that waits for data alone, from the first on."""
     offsets, kind = question.templates.offsets, question.templates.kind
     free = kind[: question.num_members] >= NUM_COMPUTE_KINDS
-    others = [question.side("exits")[1], question.side("sends")[1]]
+    others = [question.sides["exits"][1], question.sides["sends"][1]]
     free[np.concatenate([*others, question.crossing[0], question.gates.waiting[0]])] = False
     waits = np.zeros(question.num_members, bool)
     waits[question.edges[1]] = True
@@ -73,7 +73,7 @@ def _starts_of_late(question: Question, suspects: Int64, first: Int64) -> Int64:
 
 def _gate_ns(question: Question, ready_ns: Int64) -> Int64:
     """Return about when the next action may begin, by template."""
-    template, members, _ = question.side("exits")
+    template, members, _ = question.sides["exits"]
     found = np.zeros(question.num_templates, np.int64)
     np.maximum.at(found, template, ready_ns[members] + question.templates.duration_ns[members])
     return found

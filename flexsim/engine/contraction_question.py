@@ -68,8 +68,12 @@ class Question:
         crosses = self.place[sources] != self.place[targets]
         return sources[crosses], targets[crosses]
 
-    def side(self, name: str) -> tuple[Int64, Int64, Int64]:
-        """Return templates, members (numbered as in the plan) and devices of an end."""
+    @cached_property
+    def sides(self) -> dict[str, tuple[Int64, Int64, Int64]]:
+        """Templates, members (numbered as in the plan) and devices of exits, sends and entries."""
+        return {name: self._side(name) for name in ("exits", "sends", "entries")}
+
+    def _side(self, name: str) -> tuple[Int64, Int64, Int64]:
         ends: list[Sorted] = [
             getattr(each, name) for each in self.templates.ends[: self.num_templates]
         ]
@@ -77,6 +81,24 @@ class Question:
         members = np.concatenate([side.members for side in ends])
         devices = np.concatenate([side.devices for side in ends])
         return template, members + self.templates.offsets[template], devices
+
+    def content(self) -> bytes:
+        """Return all that the answer depends on: equal for templates that are alike."""
+        count, templates = self.num_members, self.templates
+        held = templates.held.offsets[: count + 1]
+        parts = [
+            np.array([self.blocking]),
+            np.asarray(self.rank_of_stage),
+            templates.offsets[: self.num_templates + 1],
+            templates.duration_ns[:count],
+            templates.kind[:count],
+            held,
+            templates.held.values[: held[-1]],
+            *self.edges,
+            *(column for side in self.sides.values() for column in side),
+        ]
+        lengths = np.array([part.nbytes for part in parts])
+        return b"".join(part.tobytes() for part in (lengths, *parts))
 
     @cached_property
     def gates(self) -> Gates:
@@ -108,9 +130,9 @@ class Gates:
 
 
 def _gates(question: Question) -> Gates:
-    template, members, devices = question.side("exits")
+    template, members, devices = question.sides["exits"]
     if question.blocking:
-        sides = zip((template, members, devices), question.side("sends"), strict=True)
+        sides = zip((template, members, devices), question.sides["sends"], strict=True)
         template, members, devices = (np.concatenate(side) for side in sides)
     table = question.templates.resource_table
     width = 1 + int(max(table.device.max(initial=0), table.peer.max(initial=0)))
@@ -122,7 +144,7 @@ def _gates(question: Question) -> Gates:
     row = first_of_template[template] - first_of_rank[rank[template]]
     row += np.searchsorted(codes, code)
     exits = Csr.from_pairs(int(first_of_template[-1]), row, members.astype(np.int32))
-    template, members, devices = question.side("entries")
+    template, members, devices = question.sides["entries"]
     code = rank[template] * width + devices
     gate = np.searchsorted(codes, code)
     known = codes[np.minimum(gate, len(codes) - 1)] == code

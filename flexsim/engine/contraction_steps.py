@@ -61,10 +61,9 @@ from flexsim.engine.contraction_layout import (
     WAITS,
     WAITS_SIZE,
     Machine,
-    borrowed,
     compiled,
 )
-from flexsim.numba_cache import kept_on_disk
+from flexsim.numba_cache import kept_uncounted
 from flexsim.task_graph.columns import Int64
 
 
@@ -214,10 +213,9 @@ def _lay_out(m: Machine, rank: int) -> int:
 def _made(fingerprint: int) -> Callable[[Machine], int]:
     """Return :func:`enter_step` as compiled from files of one fingerprint."""
 
-    @kept_on_disk
+    @kept_uncounted
     def enter(m: Machine) -> int:
         """Simulate the step of rank ``work[MISSED]`` and keep it; return what came of it."""
-        m = borrowed(m)
         store, work = m
         rank, length = work[MISSED], work[KEY_LENGTH] + 0 * fingerprint
         num_held, num_tasks = work[NUM_STEP_HELD], _lay_out(m, rank)

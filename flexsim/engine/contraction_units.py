@@ -180,12 +180,14 @@ def _kinds(
         1,
     )
     counts = np.stack([np.diff(first_resource), np.diff(first_group)], 1).tolist()
-    found = []
-    for unit, (low, high) in enumerate(zip(run.first.tolist(), run.last.tolist(), strict=True)):
+    none = store.kind((columns[:0], number[:0], following[:0]), 0, 0)
+    found = np.full(run.num_units, none, np.int64)
+    for unit in np.flatnonzero(run.last > run.first).tolist():
+        low, high = run.first[unit], run.last[unit]
         content = (
             columns[low:high],
             number[held[low] : held[high]],
             following[offsets[low] : offsets[high]],
         )
-        found.append(store.kind(content, *counts[unit]))
-    return np.array(found, np.int64)
+        found[unit] = store.kind(content, *counts[unit])
+    return found

@@ -34,26 +34,45 @@ def update_of(plan: Plan, last_template: Int64) -> Update:
     first = 2 * templates.num_stages
     begin = int(templates.offsets[first])
     late = (templates.targets >= begin) & (templates.sources < begin)
-    source = [templates.sources[late]]
-    target = [templates.targets[late] - begin]
-    for rank, before in enumerate(last_template.tolist()):
-        if before >= first:
-            continue  # a rank without actions
-        for left, right in _sides(plan, before, first + rank):
-            members, followers = join(left, right)
-            source.append(members + templates.offsets[before])
-            target.append(followers + templates.offsets[first + rank] - begin)
-    sources = np.concatenate(source)
+    members, followers = join(*_sides(plan, last_template))
+    sources = np.concatenate([templates.sources[late], members])
     place = templates.template_of_member[sources]
     return Update(
         _tasks(templates, begin),
         place,
         sources,
-        np.concatenate(target),
+        np.concatenate([templates.targets[late], followers]) - begin,
     )
 
 
-def _sides(plan: Plan, before: int, after: int) -> list[tuple[Sorted, Sorted]]:
+def _sides(plan: Plan, last_template: Int64) -> tuple[Sorted, Sorted]:
+    """Return what is joined by device from the last actions of ranks to their updates.
+
+    Devices are numbered anew for every two sides that meet, so that all are joined at once.
+    """
+    templates, table = plan.templates, plan.templates.resource_table
+    width = 1 + int(max(table.device.max(initial=0), table.peer.max(initial=0)))
+    sides: list[tuple[Sorted, Sorted]] = []
+    for rank, before in enumerate(last_template.tolist()):
+        after = 2 * templates.num_stages + rank
+        if before < 2 * templates.num_stages:  # else a rank without actions
+            for left, right in _meeting(plan, before, after):
+                shift = len(sides) * width
+                one = Sorted(left.devices + shift, left.members + templates.offsets[before])
+                other = Sorted(right.devices + shift, right.members + templates.offsets[after])
+                sides.append((one, other))
+    return _below([side for side, _ in sides]), _below([side for _, side in sides])
+
+
+def _below(sides: list[Sorted]) -> Sorted:
+    none = np.zeros(0, np.int64)
+    return Sorted(
+        np.concatenate([none, *(side.devices for side in sides)]),
+        np.concatenate([none, *(side.members for side in sides)]),
+    )
+
+
+def _meeting(plan: Plan, before: int, after: int) -> list[tuple[Sorted, Sorted]]:
     """Return what is joined by device from the last action of a rank to its update."""
     first, last = plan.templates.ends[before], plan.templates.ends[after]
     sides = [(first.exits, last.entries) if plan.overlap_gradients else (first.tails, last.heads)]

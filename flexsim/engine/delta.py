@@ -38,10 +38,8 @@ from flexsim.task_graph.kinds import TASK_KINDS
 from flexsim.timeline.spans import Timeline
 
 _NO_LIMIT_NS = 2**62
-_MOST_ATTEMPTS = 4
-"""Replays of one proposal: the last places nothing ahead of time."""
-_MEMORY = 256
-"""After so many replays it is found out anew what must not be placed ahead of time."""
+_MOST_CONFIDENCE, _LOSS, _PAUSE = 8, 4, 16
+"""Placing ahead of time goes on while one replay in five fails at most, and rests otherwise."""
 
 
 class RowReplay:
@@ -54,6 +52,7 @@ class RowReplay:
         self._sweep = _room(_Sizes(1, 1, 1, 1, 1, 1), self._num_devices)
         self._joints = _joints(1, 1, self._num_devices)
         self.num_sweeps = 0
+        self._confidence = _MOST_CONFIDENCE
 
     def makespan_ns(self, limit_ns: int | None = None) -> int | None:
         """Return the makespan of the program as it is now; None if it is above the limit."""
@@ -126,17 +125,21 @@ class RowReplay:
         return self._sweep_over(linked, contents, limits)
 
     def _sweep_over(self, linked: Linked, contents: Contents, limits: tuple[int, int]) -> int:
-        """Replay until everything is in order; at last with nothing placed ahead of time."""
-        sweep, found = self._sweep, OUT_OF_ORDER
-        if self.num_sweeps % _MEMORY == 0:
-            sweep.is_cautious[:] = 0
-        for attempt in range(_MOST_ATTEMPTS):
-            is_exact = attempt == _MOST_ATTEMPTS - 1
-            found = int(replay_rows(contents, linked, self._joints, sweep, limits, is_exact))
+        """Replay with members placed ahead of time while that works, and else without."""
+        sweep = self._sweep
+        if self._confidence >= 0:
+            found = int(replay_rows(contents, linked, self._joints, sweep, limits, False))
             self.num_sweeps += 1
             if found != OUT_OF_ORDER:
-                break
-        return found
+                self._confidence = min(self._confidence + 1, _MOST_CONFIDENCE)
+                return found
+            self._confidence -= _LOSS
+            if self._confidence < 0:
+                self._confidence = -_PAUSE
+                sweep.is_cautious[:] = 0
+        self._confidence += 1
+        self.num_sweeps += 1
+        return int(replay_rows(contents, linked, self._joints, sweep, limits, True))
 
     def _expanded(self, linked: Linked, contents: Contents, num_rows: int) -> Timeline:
         graph = expanded(linked, contents, self._joints, num_rows, self._num_devices)
@@ -183,9 +186,9 @@ def _room(sizes: _Sizes, num_devices: int) -> Sweep:
         left_ns=np.empty(streams, np.int64),
         channel_free_ns=np.empty(sizes.channels, np.int64),
         stream_last_ns=np.empty(streams, np.int64),
-        stream_last_row=np.zeros(streams, np.int32),
+        stream_last_row=np.zeros(streams, np.int64),
         channel_last_ns=np.empty(sizes.channels, np.int64),
-        channel_last_row=np.zeros(sizes.channels, np.int32),
+        channel_last_row=np.zeros(sizes.channels, np.int64),
         done=np.empty((2, num_devices), np.int64),
         site=np.zeros(sizes.rows, np.int32),
         is_cautious=np.zeros(sizes.sites, np.uint8),

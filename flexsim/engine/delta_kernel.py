@@ -90,9 +90,9 @@ class Sweep(NamedTuple):
     left_ns: Int64
     channel_free_ns: Int64
     stream_last_ns: Int64
-    stream_last_row: Int32
+    stream_last_row: Int64
     channel_last_ns: Int64
-    channel_last_row: Int32
+    channel_last_row: Int64
     done: Int64
     site: Int32
     is_cautious: NDArray[np.uint8]
@@ -127,7 +127,7 @@ def _pop(heap: Int64, num_queued: int) -> int:
         heap[place] = heap[child]
         place = child
     heap[place] = key
-    return lowest
+    return int(lowest)
 
 
 @inlined
@@ -212,39 +212,56 @@ def _next_key(sweep: Sweep, row: int) -> int:
 
 @inlined
 def _compute(contents: Contents, sweep: Sweep, head: Int64, now: Now) -> int:
-    """Place members of a compute row; return how many come too late."""
+    """Place members of a compute row; return how many come too late.
+
+    Every loop writes one array and reads few, so that it is compiled to run on several devices
+    at once.
+    """
     ready, missing = sweep.ready_ns[now.row], sweep.num_missing[now.row]
-    start = sweep.start_ns[now.row]
     duration = contents.duration_ns[head[_DURATION] : head[_DURATION] + len(ready)]
-    free, left = sweep.stream_free_ns[0], sweep.left_ns[0]
-    last, last_row = sweep.stream_last_ns[0], sweep.stream_last_row[0]
+    begin, free, left = sweep.start_ns[now.row], sweep.stream_free_ns[0], sweep.left_ns[0]
     end, number = sweep.done[0], sweep.done[1]
-    num_late, above_ns = 0, _NEVER_NS
     for device in range(len(ready)):
-        here = ready[device]
-        runs = (missing[device] == 0) & (here <= now.until_ns)
-        late = (here < last[device]) | ((here == last[device]) & (now.row < last_row[device]))
-        num_late += 1 if runs & late else 0
-        begin_ns = max(here, free[device])
-        end_ns = begin_ns + duration[device]
-        rest_ns = left[device] - duration[device]
-        above = runs & (end_ns + rest_ns > now.limit_ns)
-        above_ns = min(above_ns, here if above else _NEVER_NS)
-        end[device] = end_ns if runs else 0
+        runs = (missing[device] == 0) & (ready[device] <= now.until_ns)
         number[device] = 1 if runs else 0
-        start[device] = begin_ns if runs else start[device]
-        free[device] = end_ns if runs else free[device]
-        left[device] = rest_ns if runs else left[device]
-        missing[device] = _MANY if runs else missing[device]
-    for device in range(len(ready) if num_late > 0 else 0):
-        here = ready[device]
-        late = (here < last[device]) | ((here == last[device]) & (now.row < last_row[device]))
-        if (number[device] > 0) & late:
-            sweep.is_cautious[sweep.site[last_row[device]]] = 1
+    for device in range(len(ready)):
+        here = max(ready[device], free[device])
+        begin[device] = here if number[device] > 0 else begin[device]
+    for device in range(len(ready)):
+        end[device] = begin[device] + duration[device] if number[device] > 0 else 0
+    for device in range(len(ready)):
+        free[device] = max(free[device], end[device])
+    for device in range(len(ready)):
+        left[device] -= duration[device] if number[device] > 0 else 0
+    for device in range(len(ready)):
+        missing[device] = _MANY if number[device] > 0 else missing[device]
+    above_ns = _NEVER_NS
+    for device in range(len(ready)):
+        above = (number[device] > 0) & (end[device] + left[device] > now.limit_ns)
+        above_ns = min(above_ns, ready[device] if above else _NEVER_NS)
+    sweep.above_ns[0] = min(sweep.above_ns[0], above_ns)
+    return _note_last(sweep, now.row, ready)
+
+
+@inlined
+def _note_last(sweep: Sweep, row: int, ready: Int64) -> int:
+    """Note a compute row as the last of the streams where it was placed; return how late."""
+    last, last_row, number = sweep.stream_last_ns[0], sweep.stream_last_row[0], sweep.done[1]
+    num_late = 0
+    for device in range(len(ready)):
+        earlier = ready[device] < last[device]
+        later_row = (ready[device] == last[device]) & (row < last_row[device])
+        num_late += 1 if (number[device] > 0) & (earlier | later_row) else 0
+    if num_late > 0:
+        for device in range(len(ready)):
+            here = ready[device]
+            late = (here < last[device]) | ((here == last[device]) & (row < last_row[device]))
+            if (number[device] > 0) & late:
+                sweep.is_cautious[sweep.site[last_row[device]]] = 1
     for device in range(len(ready)):
         last[device] = ready[device] if number[device] > 0 else last[device]
-        last_row[device] = now.row if number[device] > 0 else last_row[device]
-    sweep.above_ns[0] = min(sweep.above_ns[0], above_ns)
+    for device in range(len(ready)):
+        last_row[device] = row if number[device] > 0 else last_row[device]
     return num_late
 
 
@@ -388,6 +405,57 @@ def _tell_waiting(
     return ready[at] if missing[at] == 0 else _NEVER_NS
 
 
+@inlined
+def _place(contents: Contents, linked: Linked, sweep: Sweep, now: Now) -> int:
+    """Place members of a row; return how many come too late."""
+    head = contents.head[linked.content[now.row]]
+    if head[_TYPE] == _COMPUTE:
+        return _compute(contents, sweep, head, now)
+    if head[_TYPE] == _COLLECTIVE:
+        return _collect(contents, sweep, head, now)
+    return _transfer(contents, sweep, head, now)
+
+
+@inlined
+def _queue(sweep: Sweep, num_queued: int, row: int, first_ns: int) -> int:
+    """Queue a row if its first member is ready earlier than known; return the heap's size."""
+    if first_ns >= sweep.key_ns[row]:
+        return num_queued
+    sweep.key_ns[row] = first_ns
+    _push(sweep.heap, num_queued, (first_ns << ROW_BITS) | row)
+    return num_queued + 1
+
+
+@inlined
+def _tell_all(
+    contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, at: tuple[int, int]
+) -> int:
+    """Tell all followers of a row what was placed; return the heap's size.
+
+    ``at`` are the row and the heap's size before.
+    """
+    row, num_queued = at
+    for i in range(sweep.next_offsets[row], sweep.next_offsets[row + 1]):
+        follower = sweep.following[i]
+        if follower >= 0:
+            if sweep.key_ns[follower] == -1:
+                _begin(contents, linked, joints, sweep, follower)
+            first_ns = _tell(contents, linked, sweep, follower)
+        else:
+            first_ns = _tell_waiting(contents, linked, joints, sweep, -1 - follower)
+            follower = sweep.row_of_wait[-1 - follower]
+        num_queued = _queue(sweep, num_queued, follower, first_ns)
+    return num_queued
+
+
+@inlined
+def _outcome(makespan_ns: int, limit_ns: int, num_late: int) -> int:
+    """Return the makespan of a whole replay, or why there is none."""
+    if num_late > 0:
+        return OUT_OF_ORDER
+    return ABOVE_LIMIT if makespan_ns > limit_ns else makespan_ns
+
+
 @kept_uncounted
 def replay_rows(
     contents: Contents,
@@ -407,7 +475,6 @@ def replay_rows(
         return ABOVE_LIMIT
     _follow(linked, joints, sweep, num_rows)
     num_queued = _clear(contents, linked, joints, sweep, num_rows)
-    end = sweep.done[0]
     makespan_ns, num_late = 0, 0
     while num_queued > 0:
         key = _pop(sweep.heap, num_queued)
@@ -417,37 +484,15 @@ def replay_rows(
             continue
         if now_ns > sweep.above_ns[0] and num_late == 0:
             return ABOVE_LIMIT
-        head = contents.head[linked.content[row]]
         is_cautious = is_exact or sweep.is_cautious[sweep.site[row]] > 0
         now = Now(row, now_ns if is_cautious else _NEVER_NS, limit_ns)
-        if head[_TYPE] == _COMPUTE:
-            num_late += _compute(contents, sweep, head, now)
-        elif head[_TYPE] == _COLLECTIVE:
-            num_late += _collect(contents, sweep, head, now)
-        else:
-            num_late += _transfer(contents, sweep, head, now)
-        for device in range(len(end)):
-            makespan_ns = max(makespan_ns, end[device])
+        num_late += _place(contents, linked, sweep, now)
+        for device in range(sweep.done.shape[1]):
+            makespan_ns = max(makespan_ns, sweep.done[0, device])
         if makespan_ns >= _LONGEST_NS:
             return TOO_LONG
+        sweep.key_ns[row] = _NEVER_NS
         next_ns = _next_key(sweep, row) if is_cautious else _NEVER_NS
-        sweep.key_ns[row] = next_ns
-        if next_ns < _NEVER_NS:
-            _push(sweep.heap, num_queued, (next_ns << ROW_BITS) | row)
-            num_queued += 1
-        for i in range(sweep.next_offsets[row], sweep.next_offsets[row + 1]):
-            follower = sweep.following[i]
-            if follower >= 0:
-                if sweep.key_ns[follower] == -1:
-                    _begin(contents, linked, joints, sweep, follower)
-                first_ns = _tell(contents, linked, sweep, follower)
-            else:
-                first_ns = _tell_waiting(contents, linked, joints, sweep, -1 - follower)
-                follower = sweep.row_of_wait[-1 - follower]
-            if first_ns < sweep.key_ns[follower]:
-                sweep.key_ns[follower] = first_ns
-                _push(sweep.heap, num_queued, (first_ns << ROW_BITS) | follower)
-                num_queued += 1
-    if num_late > 0:
-        return OUT_OF_ORDER
-    return ABOVE_LIMIT if makespan_ns > limit_ns else makespan_ns
+        num_queued = _queue(sweep, num_queued, row, next_ns)
+        num_queued = _tell_all(contents, linked, joints, sweep, (row, num_queued))
+    return _outcome(makespan_ns, limit_ns, num_late)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from flexsim.engine.delta import RowReplay
 from flexsim.errors import StrategyError
 from flexsim.search.objective import (

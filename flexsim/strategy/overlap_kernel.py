@@ -62,11 +62,11 @@ def _sender(
     best = -1
     for i in range(holders.first[cell], holders.first[cell + 1]):
         if source.devices[holders.of_cell[i]] == receiver:
-            return holders.of_cell[i]
+            return int(holders.of_cell[i])
     for i in range(holders.first[cell], holders.first[cell + 1]):
         place = holders.of_cell[i]
         if place == twin:
-            return place
+            return int(place)
         less = best < 0 or sent[place] < sent[best]
         if less or (sent[place] == sent[best] and source.devices[place] < source.devices[best]):
             best = place
@@ -110,11 +110,11 @@ def count_pairs(source: Side, target: Side, has_twins: bool) -> tuple[Int32, Int
     count = np.count_nonzero(totals)
     senders, receivers = np.empty(count, np.int32), np.empty(count, np.int32)
     elements = np.empty(count, np.int64)
-    count = 0
+    filled = 0
     for row in rows:
         for column in columns:
             if totals[row, column]:
-                senders[count], receivers[count] = source.devices[row], target.devices[column]
-                elements[count] = totals[row, column]
-                count += 1
+                senders[filled], receivers[filled] = source.devices[row], target.devices[column]
+                elements[filled] = totals[row, column]
+                filled += 1
     return senders, receivers, elements

@@ -71,7 +71,8 @@ class ChainTable:
         for number, rows in enumerate(brought.rows):
             known += [(number << PART_SHIFT) + i for i in range(len(rows))]
         codes: list[int] = []
-        reads, lines = [], []
+        reads: list[tuple[int, ...]] = []
+        lines: list[tuple[int, ...]] = []
         for rows, result in zip(brought.rows, brought.results, strict=True):
             first = self._rows.length + len(lines)
             for row in rows:
@@ -83,9 +84,7 @@ class ChainTable:
         first_read = self._reads.extend(np.array(reads)) if reads else self._reads.length
         return self._first.extend([first_read])
 
-    def _append(
-        self, codes: list[int], rows: Sequence[int], known: list[int]
-    ) -> tuple[int, int]:
+    def _append(self, codes: list[int], rows: Sequence[int], known: list[int]) -> tuple[int, int]:
         """Append what rows stand for; return where it will lie and how many codes there are."""
         first = self._codes.length + len(codes)
         codes += [known[row] if row >= 0 else row for row in rows]

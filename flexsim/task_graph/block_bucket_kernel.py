@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.numba_cache import kept_uncounted
+from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.columns import Int32, Int64
 
 Float64 = NDArray[np.float64]
@@ -27,7 +27,7 @@ class Lines(NamedTuple):
     slots: Int32
 
 
-LINE_KEY, LINE_CONTENT, LINE_SLOT, LINE_SLOTS, LINE_FIRST, LINE_LAST = range(6)
+_KEY, _CONTENT, _SLOT, _SLOTS, _FIRST, _LAST = range(6)
 
 
 class Buckets(NamedTuple):
@@ -51,6 +51,60 @@ class Buckets(NamedTuple):
     filling: Int32
 
 
+@inlined
+def _join_lines(lines: Lines, order: Int64, limit_bytes: float, buckets: Buckets) -> int:
+    """Give every line a bucket and count the needs; return the number of buckets."""
+    count = 0
+    for line in order:
+        key = lines.numbers[line, _KEY]
+        buckets.of_line[line] = -1
+        if key < 0:
+            continue
+        bucket = buckets.filling[key]
+        if bucket < 0 or buckets.num_bytes[bucket] >= limit_bytes:
+            bucket = count
+            buckets.filling[key], buckets.key[bucket] = bucket, key
+            buckets.content[bucket] = lines.numbers[line, _CONTENT]
+            buckets.num_bytes[bucket] = 0.0
+            count += 1
+        else:
+            buckets.content[bucket] = -1
+        buckets.num_bytes[bucket] += lines.num_bytes[line]
+        buckets.offsets[bucket + 1] += lines.numbers[line, _SLOTS]
+        buckets.of_line[line] = bucket
+        first = lines.numbers[line, _FIRST]
+        buckets.ready[first] = max(buckets.ready[first], bucket)
+    return count
+
+
+@inlined
+def _write_needs(lines: Lines, order: Int64, buckets: Buckets) -> None:
+    """Write the needs of buckets; offsets end one bucket further than they began."""
+    for line in order:
+        bucket, first = buckets.of_line[line], lines.numbers[line, _SLOT]
+        for i in range(first, first + lines.numbers[line, _SLOTS] if bucket >= 0 else first):
+            buckets.needs[buckets.offsets[bucket]] = lines.slots[i]
+            buckets.offsets[bucket] += 1
+
+
+@inlined
+def _write_waits(lines: Lines, order: Int64, num_slots: int, buckets: Buckets) -> int:
+    """Write what the optimizer waits for and return how much."""
+    count = 0
+    for line in order:
+        if lines.numbers[line, _LAST] == 0:
+            continue
+        slot, first = lines.numbers[line, _SLOT], lines.numbers[line, _FIRST]
+        ready = buckets.ready[first]
+        for i in range(slot, slot + lines.numbers[line, _SLOTS] if ready < 0 else slot):
+            buckets.waits[count] = lines.slots[i]
+            count += 1
+        if ready >= 0 and first == line:
+            buckets.waits[count] = num_slots + ready
+            count += 1
+    return count
+
+
 @kept_uncounted
 def fill_buckets(
     lines: Lines, order: Int64, limit_bytes: float, num_slots: int, buckets: Buckets
@@ -59,48 +113,12 @@ def fill_buckets(
     buckets.filling[:] = -1
     buckets.ready[:] = -1
     buckets.offsets[:] = 0
-    count = 0
-    for line in order:
-        key = lines.numbers[line, 0]
-        if key < 0:
-            buckets.of_line[line] = -1
-            continue
-        bucket = buckets.filling[key]
-        if bucket < 0 or buckets.num_bytes[bucket] >= limit_bytes:
-            bucket = count
-            buckets.filling[key] = bucket
-            buckets.content[bucket], buckets.key[bucket] = lines.numbers[line, 1], key
-            buckets.num_bytes[bucket] = 0.0
-            count += 1
-        else:
-            buckets.content[bucket] = -1
-        buckets.num_bytes[bucket] += lines.num_bytes[line]
-        buckets.offsets[bucket + 1] += lines.numbers[line, 3]
-        buckets.of_line[line] = bucket
-        first = lines.numbers[line, 4]
-        buckets.ready[first] = max(buckets.ready[first], bucket)
+    count = _join_lines(lines, order, limit_bytes, buckets)
     for bucket in range(count):
         buckets.offsets[bucket + 1] += buckets.offsets[bucket]
-    num_waits = 0
-    for line in order:
-        first_slot, num_of_line = lines.numbers[line, 2], lines.numbers[line, 3]
-        bucket = buckets.of_line[line]
-        if bucket >= 0:
-            for i in range(first_slot, first_slot + num_of_line):
-                buckets.needs[buckets.offsets[bucket]] = lines.slots[i]
-                buckets.offsets[bucket] += 1
-        if lines.numbers[line, 5] == 0:
-            continue
-        first = lines.numbers[line, 4]
-        ready = buckets.ready[first]
-        if ready < 0:
-            for i in range(first_slot, first_slot + num_of_line):
-                buckets.waits[num_waits] = lines.slots[i]
-                num_waits += 1
-        elif first == line:
-            buckets.waits[num_waits] = num_slots + ready
-            num_waits += 1
+    _write_needs(lines, order, buckets)
     for bucket in range(count, 0, -1):
         buckets.offsets[bucket] = buckets.offsets[bucket - 1]
     buckets.offsets[0] = 0
-    buckets.counts[0], buckets.counts[1] = count, num_waits
+    buckets.counts[0] = count
+    buckets.counts[1] = _write_waits(lines, order, num_slots, buckets)

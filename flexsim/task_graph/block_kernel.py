@@ -61,9 +61,10 @@ class Current(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """Rows in program order: contents, slots (the update's count on) and needs; ``first_row`` and results of every slot.
+    """Rows in program order: contents, slots (the update's rows count on) and needs.
 
-    ``counts`` are the numbers of rows, needs and results.
+    Of every slot there are ``first_row`` and the results. ``counts`` are the numbers of rows,
+    needs and results.
     """
 
     content: Int32
@@ -108,9 +109,7 @@ def _append_codes(
 
 
 @inlined
-def _append_rows_of_kind(
-    kinds: Int64, wanted: int, linked: Linked, num_rows: int, at: int
-) -> int:
+def _append_rows_of_kind(kinds: Int64, wanted: int, linked: Linked, num_rows: int, at: int) -> int:
     """Append the rows of a kind among the first ``num_rows`` to the needs; return the new end."""
     for row in range(min(num_rows, len(linked.content))):
         if kinds[linked.content[row]] == wanted:
@@ -118,6 +117,65 @@ def _append_rows_of_kind(
                 linked.needs[at] = row
             at += 1
     return at
+
+
+@inlined
+def _begin_row(linked: Linked, content: int, slot: int) -> None:
+    """Append a row, whose needs are to follow."""
+    row = linked.counts[0]
+    if row < len(linked.content):
+        linked.content[row], linked.slot[row] = content, slot
+        linked.need_offsets[row] = linked.counts[1]
+    linked.counts[0] = row + 1
+
+
+@inlined
+def _link_read(sites: Sites, chains: Chains, current: Current, linked: Linked, slot: int) -> None:
+    """Append what a read brings."""
+    chain = sites.chain[slot]
+    line = chains.first[current.chain[chain]] + sites.part[slot]
+    needs, results, counts = linked.needs, linked.results, linked.counts
+    first_row, count = chains.reads[line, 0], chains.reads[line, 1]
+    for row in range(first_row, first_row + count):
+        _begin_row(linked, chains.rows[row, 0], slot)
+        where = (chain, chains.rows[row, 1], chains.rows[row, 2])
+        counts[1] = _append_codes(sites, chains, linked, where, needs, counts[1])
+    where = (chain, chains.reads[line, 2], chains.reads[line, 3])
+    counts[2] = _append_codes(sites, chains, linked, where, results, counts[2])
+
+
+@inlined
+def _link_step(sites: Sites, current: Current, linked: Linked, slot: int) -> None:
+    """Append the row of a step."""
+    counts, needs = linked.counts, linked.needs
+    row, before = counts[0], counts[1]
+    _begin_row(linked, current.step[sites.part[slot]], slot)
+    for i in range(sites.first_read[slot], sites.first_read[slot + 1]):
+        counts[1] = _copy_results(linked, sites.reads[i], needs, counts[1])
+    if counts[1] == before:
+        for i in range(sites.first_gate[slot], sites.first_gate[slot + 1]):
+            counts[1] = _copy_results(linked, sites.gates[i], needs, counts[1])
+    if counts[2] < len(linked.results):
+        linked.results[counts[2]] = row
+    counts[2] += 1
+
+
+@inlined
+def _link_update(current: Current, linked: Linked, num_slots: int, row: int) -> bool:
+    """Append a row of the update; return whether it waits for no other one of the update."""
+    counts, begins = linked.counts, True
+    first_update = linked.first_row[num_slots]
+    _begin_row(linked, current.update[row], num_slots + row)
+    for j in range(current.update_offsets[row], current.update_offsets[row + 1]):
+        need = current.update_needs[j]
+        if need < num_slots:
+            counts[1] = _copy_results(linked, need, linked.needs, counts[1])
+            continue
+        begins = False
+        if counts[1] < len(linked.needs):
+            linked.needs[counts[1]] = first_update + need - num_slots
+        counts[1] += 1
+    return begins
 
 
 @kept_uncounted
@@ -130,63 +188,22 @@ def link(
     ``waits_for``, if that is 0 or more. Return the number of rows. Where there was too little
     room, nothing but the counts is of use.
     """
-    num_rows, num_needs, num_results = 0, 0, 0
-    num_slots = len(sites.chain)
-    room = len(linked.content)
+    counts, num_slots = linked.counts, len(sites.chain)
+    counts[:] = 0
     for slot in range(num_slots):
-        linked.first_row[slot] = num_rows
-        linked.result_offsets[slot] = min(num_results, len(linked.results))
-        chain = sites.chain[slot]
-        if chain >= 0:
-            line = chains.first[current.chain[chain]] + sites.part[slot]
-            first_row, count = chains.reads[line, 0], chains.reads[line, 1]
-            for row in range(first_row, first_row + count):
-                if num_rows < room:
-                    linked.content[num_rows] = chains.rows[row, 0]
-                    linked.slot[num_rows] = slot
-                    linked.need_offsets[num_rows] = num_needs
-                where = (chain, chains.rows[row, 1], chains.rows[row, 2])
-                num_needs = _append_codes(sites, chains, linked, where, linked.needs, num_needs)
-                num_rows += 1
-            where = (chain, chains.reads[line, 2], chains.reads[line, 3])
-            num_results = _append_codes(sites, chains, linked, where, linked.results, num_results)
+        linked.first_row[slot] = counts[0]
+        linked.result_offsets[slot] = min(counts[2], len(linked.results))
+        if sites.chain[slot] >= 0:
+            _link_read(sites, chains, current, linked, slot)
         else:
-            if num_rows < room:
-                linked.content[num_rows] = current.step[sites.part[slot]]
-                linked.slot[num_rows] = slot
-                linked.need_offsets[num_rows] = num_needs
-            before = num_needs
-            for i in range(sites.first_read[slot], sites.first_read[slot + 1]):
-                num_needs = _copy_results(linked, sites.reads[i], linked.needs, num_needs)
-            if num_needs == before:
-                for i in range(sites.first_gate[slot], sites.first_gate[slot + 1]):
-                    num_needs = _copy_results(linked, sites.gates[i], linked.needs, num_needs)
-            if num_results < len(linked.results):
-                linked.results[num_results] = num_rows
-            num_results += 1
-            num_rows += 1
-        linked.result_offsets[slot + 1] = min(num_results, len(linked.results))
-    first_update = num_rows
-    for i in range(len(current.update_offsets) - 1):
-        if num_rows < room:
-            linked.content[num_rows] = current.update[i]
-            linked.slot[num_rows] = num_slots + i
-            linked.need_offsets[num_rows] = num_needs
-        begins = True
-        for j in range(current.update_offsets[i], current.update_offsets[i + 1]):
-            need = current.update_needs[j]
-            begins &= need < num_slots
-            if need < num_slots:
-                num_needs = _copy_results(linked, need, linked.needs, num_needs)
-            else:
-                if num_needs < len(linked.needs):
-                    linked.needs[num_needs] = first_update + need - num_slots
-                num_needs += 1
+            _link_step(sites, current, linked, slot)
+        linked.result_offsets[slot + 1] = min(counts[2], len(linked.results))
+    linked.first_row[num_slots] = counts[0]
+    for row in range(len(current.update_offsets) - 1):
+        begins = _link_update(current, linked, num_slots, row)
         if begins and waits_for >= 0:
-            num_needs = _append_rows_of_kind(kinds, waits_for, linked, first_update, num_needs)
-        num_rows += 1
-    if num_rows < len(linked.need_offsets):
-        linked.need_offsets[num_rows] = num_needs
-    linked.first_row[num_slots] = first_update
-    linked.counts[0], linked.counts[1], linked.counts[2] = num_rows, num_needs, num_results
-    return num_rows
+            before = linked.first_row[num_slots]
+            counts[1] = _append_rows_of_kind(kinds, waits_for, linked, before, counts[1])
+    if counts[0] < len(linked.need_offsets):
+        linked.need_offsets[counts[0]] = counts[1]
+    return int(counts[0])

@@ -257,9 +257,7 @@ class _Backward:
     def _read_of_step(self, operator: Operator, step: Step, use: Use, gate: Slots) -> int:
         slot = self._slot()
         if use.tensor.startswith(GRADIENT):
-            return self._read(
-                self.summed[use.tensor], Read(AGAIN, operator, step, use, slot)
-            )
+            return self._read(self.summed[use.tensor], Read(AGAIN, operator, step, use, slot))
         chain = self.activations[use.tensor]
         if not gate:
             return self._read(chain, Read(LOSS, operator, step, use, slot))
@@ -280,7 +278,9 @@ class _Backward:
     def _hold_back(self, operator: Operator) -> None:
         """Note which partial input gradients also wait for an operator's weight gradients."""
         weights = self.outline.weights
-        slots = tuple(s for name in operator.inputs if name in weights for s in weights[name][-1].slots)
+        slots = tuple(
+            s for name in operator.inputs if name in weights for s in weights[name][-1].slots
+        )
         for name in operator.inputs if slots else ():
             chain = self.waiting.get(gradient(name))
             if chain is not None:

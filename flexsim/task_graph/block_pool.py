@@ -73,7 +73,8 @@ class Column:
         if self.length == len(self._values):
             self._values = np.concatenate([self._values, np.zeros_like(self._values)])
         self.length += 1
-        return self._values[self.length - 1]
+        line: NDArray[Any] = self._values[self.length - 1]
+        return line
 
     def append(self, line: Sequence[int]) -> int:
         """Append a line and return its position."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ from flexsim.task_graph.block_pool import Pool, Stint
 from flexsim.task_graph.block_weights import GRADIENT_KIND, Found, Weights
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.kinds import TASK_CODE
-from flexsim.task_graph.places import Places
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.shared_update import shared_buckets
 from flexsim.task_graph.update import NORM_BYTES, WeightPart, bucket_bytes, gradient_bytes
@@ -54,7 +53,7 @@ class Update:
         self._held = np.zeros(pool.num_devices, np.int64)
         self._held_bytes = np.zeros(pool.num_devices, np.int64)
         self._in_order: Int64 | None = None
-        self._contents: dict[tuple[object, ...], int] = {}
+        self._contents: dict[Hashable, int] = {}
         self._slot_lists: dict[tuple[int, ...], int] = {}
         self._make_room(1)
 
@@ -170,7 +169,11 @@ class Update:
             return _More([], [])
         ready = _Ready(self._num_slots)
         ordered = sorted(
-            ((max(part.rows), self._index[name], part) for name in names for part in self.found[name].parts),
+            (
+                (max(part.rows), self._index[name], part)
+                for name in names
+                for part in self.found[name].parts
+            ),
             key=lambda each: each[:2],
         )
         parts = [part for _, _, part in ordered]
@@ -178,10 +181,12 @@ class Update:
             ready.add(part)
         for name in names:
             base, found = self._index[name] * self._width, self.found[name]
-            for number, line in enumerate(found.lines):
+            for line in found.lines:
                 bucket = int(buckets.ready[base + line.first])
                 if bucket >= 0:
-                    ready.rows[name, found.parts[line.part].layout.mesh] = (self._num_slots + bucket,)
+                    ready.rows[name, found.parts[line.part].layout.mesh] = (
+                        self._num_slots + bucket,
+                    )
         return self._shared(parts, ready, count)
 
     def _shared(self, parts: list[WeightPart], ready: _Ready, count: int) -> _More:

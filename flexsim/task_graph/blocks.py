@@ -120,7 +120,10 @@ class Blocks:
         self._before = _Before()
 
     def change(self, changes: Configs) -> None:
-        """Change configs; raise :class:`StrategyError`, with nothing changed, if they do not fit."""
+        """Change configs.
+
+        Raise :class:`StrategyError`, with nothing changed, if they do not fit.
+        """
         operators = [self.graph.by_name[name] for name in changes]
         for operator in operators:
             self._check(operator, changes[operator.name])
