@@ -17,9 +17,9 @@ from flexsim.engine.delta_kernel import (
     OUT_OF_ORDER,
     ROW_BITS,
     TOO_LONG,
-    Sweep,
     replay_rows,
 )
+from flexsim.engine.delta_sweep import Sweep, prepare
 from flexsim.engine.delta_tasks import Tasks, expand_columns, expand_edges
 from flexsim.ragged import Csr, offsets_of
 from flexsim.task_graph.block_kernel import Linked
@@ -126,20 +126,26 @@ class RowReplay:
 
     def _sweep_over(self, linked: Linked, contents: Contents, limits: tuple[int, int]) -> int:
         """Replay with members placed ahead of time while that works, and else without."""
-        sweep = self._sweep
         if self._confidence >= 0:
-            found = int(replay_rows(contents, linked, self._joints, sweep, limits, False))
-            self.num_sweeps += 1
+            found = self._sweep_once(linked, contents, limits, False)
             if found != OUT_OF_ORDER:
                 self._confidence = min(self._confidence + 1, _MOST_CONFIDENCE)
                 return found
             self._confidence -= _LOSS
             if self._confidence < 0:
                 self._confidence = -_PAUSE
-                sweep.is_cautious[:] = 0
+                self._sweep.is_cautious[:] = 0
         self._confidence += 1
+        return self._sweep_once(linked, contents, limits, True)
+
+    def _sweep_once(
+        self, linked: Linked, contents: Contents, limits: tuple[int, int], is_exact: bool
+    ) -> int:
         self.num_sweeps += 1
-        return int(replay_rows(contents, linked, self._joints, sweep, limits, True))
+        joints, sweep = self._joints, self._sweep
+        if prepare(contents, linked, joints, sweep, limits[0]) > limits[1]:
+            return ABOVE_LIMIT
+        return int(replay_rows(contents, linked, joints, sweep, limits, is_exact))
 
     def _expanded(self, linked: Linked, contents: Contents, num_rows: int) -> Timeline:
         graph = expanded(linked, contents, self._joints, num_rows, self._num_devices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -133,7 +133,10 @@ class Update:
         sizes = [np.diff(buckets.offsets[: count + 1])]
         more = self._after_buckets(buckets, count)
         waits = np.concatenate([buckets.waits[:num_waits], np.array(more.waits, np.int32)])
-        rows = [*more.rows, *self._last(devices, waits, count + len(more.rows))]
+        rows: list[tuple[int, Sequence[int] | Int32]] = [
+            *more.rows,
+            *self._last(devices, waits, count + len(more.rows)),
+        ]
         needs += [np.asarray(need, np.int32) for _, need in rows]
         sizes.append(np.array([len(need) for _, need in rows], np.int64))
         content = np.array([number for number, _ in rows], np.int32)
