@@ -42,10 +42,16 @@ def kept_uncounted(function: _Function) -> _Function:
 
 def _kept(function: _Function, options: dict[str, bool]) -> _Function:
     dispatcher = _dispatcher(function, options)
+    is_compiled = False
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        return dispatcher(*arguments) if dispatcher.signatures else _first(dispatcher, arguments)
+        nonlocal is_compiled
+        if is_compiled:
+            return dispatcher(*arguments)
+        result = _first(dispatcher, arguments)
+        is_compiled = True
+        return result
 
     return cast(_Function, call)
 

@@ -54,6 +54,13 @@ class RowReplay:
         self.num_sweeps = 0
         self._confidence = _MOST_CONFIDENCE
 
+    @property
+    def num_tasks(self) -> int:
+        """Tasks of the program that was replayed last."""
+        linked = self._blocks.linked
+        heads = self._blocks.pool.contents.head[linked.content[: linked.counts[0]]]
+        return int(heads[:, HEAD_MEMBERS].sum())
+
     def makespan_ns(self, limit_ns: int | None = None) -> int | None:
         """Return the makespan of the program as it is now; None if it is above the limit."""
         linked, contents = self._blocks.link(), self._blocks.pool.contents

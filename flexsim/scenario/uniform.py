@@ -6,6 +6,7 @@ type. Its plan is then the one that is built in full, for a small part of the wo
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -22,7 +23,7 @@ from flexsim.scenario.schema import Scenario
 from flexsim.strategy import Degrees
 from flexsim.strategy.baselines import check_degrees, megatron, ranks_of_devices
 from flexsim.strategy.strategy import check_strategy
-from flexsim.task_graph.grown_plan import grown_plan
+from flexsim.task_graph.grown_plan import Parts, grown_plan, parts_of
 from flexsim.task_graph.grown_update import GrownUpdate, build_update
 from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.plan import Plan
@@ -34,6 +35,8 @@ from flexsim.timeline.metrics import IterationFacts
 
 Value = TypeVar("Value")
 
+_MOST_PARTS = 400
+"""Half a megabyte each for a model of a hundred layers."""
 _GROWN = ("single", "data", "megatron")
 """Strategies that cut every layer alike."""
 
@@ -60,6 +63,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, Any] = {}
+        self._recent: OrderedDict[Hashable, Parts | None] = OrderedDict()
 
     def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return what was made for ``key``, now or before."""
@@ -81,7 +85,7 @@ class Nursery:
         check_magnitude(scenario.source, whole, scenario.training.global_batch)
         with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
             plan = self._plan(scenario, setting, sizes, whole)
-        if plan is None or plan.templates.duration_ns.min(initial=1) < 1:
+        if plan is None:
             return None
         flops = self.once(("flops", key), lambda: whole.flops)
         return Uniform(plan, _facts(scenario, setting, sizes, (plan, whole, flops)))
@@ -105,6 +109,23 @@ class Nursery:
         if not isinstance(plain, Seed):
             return None
         times = scenario.training.micro_batch
+        parts = self._parts_once(
+            ("parts", key, small, times, _place(degrees)),
+            lambda: self._parts(setting, degrees, (key, small, times, plain), whole),
+        )
+        if parts is None:
+            return None
+        schedule = self.once(("schedule", _order(degrees)), lambda: _schedule(degrees))
+        return grown_plan(parts, schedule, degrees.overlap_gradients)
+
+    def _parts(
+        self,
+        setting: Setting,
+        degrees: Degrees,
+        grows_from: tuple[Hashable, _Small, int, Seed],
+        whole: OperatorGraph,
+    ) -> Parts | None:
+        key, small, times, plain = grows_from
         seed = self.once(("seed", key, small, times), lambda: priced(plain, times))
         site = self.once(("site", key, _place(degrees)), lambda: _site(setting, degrees))
         layers = setting.config.layers // (degrees.pipeline * degrees.chunks)
@@ -115,8 +136,17 @@ class Nursery:
         )
         if not isinstance(update, GrownUpdate):
             return None
-        schedule = self.once(("schedule", _order(degrees)), lambda: _schedule(degrees))
-        return grown_plan(grown, update, schedule, degrees.overlap_gradients)
+        parts = parts_of(grown, update)
+        return parts if parts.is_priced else None
+
+    def _parts_once(self, key: Hashable, make: Callable[[], Parts | None]) -> Parts | None:
+        """Return what was made for ``key``; the parts asked for longest ago are forgotten."""
+        if key not in self._recent:
+            self._recent[key] = make()
+            if len(self._recent) > _MOST_PARTS:
+                self._recent.popitem(last=False)
+        self._recent.move_to_end(key)
+        return self._recent[key]
 
 
 def setting_key(scenario: Scenario) -> Hashable:

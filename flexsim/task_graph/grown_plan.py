@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from flexsim.ragged import Csr
-from flexsim.task_graph.columns import Int64, ResourceTable
+from flexsim.task_graph.columns import Int64, ResourceTable, StaticMemory
 from flexsim.task_graph.grown_update import GrownUpdate, anchors
 from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.memory import StageMemory
@@ -17,22 +17,55 @@ from flexsim.task_graph.symbolic import SYMBOL
 from flexsim.task_graph.templates import Templates
 
 
-def grown_plan(
-    grown: Grown, update: GrownUpdate, schedule: Schedule, overlap_gradients: bool
-) -> Plan:
-    """Return the plan of a grown pipeline, which equals the plan built in full."""
-    passes = grown.templates()
-    num_microbatches = schedule.num_microbatches
-    return Plan(
-        templates=_joined(passes, update, anchors(grown)),
-        schedule=schedule,
-        operator_names=update.operator_names,
-        overlap_gradients=overlap_gradients,
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What all plans of a grown pipeline share, whatever its schedule and microbatches."""
+
+    templates: Templates
+    static_memory: StaticMemory
+    stage_memory: StageMemory
+    operator_names: tuple[str, ...]
+    flops: int
+    """Of one microbatch on all replicas."""
+    num_unfolded: int
+    """Tasks of one microbatch before folding."""
+    num_update: int
+    """And of the updates."""
+    folding: str
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether every task has a price, the same on all devices that it stands for."""
+        return bool(self.templates.duration_ns.min(initial=1) > 0)
+
+
+def parts_of(grown: Grown, update: GrownUpdate) -> Parts:
+    """Put forward, backward and update of a grown pipeline together."""
+    return Parts(
+        templates=_joined(grown.templates(), update, anchors(grown)),
         static_memory=update.static_memory,
         stage_memory=_stage_memory(grown),
-        hardware_flops=float(_flops(grown)) * num_microbatches,
-        num_tasks_unfolded=_num_unfolded(grown, update, num_microbatches),
+        operator_names=update.operator_names,
+        flops=_flops(grown),
+        num_unfolded=_num_unfolded(grown),
+        num_update=update.num_tasks_unfolded,
         folding=_report(grown),
+    )
+
+
+def grown_plan(parts: Parts, schedule: Schedule, overlap_gradients: bool) -> Plan:
+    """Return the plan of a grown pipeline, which equals the plan built in full."""
+    num_microbatches = schedule.num_microbatches
+    return Plan(
+        templates=parts.templates,
+        schedule=schedule,
+        operator_names=parts.operator_names,
+        overlap_gradients=overlap_gradients,
+        static_memory=parts.static_memory,
+        stage_memory=parts.stage_memory,
+        hardware_flops=float(parts.flops) * num_microbatches,
+        num_tasks_unfolded=parts.num_unfolded * num_microbatches + parts.num_update,
+        folding=parts.folding,
     )
 
 
@@ -99,14 +132,14 @@ def _flops(grown: Grown) -> int:
     return total * site.num_replicas // grown.seed.num_replicas
 
 
-def _num_unfolded(grown: Grown, update: GrownUpdate, num_microbatches: int) -> int:
+def _num_unfolded(grown: Grown) -> int:
     site, seed = grown.site, grown.seed
     width = seed.devices_per_rank // seed.num_replicas
     members = 0
     for (stage, _), strip in grown.strips.items():
         count = sum(grown.like(s) == stage for s in range(site.num_stages))
         members += count * int(_members(strip.duration_ns, grown, width).sum())
-    return members * site.num_replicas * num_microbatches + update.num_tasks_unfolded
+    return members * site.num_replicas
 
 
 def _members(duration_ns: Int64, grown: Grown, width: int) -> Int64:

@@ -13,7 +13,7 @@ from flexsim.models import build_model, model_config
 from flexsim.scenario.prepare import make_costs
 from flexsim.strategy.baselines import Degrees, megatron, ranks_of_devices
 from flexsim.task_graph.build import plan_task_graph
-from flexsim.task_graph.grown_plan import grown_plan
+from flexsim.task_graph.grown_plan import grown_plan, parts_of
 from flexsim.task_graph.grown_update import build_update
 from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.plan import Plan
@@ -56,7 +56,7 @@ def grown(full: Plan, layers: int, micro_batch: int, degrees: Degrees) -> Plan:
     whole = build_model(model_config(**SIZES, layers=layers), 1, "fp16")
     update = build_update(found, whole, load_device_graph("dgx-a100", HOSTS), given, degrees)
     assert not isinstance(update, str), update
-    return grown_plan(found, update, full.schedule, degrees.overlap_gradients)
+    return grown_plan(parts_of(found, update), full.schedule, degrees.overlap_gradients)
 
 
 CASES = {
