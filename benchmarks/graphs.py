@@ -16,8 +16,7 @@ import numpy as np
 
 import flexsim
 from flexsim.ragged import Csr
-from flexsim.strategy import BASELINES, Degrees
-from flexsim.task_graph.build import plan_task_graph
+from flexsim.scenario import runner
 from flexsim.task_graph.columns import ActionTable, ResourceTable, TaskGraph
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.pipeline import StageDurations, pipeline_task_graph
@@ -114,27 +113,9 @@ def scenario_path(name: str) -> Path:
 
 
 def plan_of(name: str, fold: bool = True) -> Plan:
-    """Return the plan of a scenario of the repository, from its keys on."""
-    scenario = flexsim.load_scenario(scenario_path(name))
-    table, training = scenario.strategy, scenario.training
-    devices = flexsim.load_device_graph(scenario.cluster.device_graph, scenario.cluster.hosts)
-    config = flexsim.model_config(scenario.model.name, scenario.model.preset)
-    num_replicas = table.data or devices.num_devices // (table.tensor * table.pipeline)
-    share = training.micro_batch * num_replicas
-    operators = flexsim.build_model(config, share, training.precision)
-    degrees = Degrees(
-        tensor=table.tensor,
-        pipeline=table.pipeline,
-        data=num_replicas,
-        chunks=table.chunks,
-        sequence_parallel=table.sequence_parallel,
-        schedule=table.chosen_schedule,
-        num_microbatches=training.global_batch // share,
-        recompute=training.recompute,
-    )
-    strategy = BASELINES[table.name](operators, degrees)
-    costs = flexsim.make_costs(devices, training.software)
-    return plan_task_graph(operators, strategy, devices, costs, fold)
+    """Return the plan of a scenario of the repository, from its file on."""
+    changes = [] if fold else ["strategy.fold=false"]
+    return runner.planned(flexsim.load_scenario(scenario_path(name), changes))[0]
 
 
 PLANS: Mapping[str, Callable[[], Plan]] = {

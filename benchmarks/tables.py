@@ -118,8 +118,11 @@ def scenarios(found: Found) -> str:
 
 def run_many(found: Found) -> str:
     """Return configurations a second."""
-    rows = [(_count(row), f"{row['seconds']:.2f}", _rate(row)) for row in _of(found, "run_many")]
-    return markdown(("configurations", "seconds", "configurations/s"), rows)
+    rows = [
+        (row["kept"], _count(row), f"{row['seconds']:.2f}", _rate(row))
+        for row in _of(found, "run_many")
+    ]
+    return markdown(("what is kept before", "configurations", "seconds", "configurations/s"), rows)
 
 
 def starts(found: Found) -> str:

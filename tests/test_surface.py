@@ -34,7 +34,16 @@ NAMES = [
     "simulate",
 ]
 OPTIONS = {
-    "run": ["--engine", "--contract", "--set", "--strategy", "--output", "--detail", "--json", "--quiet"],
+    "run": [
+        "--engine",
+        "--contract",
+        "--set",
+        "--strategy",
+        "--output",
+        "--detail",
+        "--json",
+        "--quiet",
+    ],
     "list": [],
     "describe": ["--hosts", "--plot"],
     "schedule": [

@@ -55,11 +55,6 @@ class ChainTable:
         self._codes = Column(np.int32)
 
     @property
-    def size(self) -> int:
-        """Number of lines held."""
-        return self._rows.length + self._reads.length + self._codes.length
-
-    @property
     def arrays(self) -> Chains:
         """All contents so far."""
         columns = (self._first, self._reads, self._rows, self._codes)

@@ -112,8 +112,8 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """Number of values held."""
-        return self._duration_ns.length + self._device.length
+        """Number of values held by device."""
+        return self._head.length * self.num_devices
 
     @property
     def contents(self) -> Contents:

@@ -33,6 +33,8 @@ from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import Notebook
 
 Configs = Mapping[str, ParallelConfig]
+MOST_VALUES = 1 << 23
+"""Values by device that are kept of contents, about 200 MB, before all is found anew."""
 _KIND = {"F": "forward", "I": "input-gradient", "W": "weight-gradient"}
 
 
@@ -112,10 +114,14 @@ class Blocks:
         """Take the configs of all operators; raise :class:`StrategyError` if they do not fit."""
         ordered = {op.name: configs[op.name] for op in self.graph.operators if op.name in configs}
         check_strategy(replace(self._base, configs=ordered), self.graph, self.devices.num_devices)
+        self._begin(ordered)
+
+    def _begin(self, configs: Configs) -> None:
+        """Find everything anew, and forget what was found before."""
         self.configs.clear()
         self._forget_all()
         for operator in self.graph.operators:
-            self._configure(operator, ordered[operator.name])
+            self._configure(operator, configs[operator.name])
         self._apply(self.graph.operators)
         self._before = _Before()
 
@@ -124,6 +130,8 @@ class Blocks:
 
         Raise :class:`StrategyError`, with nothing changed, if they do not fit.
         """
+        if self.pool.size > MOST_VALUES:
+            self._begin(dict(self.configs))
         operators = [self.graph.by_name[name] for name in changes]
         for operator in operators:
             self._check(operator, changes[operator.name])

@@ -22,6 +22,7 @@ from flexsim.search.delta_objective import DeltaObjective
 from flexsim.search.objective import Problem
 from flexsim.search.units import Unit, UnitDim, find_units
 from flexsim.strategy import Mesh, ParallelConfig, Strategy
+from flexsim.task_graph.block_pool import COMPUTE, TRANSFER
 from flexsim.task_graph.build import build_task_graph
 from flexsim.timeline.memory import peak_memory
 from flexsim.timeline.spans import Timeline
@@ -207,10 +208,25 @@ def state(delta: DeltaObjective):
     num_rows, num_needs, _ = linked.counts.tolist()
     return (
         dict(blocks.configs),
-        linked.content[:num_rows].tolist(),
+        [_content(blocks.pool.contents, n) for n in linked.content[:num_rows].tolist()],
         linked.need_offsets[: num_rows + 1].tolist(),
         linked.needs[:num_needs].tolist(),
         blocks.peak_bytes(),
+    )
+
+
+def _content(contents, number: int):
+    """Return what a row says, whatever its number."""
+    shape, kind, members, width, duration, device = contents.head[number].tolist()
+    num_durations = contents.leader.shape[1] if shape == COMPUTE else members
+    num_devices = 2 * members if shape == TRANSFER else members * width
+    return (
+        (shape, kind, members, width),
+        contents.duration_ns[duration : duration + num_durations].tobytes(),
+        contents.device[device : device + num_devices].tobytes(),
+        contents.leader[number].tobytes(),
+        contents.num_left[number].tobytes(),
+        contents.work_ns[number].tobytes(),
     )
 
 

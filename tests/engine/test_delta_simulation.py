@@ -9,6 +9,8 @@ from delta_walk import Walk, problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flexsim.task_graph import blocks
+
 SMALL = {"layers": 1, "hidden": 16, "heads": 4, "sequence": 8, "vocabulary": 32}
 MODELS = {
     "gpt": SMALL,
@@ -60,3 +62,13 @@ def test_proposals_above_the_limit_are_cut_off():
         walk.step()
     assert walk.cut > 5
     assert walk.checked > 40
+
+
+def test_a_full_pool_is_emptied(monkeypatch):
+    monkeypatch.setattr(blocks, "MOST_VALUES", 100)
+    rng = random.Random(3)
+    walk = Walk(problem("lenet", 8, rng), rng)
+    walk.begin()
+    for _ in range(6):
+        walk.step()
+    assert walk.delta.blocks.pool.size < 10_000
