@@ -127,9 +127,16 @@ class FullObjective:
         """Return to the state before the proposal: it was never left."""
 
 
-OBJECTIVES: Mapping[str, Callable[[Problem], Objective]] = {"full": FullObjective}
+def _delta(problem: Problem) -> Objective:
+    """Return the objective that patches what a proposal changes, where a problem allows it."""
+    from flexsim.search.delta_objective import delta_objective
+
+    return delta_objective(problem)
+
+
+OBJECTIVES: Mapping[str, Callable[[Problem], Objective]] = {"full": FullObjective, "delta": _delta}
 """How proposals are simulated; all give the same numbers."""
-DEFAULT_OBJECTIVE = "full"
+DEFAULT_OBJECTIVE = "delta"
 
 
 def simulated(problem: Problem, configs: Configs, stage_of: Stages) -> Evaluation:
