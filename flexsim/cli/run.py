@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flexsim.cli.options import Changes, Output, Quiet, ScenarioFile
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_command(  # noqa: PLR0913
-    file: Annotated[Path, typer.Argument(help="A scenario file (TOML).", show_default=False)],
+    file: ScenarioFile,
     *,
     engine: Annotated[
         str | None, typer.Option(help="Replaces simulation.engine.", show_default=False)
@@ -28,25 +30,18 @@ def run_command(  # noqa: PLR0913
     contract: Annotated[
         bool | None, typer.Option(help="Replaces simulation.contract.", show_default=False)
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Replaces a key: strategy.tensor=4. May be repeated."
-        ),
-    ] = None,
+    changes: Changes = None,
     strategy: Annotated[
         Path | None,
         typer.Option(help="A strategy file, in place of [strategy].", show_default=False),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Directory of the written files.", show_default=False)
-    ] = None,
+    output: Output = None,
     detail: Annotated[
         str | None,
         typer.Option(help="auto, or operators: every span on large runs.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics alone.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate a scenario: print its numbers, write its picture, trace and tables."""
     gc.disable()  # much is allocated and almost nothing is thrown away before the end

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flexsim.cli.options import Changes, Output, Quiet, ScenarioFile
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,12 +18,20 @@ if TYPE_CHECKING:
     from flexsim.search.chains import Standing
     from flexsim.search.result import SearchResult
 
+Transformations = Annotated[
+    bool | None,
+    typer.Option(
+        "--transformations",
+        help="Search on an equal operator graph where one is faster.",
+        show_default=False,
+    ),
+]
 _MOST_LINES = 40
 _MOST_REFUSALS = 3
 
 
 def search_command(  # noqa: PLR0913
-    file: Annotated[Path, typer.Argument(help="A scenario file (TOML).", show_default=False)],
+    file: ScenarioFile,
     *,
     method: Annotated[
         str | None,
@@ -32,30 +42,14 @@ def search_command(  # noqa: PLR0913
     seed: Annotated[int | None, typer.Option(help="Of all random choices.")] = None,
     chains: Annotated[int | None, typer.Option(help="Independent chains.")] = None,
     processes: Annotated[int | None, typer.Option(help="Processes that share the chains.")] = None,
-    transformations: Annotated[
-        bool | None,
-        typer.Option(
-            "--transformations",
-            help="Search on an equal operator graph where one is faster.",
-            show_default=False,
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Replaces a key: search.temperature=0.1. May be repeated.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Directory of the written files.", show_default=False)
-    ] = None,
+    transformations: Transformations = None,
+    changes: Changes = None,
+    output: Output = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in that directory.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers alone.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Search for a strategy with a shorter iteration; Ctrl-C keeps the best found so far."""
     from flexsim.files import check_directory

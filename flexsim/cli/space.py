@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from flexsim.cli.options import Changes, ScenarioFile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,16 +16,9 @@ if TYPE_CHECKING:
 
 
 def space_command(
-    file: Annotated[Path, typer.Argument(help="A scenario file (TOML).", show_default=False)],
+    file: ScenarioFile,
     *,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Replaces a key: search.dimensions=SP. May be repeated.",
-        ),
-    ] = None,
+    changes: Changes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the exact numbers.")] = False,
 ) -> None:
     """Print the exact size of the space that a search would look through, by S, O, A and P."""

@@ -132,7 +132,7 @@ class Nursery:
         grown = Grown(seed, site, layers)
         update = self.once(
             ("update", key, _place(degrees), replace(small.degrees, recompute="none")),
-            lambda: build_update(grown, whole, setting.devices, setting.costs, degrees),
+            lambda: build_update(grown, whole, setting.devices, setting.costs),
         )
         if not isinstance(update, GrownUpdate):
             return None

@@ -92,7 +92,10 @@ def _joined(passes: Templates, update: GrownUpdate, anchor: Int64) -> Templates:
 
 def _held(one: Templates, other: Templates) -> tuple[Csr, ResourceTable]:
     """Number the resources of both anew, in order of (kind, device, peer)."""
-    tables = [np.stack([t.kind.astype(np.int64), t.device, t.peer], 1) for t in _tables(one, other)]
+    tables = [
+        np.stack([t.kind.astype(np.int64), t.device, t.peer], 1)
+        for t in (one.resource_table, other.resource_table)
+    ]
     distinct, ids = np.unique(np.concatenate(tables), axis=0, return_inverse=True)
     ids = ids.reshape(-1).astype(np.int32)
     num_first = len(tables[0])
@@ -104,10 +107,6 @@ def _held(one: Templates, other: Templates) -> tuple[Csr, ResourceTable]:
         distinct[:, 2].astype(np.int32),
     )
     return Csr(offsets, np.concatenate(values)), table
-
-
-def _tables(one: Templates, other: Templates) -> tuple[ResourceTable, ResourceTable]:
-    return one.resource_table, other.resource_table
 
 
 def _stage_memory(grown: Grown) -> StageMemory:

@@ -10,7 +10,6 @@ import numpy as np
 from flexsim.cost.costs import Costs
 from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
-from flexsim.strategy.baselines import Degrees
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
@@ -44,13 +43,10 @@ class GrownUpdate:
 
 
 def build_update(
-    grown: Grown, whole: OperatorGraph, devices: DeviceGraph, costs: Costs, degrees: Degrees
+    grown: Grown, whole: OperatorGraph, devices: DeviceGraph, costs: Costs
 ) -> GrownUpdate | str:
-    """Return the update of ``grown``, whose weights have the names of those of ``whole``.
-
-    The switches of ``degrees`` hold for the pipeline, whatever its sizes.
-    """
-    long = _long_strategy(grown, degrees)
+    """Return the update of ``grown``, whose weights have the names of those of ``whole``."""
+    long = _long_strategy(grown)
     pricing = Pricing(whole, devices, costs)
     program = Program(whole, long, Notebook(), pricing)
     parts = _parts(grown, whole)
@@ -157,17 +153,16 @@ def _mesh(grown: Grown, rank: int) -> Mesh:
     return Mesh(small.names, grown.site.devices[rank].reshape(shape))
 
 
-def _long_strategy(grown: Grown, degrees: Degrees) -> Strategy:
+def _long_strategy(grown: Grown) -> Strategy:
     """Return what the update needs of a strategy: the device sets of ranks, and switches."""
     site = grown.site
     meshes = {f"rank{rank}": _mesh(grown, rank) for rank in range(site.num_ranks)}
-    return Strategy(
-        name="grown",
+    return replace(
+        grown.seed.strategy,
         configs={name: ParallelConfig(mesh, ()) for name, mesh in meshes.items()},
         stage_of={name: rank for rank, name in enumerate(meshes)},
         rank_of_stage=tuple(site.rank(stage) for stage in range(site.num_stages)),
-        overlap_gradients=degrees.overlap_gradients,
-        gradient_norm=degrees.gradient_norm,
+        recompute=(),
     )
 
 

@@ -54,6 +54,7 @@ class Seed:
     """What kernels do whose durations and bytes are symbols."""
     pricing: Pricing
     graph: OperatorGraph
+    strategy: Strategy
     stage_of: tuple[int, ...]
     """The stage of every operator."""
     parts: tuple[tuple[WeightPart, ...], ...]
@@ -120,8 +121,8 @@ def build_seed(
     """Return the seed that a small model under a small strategy makes, or why it makes none.
 
     All devices are of one type; how many a cluster has does not matter yet. Every stage has as
-    many layers as the others, :data:`BLOCKS` where more are to come. What kernels cost is open:
-    :func:`priced` tells it.
+    many layers as the others, :data:`BLOCKS` where more are to come, and every replica a single
+    sequence. What kernels cost is open: :func:`priced` tells it.
     """
     ledger, alike = Ledger(), _Alike((device_type,) * len(strategy.devices))
     costs = Costs(compute, ledger, software)
@@ -142,13 +143,14 @@ def build_seed(
         questions=tuple(enquiry.questions),
         pricing=Pricing(graph, alike, costs),
         graph=graph,
+        strategy=strategy,
         stage_of=stage_of,
         parts=parts,
         flops=_flops(graph, stage_of, work, blocks[-1]),
         kept=_kept(program, blocks[-1]),
         rebuilt=_rebuilt(program),
         num_blocks=len(blocks[0]),
-        num_replicas=strategy.configs[graph.operators[0].name].mesh.axis_size("data"),
+        num_replicas=graph.num_sequences,
         devices_per_rank=strategy.configs[graph.operators[0].name].mesh.size,
     )
 

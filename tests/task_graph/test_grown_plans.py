@@ -54,7 +54,7 @@ def grown(full: Plan, layers: int, micro_batch: int, degrees: Degrees) -> Plan:
     small = seed(layers // num_stages, micro_batch, degrees)
     found = Grown(small, site, layers // num_stages)
     whole = build_model(model_config(**SIZES, layers=layers), 1, "fp16")
-    update = build_update(found, whole, load_device_graph("dgx-a100", HOSTS), given, degrees)
+    update = build_update(found, whole, load_device_graph("dgx-a100", HOSTS), given)
     assert not isinstance(update, str), update
     return grown_plan(parts_of(found, update), full.schedule, degrees.overlap_gradients)
 
