@@ -12,6 +12,7 @@ from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.places import Sorted, join
 from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.templates import Templates
+from flexsim.task_graph.tiling import meeting
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,8 @@ def _sides(plan: Plan, last_template: Int64) -> tuple[Sorted, Sorted]:
     for rank, before in enumerate(last_template.tolist()):
         after = 2 * templates.num_stages + rank
         if before < 2 * templates.num_stages:  # else a rank without actions
-            for left, right in _meeting(plan, before, after):
+            pair = before, after
+            for left, right in meeting(templates, pair, plan.schedule, plan.overlap_gradients):
                 shift = len(sides) * width
                 one = Sorted(left.devices + shift, left.members + templates.offsets[before])
                 other = Sorted(right.devices + shift, right.members + templates.offsets[after])
@@ -70,15 +72,6 @@ def _below(sides: list[Sorted]) -> Sorted:
         np.concatenate([none, *(side.devices for side in sides)]),
         np.concatenate([none, *(side.members for side in sides)]),
     )
-
-
-def _meeting(plan: Plan, before: int, after: int) -> list[tuple[Sorted, Sorted]]:
-    """Return what is joined by device from the last action of a rank to its update."""
-    first, last = plan.templates.ends[before], plan.templates.ends[after]
-    sides = [(first.exits, last.entries) if plan.overlap_gradients else (first.tails, last.heads)]
-    if plan.schedule.blocking_transfers:
-        sides.append((first.sends, last.entries))
-    return sides
 
 
 def _tasks(templates: Templates, begin: int) -> Tasks:

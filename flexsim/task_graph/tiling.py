@@ -105,7 +105,7 @@ def _joint_rows(
     before: list[_Shifted] = []
     after: list[_Shifted] = []
     for row, pair in enumerate(pairs):
-        for left, right in _meeting(templates, pair, schedule, overlap):
+        for left, right in meeting(templates, pair, schedule, overlap):
             before.append((left, first_row[row], np.int64(len(before) * width)))
             after.append((right, np.int64(0), np.int64(len(after) * width)))
     rows, targets = join(_below(before), _below(after))
@@ -158,7 +158,7 @@ def _num_edges(patterns: Patterns, order: Order) -> int:
     return int(repeated.sum() + joint_sizes[order.joint].sum())
 
 
-def _meeting(
+def meeting(
     templates: Templates, pair: tuple[int, int], schedule: Schedule, overlap: bool
 ) -> list[tuple[Sorted, Sorted]]:
     """Return what is joined by device from one template to the next on its rank."""
