@@ -41,3 +41,20 @@ def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     return offsets
+
+
+def row_hashes(rows: Csr) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of every row's values, in which their order counts."""
+    position = np.arange(len(rows.values)) - rows.offsets[:-1][rows.rows]
+    mixed = mix(rows.values.astype(np.uint64) * np.uint64(1 << 20) + position.astype(np.uint64))
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
+    hashes: NDArray[np.uint64] = sums[rows.offsets[1:]] - sums[rows.offsets[:-1]]
+    return hashes
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit integers (the finalizer of SplitMix64)."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

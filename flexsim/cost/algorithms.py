@@ -8,7 +8,7 @@ each of ``H`` hosts; ``B`` and ``α`` are a ring's bandwidth and the latency of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -83,6 +83,11 @@ def in_switch_all_reduce(num_bytes: Float, rings: Rings) -> Cost:
     return Cost(transfer, latency)
 
 
+def star_all_reduce(num_bytes: Float, rings: Rings) -> Cost:
+    """One member adds up whole buffers and hands the sum back; see :mod:`flexsim.cost.stars`."""
+    return Cost(num_bytes * rings.star_s_per_byte, rings.star_latency_ns / NS_PER_S)
+
+
 def pairwise_all_to_all(num_bytes: Float, rings: Rings) -> Cost:
     """Every member sends ``S/n`` to every other; local ports and rails work side by side."""
     n, k = rings.num_members, rings.members_per_host
@@ -106,6 +111,12 @@ ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "broadcast": (pipelined_broadcast,),
 }
 """The algorithms of every collective; the fastest for the size and the group is taken."""
+STAR = "star"
+WAYS: Mapping[str, Mapping[str, tuple[Algorithm, ...]]] = {
+    "rings": ALGORITHMS,
+    STAR: ALGORITHMS | {"all-reduce": (star_all_reduce,)},
+}
+"""The algorithms that a software stack has, by its ``all_reduce``."""
 
 
 def _ring_bandwidth(rings: Rings) -> Float:

@@ -8,15 +8,16 @@ term is the start-up and drain of a message sent in chunks; without it this is p
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.cost.algorithms import ALGORITHMS, Cost
+from flexsim.cost.algorithms import ALGORITHMS, STAR, WAYS, Cost
 from flexsim.cost.link_table import LinkTable, slowest_collectives
 from flexsim.cost.profiles import CollectiveConstants, SoftwareProfile, load_device_profile
 from flexsim.cost.rings import Rings, find_rings, route_latency, shared_bandwidth
+from flexsim.cost.stars import find_stars
 from flexsim.device_graph.graph import DeviceGraph
 from flexsim.errors import FlexSimError, choices_text
 from flexsim.units import NS_PER_S
@@ -44,6 +45,8 @@ class Communication:
     constants: CollectiveConstants
     host_time_ns: float
     """Least time of anything that the host must issue."""
+    all_reduce: str = "rings"
+    """Which algorithms the software has, a key of :data:`flexsim.cost.algorithms.WAYS`."""
     _rings: OrderedDict[tuple[int, bytes], Rings] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
@@ -55,6 +58,7 @@ class Communication:
             LinkTable.of(device_graph, profiles),
             slowest_collectives(profiles),
             software.host_time_per_kernel_ns,
+            software.all_reduce,
         )
 
     def collective_ns(self, collective: str, num_bytes: int, groups: NDArray[np.integer]) -> Int64:
@@ -78,7 +82,8 @@ class Communication:
         size = np.full(len(rings.num_hosts), float(num_bytes))
         share = np.zeros_like(size) if collective == "broadcast" else size / rings.num_members
         own_s = share / self.constants.copy_bandwidth_bytes_per_s
-        totals = [self._total_s(price(size, rings), own_s) for price in ALGORITHMS[collective]]
+        ways = WAYS[self.all_reduce][collective]
+        totals = [self._total_s(price(size, rings), own_s) for price in ways]
         return self._whole_ns(np.min(totals, axis=0))
 
     def transfer_ns(
@@ -120,7 +125,14 @@ class Communication:
         """Return the rings of ``groups``, all concurrent."""
         key = (groups.shape[1], np.ascontiguousarray(groups, np.int64).tobytes())
         if key not in self._rings:
-            self._rings[key] = find_rings(self.device_graph, self.links, groups)
+            self._rings[key] = self._found(groups)
             if len(self._rings) > _MAX_CACHED_GROUPS:
                 self._rings.popitem(last=False)
         return self._rings[key]
+
+    def _found(self, groups: NDArray[np.integer]) -> Rings:
+        rings = find_rings(self.device_graph, self.links, groups)
+        if self.all_reduce != STAR:
+            return rings
+        stars = find_stars(self.device_graph, self.links, groups)
+        return replace(rings, star_s_per_byte=stars.s_per_byte, star_latency_ns=stars.latency_ns)

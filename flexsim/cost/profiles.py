@@ -10,6 +10,9 @@ from flexsim.cost.tables import named, part_of, quantity, read_record
 from flexsim.errors import ProfileError, choices_text
 from flexsim.files import find_file, read_toml
 
+ALL_REDUCES = ("rings", "star")
+"""What a software profile may say of ``all_reduce``."""
+
 
 @dataclass(frozen=True)
 class MatmulConstants:
@@ -152,6 +155,9 @@ class SoftwareProfile:
     """By precision: bytes that a pass of its own moves to add a microbatch's gradients.
 
     Without an entry the weight-gradient products add to the sum themselves."""
+    all_reduce: str = quantity("text", default="rings")
+    """"rings" (a collective library) or "star" (one member sums); a key of
+    :data:`flexsim.cost.algorithms.WAYS`."""
 
 
 @lru_cache(maxsize=64)
@@ -178,4 +184,10 @@ def load_software_profile(name_or_path: str) -> SoftwareProfile:
     Raise :class:`ProfileError` where there is none or it is malformed.
     """
     path = find_file("profiles/software", name_or_path, ProfileError, "software profile")
-    return read_record(SoftwareProfile, read_toml(path, ProfileError), str(path))
+    profile = read_record(SoftwareProfile, read_toml(path, ProfileError), str(path))
+    if profile.all_reduce not in ALL_REDUCES:
+        raise ProfileError(
+            f"{path}: all_reduce = {profile.all_reduce!r}: "
+            f"{choices_text(profile.all_reduce, ALL_REDUCES)}"
+        )
+    return profile

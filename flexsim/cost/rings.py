@@ -33,6 +33,9 @@ class Rings:
     local_latency_ns: Float
     rail_latency_ns: Float
     in_switch_latency_ns: Float
+    star_s_per_byte: Float
+    star_latency_ns: Float
+    """Of an all-reduce on one member; 0 where the software has rings. See :mod:`.stars`."""
 
     @property
     def num_members(self) -> Ints:
@@ -51,8 +54,7 @@ class Flows:
 
 def find_rings(graph: DeviceGraph, table: LinkTable, groups: NDArray[np.integer]) -> Rings:
     """Return the rings of ``groups`` ([K, g] device ids), all of them concurrent."""
-    ordered = _sorted_by_host(graph, groups)
-    num_hosts = _hosts_of_groups(graph, ordered)
+    ordered, num_hosts = ordered_by_host(graph, groups)
     per_host = ordered.shape[1] // num_hosts
     local = _flows(ordered, per_host, along_hosts=False)
     rail = _flows(ordered, per_host, along_hosts=True)
@@ -71,7 +73,18 @@ def find_rings(graph: DeviceGraph, table: LinkTable, groups: NDArray[np.integer]
         -_least_by_group(local.group, -step_latency(local_routes, table), count, 0.0),
         -_least_by_group(rail.group, -step_latency(rail_routes, table), count, 0.0),
         -_least_by_group(local.group, -in_switch_latency, count, 0.0),
+        np.zeros(count),
+        np.zeros(count),
     )
+
+
+def ordered_by_host(graph: DeviceGraph, groups: NDArray[np.integer]) -> tuple[Ints, Ints]:
+    """Return the members of each group by host, and into how many equal blocks they fall.
+
+    There is a block a host; where hosts hold unequal numbers, one a member.
+    """
+    ordered = _sorted_by_host(graph, groups)
+    return ordered, _hosts_of_groups(graph, ordered)
 
 
 def shared_bandwidth(routes: Csr, bandwidth_bytes_per_s: Float) -> Float:

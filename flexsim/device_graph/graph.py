@@ -64,6 +64,11 @@ class DeviceGraph:
     """Host of every vertex; :data:`SHARED` for a switch between hosts."""
     links: Links
     router: Router
+    torus: tuple[int, ...] | None = None
+    """Sizes of the torus or mesh of a pod, whose devices are numbered row-major (the last size
+    fastest); several pods follow one another. None where the devices form none."""
+    in_network_reduction: bool = True
+    """Whether switches sum what passes them where the device profile gives a rate for it."""
 
     @property
     def num_devices(self) -> int:

@@ -33,12 +33,12 @@ def simulate(task_graph: TaskGraph, progress: Progress | None = None) -> Timelin
     other, and :class:`~flexsim.errors.FlexSimError` for a task shorter than 1 ns.
     """
     check_durations(task_graph)
-    start_ns = np.array(_Replay(task_graph, progress).run(), np.int64)
+    start_ns = np.array(Replay(task_graph, progress).run(), np.int64)
     check_finished(task_graph, start_ns)
     return Timeline(task_graph, start_ns, start_ns + task_graph.duration_ns)
 
 
-class _Replay:
+class Replay:
     """The state of one replay; its columns are plain lists, which Python reads fastest."""
 
     def __init__(self, graph: TaskGraph, progress: Progress | None) -> None:
@@ -90,6 +90,10 @@ class _Replay:
 
     def _finish(self, event: Event) -> None:
         task: Any = event.value
+        self._end(task)
+
+    def _end(self, task: int) -> None:
+        """Free what a task holds, and let those that waited for it become ready."""
         self._release(task)
         num_missing = self.num_missing
         for follower in self.following[self.first_next[task] : self.first_next[task + 1]]:

@@ -126,6 +126,10 @@ def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> D
         scatter_gather=_given(table.scatter_gather, software.scatter_gather),
         blocking_transfers=_given(table.blocking_transfers, software.blocking_transfers),
         gradient_norm=table.gradient_norm,
+        zero=table.zero,
+        shard=table.shard,
+        reshard=table.reshard,
+        prefetch=table.prefetch,
     )
 
 

@@ -116,6 +116,20 @@ class StrategyTable(Table):
         default=None, description="as the software does unless given"
     )
     gradient_norm: Flag = Field(default=True, description="the global all-reduce before the step")
+    zero: Literal[0, 1, 2, 3] = Field(
+        default=0,
+        description="stage of ZeRO: replicas keep shares of 1 optimizer state, 2 gradients too,"
+        " 3 weights too (FSDP)",
+    )
+    shard: Count | None = Field(
+        default=None, description="replicas that keep shares together; all of them unless given"
+    )
+    reshard: Flag = Field(
+        default=True, description="zero = 3: drop gathered weights after the forward"
+    )
+    prefetch: Literal[0, 1, 2, 3, 4] = Field(
+        default=1, description="zero = 3: layers that are gathered ahead"
+    )
     fold: Flag = Field(default=True, description="simulate one of each class of equal devices")
 
     @model_validator(mode="after")

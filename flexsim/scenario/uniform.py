@@ -164,6 +164,7 @@ def _may_grow(scenario: Scenario, setting: Setting) -> bool:
         scenario.strategy.name in _GROWN
         and scenario.strategy.fold
         and scenario.strategy.file is None
+        and scenario.strategy.zero == 0
         and not adds_up
         and isinstance(setting.costs.communication, Communication)
         and len(set(setting.devices.device_types)) == 1

@@ -142,14 +142,19 @@ def _walk(task: Task, stop: Stop) -> tuple[Walk, _Counting]:
 
 
 def _begin(walk: Walk, task: Task) -> None:
-    """Go to the chain's start, or where that is not feasible to the next that is."""
+    """Go to the chain's start, or where that cannot be to the next that can.
+
+    A random start need only be buildable: a chain comes down to what fits memory by itself.
+    """
     known = starts(task.scenario, walk.problem, walk.moves.space)
-    names = [task.start, "data", "expert", *["random"] * _MOST_STARTS]
+    others = ["random"] * _MOST_STARTS
+    is_random = task.start == "random"
+    names = [*others, "data", "expert"] if is_random else [task.start, "data", "expert", *others]
     refusals = []
     for name in names:
         configs, stage_of = known[name](walk.rng)
         found = walk.begin(State(dict(configs), dict(stage_of)))
-        if found.is_feasible:
+        if found.is_feasible or (is_random and found.makespan_ns):
             return
         refusals.append(f"{name}: {found.refusal}")
     raise FlexSimError(f"{task.scenario.source}: no start of the search is feasible; {refusals[0]}")

@@ -78,8 +78,9 @@ class Walk:
         return found
 
     def return_to_best(self) -> None:
-        """Go back to the best state seen."""
-        self.begin(self.best.copy())
+        """Go back to the best state seen, if any was feasible."""
+        if self.best.configs:
+            self.begin(self.best.copy())
         self.restarts_since += 1
 
     @property
@@ -101,11 +102,13 @@ class Walk:
     def step(self, change: Change, limit_ns: int) -> bool:
         """Propose a change, accept it if it is feasible and takes at most ``limit_ns``.
 
-        Return whether it was accepted; count and note it either way.
+        As long as the current state does not fit memory, whatever fits is accepted, and what
+        does not if it needs no more. Return whether it was accepted; count and note it anyway.
         """
         letters = self.moves.letters(self.state, change)
+        limit_ns = limit_ns if self.current.is_feasible else NEVER
         found = self.objective.propose(change.configs, limit_ns, change.stages)
-        outcome = _outcome(found, limit_ns)
+        outcome = ACCEPTED if self._fits_better(found) else _outcome(found, limit_ns)
         if outcome == ACCEPTED and found is not None:
             self.objective.accept()
             self.state.apply(change)
@@ -115,6 +118,12 @@ class Walk:
             self.objective.reject()
         self._note(change.kind, letters, outcome, found)
         return outcome == ACCEPTED
+
+    def _fits_better(self, found: Evaluation | None) -> bool:
+        """Whether neither the current state nor a proposal fits memory, the latter no worse."""
+        if found is None or found.is_feasible or self.current.is_feasible or not found.makespan_ns:
+            return False
+        return found.peak_memory_bytes <= self.current.peak_memory_bytes
 
     def content(self) -> dict[str, Any]:
         """Return what a checkpoint needs beside the states, as plain values."""
@@ -140,7 +149,8 @@ class Walk:
         self._clock = time.monotonic()
 
     def _keep_best(self) -> None:
-        if self.current.makespan_ns < self.best_evaluation.makespan_ns:
+        is_shorter = self.current.makespan_ns < self.best_evaluation.makespan_ns
+        if self.current.is_feasible and is_shorter:
             self.best, self.best_evaluation = self.state.copy(), self.current
             self.improved_at, self.restarts_since = self.spent, 0
 

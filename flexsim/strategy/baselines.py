@@ -18,6 +18,7 @@ from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Operator
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.sharding import WHOLE, Sharding, shard_axes
 from flexsim.strategy.strategy import Strategy
 
 AXES = ("tensor", "data", "pipeline")
@@ -30,7 +31,9 @@ class Degrees:
     """How many ways each named axis is cut, and how the pipeline runs.
 
     ``order`` names the axes from the fastest-varying device number to the slowest.
-    ``chunks`` are stages a rank; ``recompute`` is none, selective or full.
+    ``chunks`` are stages a rank; ``recompute`` is none, selective or full. ``zero`` is a stage of
+    ZeRO over groups of ``shard`` replicas (all of them unless given), with weights dropped after
+    the forward (``reshard``) and gathered ``prefetch`` layers ahead.
     """
 
     tensor: int = 1
@@ -46,6 +49,10 @@ class Degrees:
     scatter_gather: bool = False
     blocking_transfers: bool = False
     gradient_norm: bool = True
+    zero: int = 0
+    shard: int | None = None
+    reshard: bool = True
+    prefetch: int = 1
 
     @property
     def num_devices(self) -> int:
@@ -90,6 +97,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         scatter_gather=degrees.scatter_gather,
         blocking_transfers=degrees.blocking_transfers,
         gradient_norm=degrees.gradient_norm,
+        sharding=_sharding(degrees),
     )
 
 
@@ -157,10 +165,19 @@ def ranks_of_devices(degrees: Degrees) -> NDArray[np.int32]:
 
 def _mesh(degrees: Degrees, tensor_axes: tuple[int, int], stage: NDArray[np.int32]) -> Mesh:
     groups, repeats = tensor_axes
+    axes = [*shard_axes(degrees.data, degrees.shard)]
     if repeats == 1:
-        return Mesh(("data", "tensor"), stage)
-    names = ("data", "tensor.group", "tensor.repeat")
-    return Mesh(names, stage.reshape(degrees.data, groups, repeats))
+        axes += [("tensor", groups)]
+    else:
+        axes += [("tensor.group", groups), ("tensor.repeat", repeats)]
+    return Mesh(tuple(name for name, _ in axes), stage.reshape([size for _, size in axes]))
+
+
+def _sharding(degrees: Degrees) -> Sharding:
+    if degrees.data == 1:
+        return WHOLE
+    axis, _ = shard_axes(degrees.data, degrees.shard)[-1]
+    return Sharding.stage(degrees.zero, (axis,), degrees.reshard, degrees.prefetch)
 
 
 def _tensor_axes(graph: OperatorGraph, tensor: int) -> tuple[int, int]:
@@ -185,8 +202,9 @@ def _configs(
 
 
 def _config(operator: Operator, mesh: Mesh, degrees: Degrees) -> ParallelConfig:
-    tensor = mesh.names[1:]
-    splits: dict[str, tuple[str, ...]] = {SAMPLE_DIM: ("data",)}
+    tensor = tuple(name for name in mesh.names if not name.startswith("data"))
+    batch = tuple(name for name in mesh.names if name.startswith("data"))
+    splits: dict[str, tuple[str, ...]] = {SAMPLE_DIM: batch}
     if "g" in operator.sizes:
         splits |= {"g": tensor[:1], "r": tensor[1:]}
     cut = [dim for dim in TENSOR_DIMS if dim in operator.sizes]

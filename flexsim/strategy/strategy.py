@@ -14,6 +14,7 @@ from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.keys import Key
 from flexsim.strategy.config import ParallelConfig, check_config
 from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.sharding import WHOLE, Sharding
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,8 @@ class Strategy:
     repeated in the backward. ``scatter_gather`` sends replicated activations between stages
     in shares; ``overlap_gradients`` starts a weight's synchronization as soon as its gradient
     is complete; ``gradient_norm`` adds the global all-reduce before the optimizer step. With
-    ``blocking_transfers`` a stage goes on only after what it sends has arrived.
+    ``blocking_transfers`` a stage goes on only after what it sends has arrived. ``sharding``
+    says what replicas keep in shares.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Strategy:
     scatter_gather: bool = False
     blocking_transfers: bool = False
     gradient_norm: bool = True
+    sharding: Sharding = WHOLE
 
     @property
     def num_stages(self) -> int:

@@ -118,15 +118,19 @@ class BackwardPass(Pass):
 
     def _step(self, operator: Operator, step: Step, reader: Reader) -> None:
         needs: list[int] = []
+        fetched: list[int] = []
         for use in step.reads:
             if _is_gradient(use):
                 layout = self.layout(operator, use)
                 sized = (use.tensor, self.program.size(use.tensor))
                 needs += self.carrier.bring(self.gradients, sized, layout, reader)
-            elif use.tensor not in self.fed:
+            elif use.tensor in self.fed:
+                fetched += self.fetches.bring(operator, use, reader)
+            else:
                 needs += self._saved(operator, use, reader)
         kind = _KIND[step.pass_name]
-        row = self.write_row(operator, step, kind, reader, unique(needs) or reader.gate)
+        waits = unique((*(needs or reader.gate), *fetched))
+        row = self.write_row(operator, step, kind, reader, waits)
         for position, layout in self.cuts.of(operator).widest_writes(operator, step):
             tensor = step.maps[position].write.tensor
             if tensor in operator.passed_on:

@@ -18,9 +18,10 @@ from flexsim.task_graph.block_pool import Pool, Stint
 from flexsim.task_graph.block_weights import GRADIENT_KIND, Found, Weights
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.kinds import TASK_CODE
+from flexsim.task_graph.parts import WeightPart, bucket_bytes, gradient_bytes
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.shared_update import shared_buckets
-from flexsim.task_graph.update import NORM_BYTES, WeightPart, bucket_bytes, gradient_bytes
+from flexsim.task_graph.update import NORM_BYTES
 
 _NO_LINE = 2**62
 _WEIGHT_BITS = 20

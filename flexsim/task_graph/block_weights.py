@@ -16,13 +16,9 @@ from flexsim.task_graph.block_pool import Pool, Stint
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.gradients import Contribution
 from flexsim.task_graph.kinds import TASK_CODE
+from flexsim.task_graph.parts import WeightPart, gradient_bytes, weight_parts
 from flexsim.task_graph.program import Program
-from flexsim.task_graph.update import (
-    WeightPart,
-    gradient_bytes,
-    synchronization,
-    weight_parts,
-)
+from flexsim.task_graph.reductions import synchronization
 
 GRADIENT_KIND = TASK_CODE["gradient"]
 Key = tuple[Mesh, str, tuple[str, ...]]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.transition import Collective, Exchange, Move, Step, TensorSize
-from flexsim.task_graph.kinds import TASK_CODE
+from flexsim.task_graph.kinds import COLLECTIVE_CODE, TASK_CODE
 from flexsim.task_graph.places import Places
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.rows import Have, Notebook, Row, Store, kind_of_axes, unique
@@ -109,12 +109,22 @@ class Carrier:
         if isinstance(step, Exchange) and not len(step.sources):
             return needs
         _, places, duration, num_bytes = self._message(step)
+        collective = 0
         if isinstance(step, Collective):
-            kind = kind_of_axes(step.axes)
+            kind, collective = kind_of_axes(step.axes), COLLECTIVE_CODE[step.kind]
         else:
             kind = _MOVED if have.stage != reader.stage else _RESHARDED
         row = Row(
-            stage, reader.action, kind, reader.operator, places, duration, num_bytes, needs, False
+            stage,
+            reader.action,
+            kind,
+            reader.operator,
+            places,
+            duration,
+            num_bytes,
+            needs,
+            False,
+            collective,
         )
         written = self._notebook.write(row)
         return unique((*needs, written)) if isinstance(step, Exchange) else (written,)

@@ -116,6 +116,8 @@ class TaskGraph:
     num_tasks_folded_away: int = 0
     folding: str = "nothing to fold"
     """What was folded, or why not, in one sentence."""
+    collective: UInt8 | None = None
+    """Index into :data:`flexsim.task_graph.kinds.COLLECTIVES`, for networks that need it."""
 
     @property
     def num_tasks(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from flexsim.task_graph.templates import Ends
 
 _WEIGHT = TASK_CODE["weight-gradient"]
 _INPUT = TASK_CODE["input-gradient"]
+_PARAMETER = TASK_CODE["parameter"]
 
 
 def ends_of(
@@ -40,7 +41,11 @@ class _Action:
 
     def ends(self) -> Ends:
         """Return where the template is joined to others; :class:`Ends` tells what is what."""
-        return Ends(self._exits, self._tails(), self._entries(), self._heads(), self._sends())
+        found = Ends(self._exits, self._tails(), self._entries(), self._heads(), self._sends())
+        gathers = [i for i in self.indices if self.rows[i].kind == _PARAMETER]
+        if not gathers:
+            return found
+        return replace(found, fetches=self._fetches(gathers), gates=self._gates(gathers[-1]))
 
     @cached_property
     def _compute(self) -> list[int]:
@@ -101,6 +106,21 @@ class _Action:
         return _merged(
             self._inputs(i for i in self.indices if self.rows[i].places.targets is not None)
         )
+
+    def _fetches(self, gathers: Iterable[int]) -> Sorted:
+        inside = self._inside
+        return _merged(self._inputs(i for i in gathers if inside.isdisjoint(self.rows[i].needs)))
+
+    def _gates(self, last: int) -> Sorted:
+        """Return what the gather that would follow the ``last`` one waits for.
+
+        Where that waits for the unit just before it, all that is before the next action ends;
+        else that unit, which runs while the next is gathered.
+        """
+        before = [i for i in self._compute if i < last]
+        if not before or before[-1] in self.rows[last].needs:
+            return self._exits
+        return _merged(self._inputs(before[-1:]))
 
     def _inputs(self, indices: Iterable[int]) -> list[tuple[Sorted, int]]:
         return [(self.rows[i].places.inputs, self.first[i]) for i in indices]

@@ -23,6 +23,7 @@ class Pass:
         self.carrier = program.carrier
         self.cuts = program.cuts
         self.fed = program.fed
+        self.fetches = program.fetches
 
     def reader(self, operator: Operator, action: int, gate: tuple[int, ...] = ()) -> Reader:
         """Return who reads: the operator in one of its actions, held back by ``gate``."""
@@ -39,7 +40,7 @@ class Pass:
         cut, notebook = self.cuts.of(operator), self.program.notebook
         priced = self.program.pricing.compute(operator, cut.config, step)
         notebook.flops += priced.flops
-        return notebook.write(
+        written = notebook.write(
             Row(
                 reader.stage,
                 reader.action,
@@ -52,6 +53,8 @@ class Pass:
                 True,
             )
         )
+        self.fetches.wrote(operator, reader, written)
+        return written
 
 
 class ForwardPass(Pass):
@@ -71,14 +74,17 @@ class ForwardPass(Pass):
 
     def _step(self, operator: Operator, step: Step, reader: Reader) -> None:
         needs: list[int] = []
+        fetched: list[int] = []
         partial: set[tuple[str, str]] = set()
         for use in step.reads:
             if use.tensor in self.fed:
+                fetched += self.fetches.bring(operator, use, reader)
                 continue
             target = self._target(operator, step, use)
             needs += self.bring(use.tensor, target, reader)
             partial.update(target.partial)
-        row = self.write_row(operator, step, self.kind, reader, unique(needs) or reader.gate)
+        waits = unique((*(needs or reader.gate), *fetched))
+        row = self.write_row(operator, step, self.kind, reader, waits)
         for position, layout in self.cuts.of(operator).writes(operator, step):
             left = layout.with_partial((*layout.partial, *partial)) if partial else layout
             have = Have(left, (row,), reader.stage)

@@ -19,12 +19,13 @@ from flexsim.task_graph.folding import fold_rows
 from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.members import templates_of
 from flexsim.task_graph.memory import static_memory
+from flexsim.task_graph.parts import WeightPart
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Notebook
 from flexsim.task_graph.strips import BLOCKS
 from flexsim.task_graph.templates import Templates
-from flexsim.task_graph.update import WeightPart, write_update_of
+from flexsim.task_graph.update import write_update_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,15 @@ COMMUNICATION_KINDS = (
     "embedding",
     "gradient-norm",
     "reshard",
+    "parameter",
 )
 TASK_KINDS = COMPUTE_KINDS + COMMUNICATION_KINDS
 TASK_CODE = {name: code for code, name in enumerate(TASK_KINDS)}
 NUM_COMPUTE_KINDS = len(COMPUTE_KINDS)
+
+COLLECTIVES = ("", "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast")
+"""What a task's members do together; the first stands for compute and point-to-point."""
+COLLECTIVE_CODE = {name: code for code, name in enumerate(COLLECTIVES)}
 
 ACTION_KINDS = ("F", "B", "I", "W", "U")
 """Forward, full backward, input gradient, weight gradient, update (synchronize and step)."""

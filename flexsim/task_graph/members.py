@@ -36,6 +36,7 @@ def templates_of(rows: Sequence[Row], num_stages: int, num_ranks: int) -> Templa
         sources=sources,
         targets=targets,
         ends=ends_of(rows, members.rows_of, members.base - members.first_of_template),
+        collective=members.column("collective", np.uint8).astype(np.uint8),
     )
 
 

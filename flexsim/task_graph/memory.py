@@ -11,9 +11,9 @@ from flexsim.cost.profiles import SoftwareProfile
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.columns import ActionTable, ActivationMemory, StaticMemory
+from flexsim.task_graph.parts import WeightPart
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, F
-from flexsim.task_graph.update import WeightPart
 
 Int64 = NDArray[np.int64]
 
@@ -27,10 +27,13 @@ class StageMemory:
     """What a forward keeps for its backward."""
     rebuilt: Int64
     """The largest segment that a backward recomputes, held while it runs."""
+    gathered: Int64 | None = None
+    """Weights kept in shares that are whole at a time, in forward and backward."""
 
     def of_actions(self, actions: ActionTable) -> ActivationMemory:
         """Return what each action keeps, frees and holds for a moment."""
-        here = self.kept + self.rebuilt > 0
+        gathered = np.zeros_like(self.kept) if self.gathered is None else self.gathered
+        here = self.kept + self.rebuilt + gathered > 0
         rows = np.flatnonzero((actions.kind == F) | (actions.kind == B))
         action, device = np.nonzero(here[actions.stage[rows]])
         stages = actions.stage[rows[action]]
@@ -41,7 +44,7 @@ class StageMemory:
             self.devices[device],
             np.where(forward, amount, 0),
             np.where(forward, 0, amount),
-            np.where(forward, 0, self.rebuilt[stages, device]),
+            np.where(forward, 0, self.rebuilt[stages, device]) + gathered[stages, device],
         )
 
 
@@ -52,19 +55,23 @@ def static_memory(
     devices: NDArray[np.int32],
 ) -> StaticMemory:
     """Return weights, gradients and optimizer state of ``devices`` (sorted)."""
+    sharding = program.strategy.sharding
     weights = np.zeros(len(devices), np.int64)
-    parameters = np.zeros(len(devices), np.int64)
+    parameters, kept = np.zeros(len(devices)), np.zeros(len(devices))
     held = {(part.name, part.layout.mesh): part for part in parts}
     meshes = dict.fromkeys(mesh for _, mesh in held)
     on_mesh = {mesh: np.isin(devices, mesh.flat) for mesh in meshes}
     for (name, mesh), part in held.items():
-        weights[on_mesh[mesh]] += part.num_parameters * program.graph.bytes_per_element(name)
-        parameters[on_mesh[mesh]] += part.num_parameters
+        shares = part.num_shares if sharding.weights else 1
+        width = program.graph.bytes_per_element(name)
+        weights[on_mesh[mesh]] += -(-part.num_parameters * width // shares)
+        parameters[on_mesh[mesh]] += part.num_parameters / part.gradient_shares
+        kept[on_mesh[mesh]] += part.num_parameters / part.num_shares
     return StaticMemory(
         devices,
         weights,
         _scaled(parameters, software.gradient_bytes_per_parameter),
-        _scaled(parameters, software.optimizer_bytes_per_parameter),
+        _scaled(kept, software.optimizer_bytes_per_parameter),
     )
 
 
@@ -76,7 +83,24 @@ def stage_memory(program: Program, devices: NDArray[np.int32]) -> StageMemory:
         kept[stage] += _held(program, layouts, devices)
     for stage, layouts in program.rebuilt:
         rebuilt[stage] = np.maximum(rebuilt[stage], _held(program, layouts, devices))
-    return StageMemory(devices, kept, rebuilt)
+    return StageMemory(devices, kept, rebuilt, _gathered(program, devices))
+
+
+def _gathered(program: Program, devices: NDArray[np.int32]) -> Int64 | None:
+    """Return the bytes of gathered weights that are whole at a time: the largest units' sum."""
+    sharding, fetches = program.strategy.sharding, program.fetches
+    if not sharding.weights:
+        return None
+    gathered = np.zeros((program.strategy.num_stages, len(devices)), np.int64)
+    for stage in range(program.strategy.num_stages):
+        sizes: dict[Mesh, list[int]] = {}
+        for unit, mesh in fetches.units_of_stage(stage):
+            sizes.setdefault(mesh, []).append(sum(fetches.unit_bytes(unit, mesh).values()))
+        at_once = sharding.prefetch + 1 if sharding.reshard else None
+        for mesh, found in sizes.items():
+            whole = sum(sorted(found, reverse=True)[:at_once])
+            gathered[stage, np.isin(devices, mesh.flat)] += whole
+    return gathered
 
 
 def _held(program: Program, layouts: dict[str, Layout], devices: NDArray[np.int32]) -> Int64:
@@ -91,6 +115,6 @@ def _held(program: Program, layouts: dict[str, Layout], devices: NDArray[np.int3
     return total
 
 
-def _scaled(counts: Int64, factor: float) -> Int64:
+def _scaled(counts: NDArray[np.float64], factor: float) -> Int64:
     scaled: Int64 = np.round(counts * factor).astype(np.int64)
     return scaled

@@ -78,6 +78,10 @@ class Sorted:
         return np.array_equal(self.devices, devices)
 
 
+NOWHERE = Sorted(np.zeros(0, np.int32), np.zeros(0, np.int64))
+"""No pairs."""
+
+
 def join(before: Sorted, after: Sorted) -> tuple[Int64, Int64]:
     """Return the pairs of members (of ``before``, of ``after``) that share a device, sorted."""
     left, right, _ = joins([(before, after)])

@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from flexsim.task_graph.assemble import Actions, assemble, number_actions
-from flexsim.task_graph.columns import ActivationMemory, Int64, StaticMemory, TaskGraph
+from flexsim.task_graph.columns import ActivationMemory, Int64, StaticMemory, TaskGraph, UInt8
 from flexsim.task_graph.memory import StageMemory
+from flexsim.task_graph.places import ragged_ranges
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.templates import Templates
 
@@ -52,6 +53,16 @@ class Plan:
         rank = np.full(len(devices), -1, np.int64)
         rank[np.searchsorted(devices, memory.device)] = self.actions.table.rank[memory.action]
         return rank
+
+    @property
+    def collective(self) -> UInt8:
+        """The collective of every task; for plans that were built operator by operator."""
+        templates, actions = self.templates, self.actions
+        assert templates.collective is not None
+        sizes = np.diff(templates.offsets)[actions.template]
+        member = ragged_ranges(templates.offsets[actions.template], sizes)
+        codes: UInt8 = templates.collective[member]
+        return codes
 
     def task_graph(self) -> TaskGraph:
         """Tile the templates over all actions."""

@@ -17,6 +17,7 @@ from flexsim.strategy.strategy import Strategy
 from flexsim.strategy.transition import TensorSize
 from flexsim.task_graph.bring import Carrier
 from flexsim.task_graph.cuts import Cuts
+from flexsim.task_graph.fetches import Fetches
 from flexsim.task_graph.gradients import Contribution
 from flexsim.task_graph.needs import Needs
 from flexsim.task_graph.pricing import Pricing
@@ -55,6 +56,11 @@ class Program:
     def transitions(self) -> Transitions:
         """How tensors get from layout to layout."""
         return Transitions()
+
+    @cached_property
+    def fetches(self) -> Fetches:
+        """What gathers weights that are kept in shares."""
+        return Fetches(self)
 
     @cached_property
     def uses(self) -> dict[str, list[tuple[Operator, Use]]]:

@@ -33,6 +33,8 @@ class Row(NamedTuple):
     num_bytes: NDArray[np.int64]
     needs: tuple[int, ...]
     is_compute: bool
+    collective: int = 0
+    """Index into :data:`flexsim.task_graph.kinds.COLLECTIVES`: 0 for all but collectives."""
 
 
 class Have(NamedTuple):

@@ -10,7 +10,7 @@ from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.shared_weights import Holding
 
 if TYPE_CHECKING:
-    from flexsim.task_graph.update import WeightPart
+    from flexsim.task_graph.parts import WeightPart
 
 
 @dataclass

@@ -35,7 +35,7 @@ def _one_each(rows: Sequence[Row], who: Incidence, stand_ins: Sequence[StandIn])
         places, members = stand_ins[number[row.places]]
         cells[key] = places, row.duration_ns[members], row.num_bytes[members]
     return [
-        Row(r.stage, r.action, r.kind, r.operator, *cells[key], r.needs, r.is_compute)
+        Row(r.stage, r.action, r.kind, r.operator, *cells[key], r.needs, r.is_compute, r.collective)
         for r, key in zip(rows, who.keys, strict=True)
     ]
 

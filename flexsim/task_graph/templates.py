@@ -9,7 +9,7 @@ import numpy as np
 
 from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int32, Int64, ResourceTable, UInt8
-from flexsim.task_graph.places import Sorted
+from flexsim.task_graph.places import NOWHERE, Sorted
 from flexsim.task_graph.rows import F, U
 
 
@@ -35,6 +35,10 @@ class Ends:
     """The tasks, of any kind, with no other task of the template before them."""
     sends: Sorted
     """The transfers to other stages, by sending device."""
+    fetches: Sorted = NOWHERE
+    """The gathers of weights that wait for nothing in the template."""
+    gates: Sorted = NOWHERE
+    """The compute tasks that the next action's first gathers wait for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,8 @@ class Templates:
     targets: Int64
     ends: tuple[Ends, ...]
     """Of every template."""
+    collective: UInt8 | None = None
+    """Index into :data:`flexsim.task_graph.kinds.COLLECTIVES`; grown templates have none."""
 
     @property
     def num_templates(self) -> int:

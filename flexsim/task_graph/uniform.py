@@ -24,12 +24,12 @@ from flexsim.task_graph.backward import BackwardPass
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.enquiry import KERNEL, Answers, Enquiry, Question, answers
 from flexsim.task_graph.forward import ForwardPass
+from flexsim.task_graph.parts import WeightPart, weight_parts
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Notebook
 from flexsim.task_graph.strips import BLOCKS, Strip, Strips, stretched, strips_of
 from flexsim.task_graph.symbolic import SYMBOL, Ledger, Message
-from flexsim.task_graph.update import WeightPart, weight_parts
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flexsim.ragged import Csr
+from flexsim.ragged import Csr, row_hashes
 from flexsim.task_graph.columns import ActionTable, Int64, ResourceTable, TaskGraph
 from flexsim.task_graph.kinds import ACTION_KINDS, TASK_KINDS
-
-UInt64 = NDArray[np.uint64]
 
 
 def action_names(actions: ActionTable) -> list[str]:
@@ -48,7 +45,7 @@ def resource_set_names(held: Csr, names: Sequence[str]) -> tuple[Int64, list[str
 
     Sets are few where tasks are many, so only distinct ones are spelled out.
     """
-    _, first, index = np.unique(_row_hashes(held), return_index=True, return_inverse=True)
+    _, first, index = np.unique(row_hashes(held), return_index=True, return_inverse=True)
     return index, ["; ".join(names[r] for r in held.row(task).tolist()) for task in first]
 
 
@@ -59,20 +56,3 @@ def task_name(graph: TaskGraph, task: int) -> str:
     parts = [] if action < 0 else [action_name(*(int(column[action]) for column in columns))]
     parts += [] if operator < 0 else [graph.operator_names[operator]]
     return " ".join(parts) or f"task {task} ({TASK_KINDS[graph.kind[task]]})"
-
-
-def _row_hashes(held: Csr) -> UInt64:
-    """Return a 64-bit hash of every row of resource ids, in which their order counts."""
-    position = np.arange(len(held.values)) - held.offsets[:-1][held.rows]
-    mixed = _mix(held.values.astype(np.uint64) * np.uint64(1 << 20) + position.astype(np.uint64))
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
-    hashes: UInt64 = sums[held.offsets[1:]] - sums[held.offsets[:-1]]
-    return hashes
-
-
-def _mix(values: UInt64) -> UInt64:
-    """Scramble 64-bit integers (the finalizer of SplitMix64)."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

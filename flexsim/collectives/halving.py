@@ -1,0 +1,51 @@
+"""Recursive halving and doubling: pairs at distances 1, 2, 4, ... exchange halves.
+
+Thakur, Rabenseifner and Gropp, "Optimization of collective communication operations in
+MPICH", 2005. The largest exchanges are between neighbours, who are the nearest.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from flexsim.collectives.flows import Flows, Plan, flows, joined
+from flexsim.errors import FlexSimError
+
+
+def halving_doubling(collective: str, layout: tuple[int, ...]) -> Plan:
+    """Return all-reduce, reduce-scatter (halving) or all-gather (doubling)."""
+    n = math.prod(layout)
+    if n & (n - 1):
+        raise FlexSimError(
+            f"{collective} by halving-doubling needs a power of two members, not {n}; choose "
+            f"from groups of {1 << n.bit_length() - 1} or {1 << n.bit_length()}, or another "
+            "algorithm"
+        )
+    rounds = n.bit_length() - 1
+    passes = []
+    if collective != "all-gather":
+        passes.append(_exchanges(n, 0, True))
+    if collective != "reduce-scatter":
+        passes.append(_exchanges(n, rounds * len(passes), False))
+    return Plan(joined(passes), n, np.arange(n))
+
+
+def _exchanges(n: int, first_step: int, reducing: bool) -> Flows:
+    """Return exchanges of the parts whose low bits are the receiver's, or are the sender's."""
+    rounds = n.bit_length() - 1
+    round_, member = np.ogrid[:rounds, :n]
+    distance = 1 << (round_ if reducing else rounds - 1 - round_)
+    partner = member ^ distance
+    return flows(
+        step=first_step + round_,
+        since=0,
+        channel=0,
+        source=member,
+        target=partner,
+        first_part=(partner if reducing else member) % (2 * distance),
+        part_stride=2 * distance,
+        parts=n // (2 * distance),
+        sums=int(reducing),
+    )

@@ -1,0 +1,76 @@
+"""Rings: every member passes parts on to the next one, in one direction or in both.
+
+Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
+2009. An all-reduce is a reduce-scatter and an all-gather, each once round the ring.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flexsim.collectives.flows import Flows, Plan, flows, joined
+from flexsim.collectives.layouts import ring_orders
+from flexsim.collectives.program import Int64
+
+FORWARD = 1
+BACKWARD = -1
+CHAIN_CHUNKS = 64
+"""Pieces in which a broadcast streams along its chain."""
+
+_PASSES = {"all-reduce": (True, False), "reduce-scatter": (True,), "all-gather": (False,)}
+"""Whether receivers add, for each time round."""
+
+
+def ring(
+    collective: str, layout: tuple[int, ...], directions: tuple[int, ...] = (FORWARD,)
+) -> Plan:
+    """Return all-reduce, all-gather or reduce-scatter on rings in each of ``directions``."""
+    orders = np.concatenate([ring_orders(layout)[:, ::way] for way in directions])
+    num_rings, n = orders.shape
+    passes = enumerate(_PASSES[collective])
+    rounds = [_round(orders, reducing, at * (n - 1)) for at, reducing in passes]
+    return Plan(joined(rounds), num_rings * n, orders.ravel())
+
+
+def _round(orders: Int64, reducing: bool, first_step: int) -> Flows:
+    """Return one way round: at step s, position r passes on the part it got at step s - 1.
+
+    In ring c, part ``c · n + r`` belongs to the member at position r.
+    """
+    num_rings, n = orders.shape
+    s, c, r = np.ogrid[: n - 1, :num_rings, :n]
+    step = first_step + s
+    return flows(
+        step=step,
+        since=np.maximum(step - 1, 0),
+        channel=c,
+        source=orders[c, r],
+        target=orders[c, (r + 1) % n],
+        first_part=c * n + (r - s - reducing) % n,
+        part_stride=1,
+        parts=1,
+        sums=int(reducing),
+    )
+
+
+def chain(layout: tuple[int, ...]) -> Plan:
+    """Return a broadcast from member 0 along every ring, chunk after chunk."""
+    orders = ring_orders(layout)
+    num_rings, n = orders.shape
+    start = np.argmin(orders, axis=1)
+    chunk, c, r = np.ogrid[:CHAIN_CHUNKS, :num_rings, : n - 1]
+    piece = chunk * num_rings + c
+    rows = flows(
+        step=r,
+        since=np.maximum(r - 1, 0),
+        channel=piece,
+        source=orders[c, (start[c] + r) % n],
+        target=orders[c, (start[c] + r + 1) % n],
+        first_part=piece,
+        part_stride=1,
+        parts=1,
+        sums=0,
+    )
+    num_parts = CHAIN_CHUNKS * num_rings
+    delay = np.arange(num_parts) // num_rings
+    return Plan(rows, num_parts, np.zeros(num_parts, np.int64), delay)

@@ -1,0 +1,199 @@
+"""Proposals that cut many operators at once along the axes of one mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import TypeVar
+
+import numpy as np
+
+from flexsim.operator_graph.graph import SAMPLE_DIM
+from flexsim.search.arrangement import COPIES, arranged, degrees_of, prime_factors
+from flexsim.search.moves import Change, Edge, Moves, State, axis_dims_of
+from flexsim.search.placements import FAMILIES, Devices, Pool
+from flexsim.search.space import Restrictions
+from flexsim.search.units import Unit
+from flexsim.strategy import ParallelConfig
+
+Rng = np.random.Generator
+T = TypeVar("T")
+_SCATTERED = 4
+"""A state is scattered if it has more meshes than one for so many units."""
+
+
+def even(moves: Moves, state: State, rng: Rng) -> Change | None:
+    """All units are spread evenly over all devices: samples, and one dimension more a role.
+
+    It serves states without order, as random ones: it is not proposed where units share meshes.
+    """
+    meshes = {config.mesh for config in state.configs.values()}
+    if len(meshes) * _SCATTERED <= len(moves.units):
+        return None
+    pools = dict.fromkeys(moves.pool(unit, state) for unit in moves.units)
+    devices = {pool: _all_of(pool, moves.space.restrictions, rng) for pool in pools}
+    share = float(rng.random())
+    configs: dict[str, ParallelConfig] = {}
+    for role in dict.fromkeys(moves.peers.values()):
+        order = [float(number) for number in rng.random(len(role[0].dims) + 1)]
+        for unit in role:
+            found = _spread_over(devices[moves.pool(unit, state)], moves, unit, share, order)
+            configs |= unit.configs(found) if found is not None else {}
+    return _changing("even", configs, state)
+
+
+def axis(moves: Moves, state: State, rng: Rng) -> Change | None:
+    """A mesh axis is taken from a dimension and given to another one, or to copies.
+
+    It is so for one unit, for all units of a role, for those that the new cut flows on to along
+    edges, or for all that use the axis in the same way.
+    """
+    roles = list(dict.fromkeys(moves.peers.values()))
+    unit = _pick(_pick(roles, rng), rng)
+    config = _own(unit, state)
+    if config is None or config.mesh.size == 1:
+        return None
+    name = _pick(config.mesh.names, rng)
+    source = _holder(config, name)
+    targets = [dim for dim in moves.space.limits(unit) if dim != source]
+    if not targets:
+        return None
+    taking = _Taking(moves, state, name, source)
+    target = _pick(targets, rng)
+    scope = int(rng.integers(len(_SCOPES)))
+    _SCOPES[scope](taking, unit, target)
+    return _changing("axis", taking.configs, state)
+
+
+class _Taking:
+    """Configs in which an axis that ``source`` held is held by other dimensions."""
+
+    def __init__(self, moves: Moves, state: State, name: str, source: str) -> None:
+        self.moves, self._state = moves, state
+        self._name, self._source = name, source
+        self.configs: dict[str, ParallelConfig] = {}
+
+    def give(self, unit: Unit, target: str, source: str | None = None) -> bool:
+        """Give the axis to a dimension of a unit; return whether that could be done."""
+        config = _own(unit, self._state)
+        if config is None or unit.name in self.configs or self._name not in config.mesh.names:
+            return False
+        if source is not None and _holder(config, self._name) != source:
+            return False
+        found = _given(config, self._name, target)
+        limits = self.moves.space.limits(unit)
+        if not degrees_of(found).keys() <= limits.keys() or not self.moves.space.contains(
+            unit, found
+        ):
+            return False
+        self.configs |= unit.configs(found)
+        return True
+
+    def give_role(self, unit: Unit, target: str) -> list[Unit]:
+        """Give the axis to a dimension of all units of a role that used it alike."""
+        peers = self.moves.peers[unit.name]
+        return [peer for peer in peers if self.give(peer, target, self._source)]
+
+    def give_onwards(self, unit: Unit, target: str) -> None:
+        """Give the axis to a role, and along edges to whatever lies where the dimension does."""
+        reached = [(unit, target)] if self.give_role(unit, target) else []
+        for giver, dim in reached:
+            for taker, taken in _followers(self.moves, giver, dim):
+                if self.give_role(taker, taken):
+                    reached.append((taker, taken))
+
+    def give_all(self, unit: Unit, target: str) -> None:
+        """Give the axis to the dimension of this name, or to copies, wherever it is used alike."""
+        for each in self.moves.units:
+            known = target if target in each.limits else COPIES
+            if not self.give(each, known, self._source):
+                self.give(each, COPIES, self._source)
+
+
+def _give_unit(taking: _Taking, unit: Unit, target: str) -> None:
+    taking.give(unit, target)
+
+
+def _give_role(taking: _Taking, unit: Unit, target: str) -> None:
+    taking.give_role(unit, target)
+
+
+_ONWARDS = (_Taking.give_onwards,) * 3
+_SCOPES = (_give_unit, _give_role, *_ONWARDS, _Taking.give_all)
+
+
+def _followers(moves: Moves, giver: Unit, dim: str) -> Iterable[tuple[Unit, str]]:
+    """Yield who touches a tensor along ``dim`` of a unit, and its own dimension there."""
+    for edge in moves.edges_of[giver.name]:
+        for (one, own), (other, theirs) in _both_ways(edge):
+            if moves.space.by_operator[one] is giver:
+                taker = moves.space.by_operator[other]
+                for ours, their in zip(own, theirs, strict=True):
+                    if dim in ours and len(their) > ours.index(dim) and moves.space.is_free(taker):
+                        yield taker, their[ours.index(dim)]
+
+
+_End = tuple[str, list[tuple[str, ...]]]
+
+
+def _both_ways(edge: Edge) -> tuple[tuple[_End, _End], tuple[_End, _End]]:
+    writer = edge.writer.name, axis_dims_of(edge.written)
+    reader = edge.reader.name, axis_dims_of(edge.read)
+    return (writer, reader), (reader, writer)
+
+
+def _own(unit: Unit, state: State) -> ParallelConfig | None:
+    return unit.config(state.configs) if unit.is_on_one_mesh(state.configs) else None
+
+
+def _holder(config: ParallelConfig, name: str) -> str:
+    return next((dim for dim, axes in config.splits if name in axes), COPIES)
+
+
+def _given(config: ParallelConfig, name: str, target: str) -> ParallelConfig:
+    splits = {dim: tuple(axis for axis in axes if axis != name) for dim, axes in config.splits}
+    if target != COPIES:
+        splits[target] = (*splits.get(target, ()), name)
+    return ParallelConfig.of(config.mesh, splits)
+
+
+def _all_of(pool: Pool, restrictions: Restrictions, rng: Rng) -> Devices:
+    """Return as many devices of a pool as may be used, in a regular order."""
+    count = 1 << pool.size.bit_length() - 1 if restrictions.powers_of_two else pool.size
+    regular = FAMILIES["hierarchical"]
+    family = regular if restrictions.family is FAMILIES["arbitrary"] else restrictions.family
+    return family.draw(pool, count, rng) or pool.devices[:count]
+
+
+def _spread_over(
+    devices: Devices, moves: Moves, unit: Unit, share: float, order: Sequence[float]
+) -> ParallelConfig | None:
+    """Return a unit's config on all devices: a share of the prime factors cuts the samples.
+
+    What remains goes to the first dimension by ``order`` that may be cut so often; copies are
+    one of them. Where none can, fewer devices are used.
+    """
+    limits = moves.space.limits(unit)
+    factors = prime_factors(len(devices))
+    cut = round(share * len(factors))
+    samples = prod(factors[:cut])
+    if samples > limits.get(SAMPLE_DIM, 1):
+        samples = 1
+    rest = len(devices) // samples
+    names = [dim.name for dim in unit.dims] + [COPIES]
+    ranked = [name for _, name in sorted(zip(order, names, strict=True))]
+    fitting = [d for d in ranked if d != SAMPLE_DIM and limits.get(d, 1) >= rest]
+    degrees = {SAMPLE_DIM: samples, **({fitting[0]: rest} if fitting else {})}
+    used = {dim: degree for dim, degree in degrees.items() if degree > 1}
+    config = arranged(used, devices[: prod(used.values())])
+    return config if unit.accepts(config) else None
+
+
+def _pick(choices: Sequence[T], rng: Rng) -> T:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _changing(kind: str, configs: dict[str, ParallelConfig], state: State) -> Change | None:
+    """Return the change without what stays as it is; None if nothing is left."""
+    new = {name: config for name, config in configs.items() if state.configs[name] != config}
+    return Change(kind, new) if new else None

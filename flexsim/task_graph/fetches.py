@@ -1,0 +1,148 @@
+"""Weights that replicas keep in shares, gathered a unit ahead of its operators.
+
+A unit is what is gathered together: a repeated block's weights, or one operator's outside of
+blocks. The gather of a unit waits for the end of the unit that comes ``prefetch`` before the one
+ahead of it, so that no more than ``prefetch + 1`` units are whole at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flexsim.operator_graph.records import Operator, Use
+from flexsim.strategy.layout import Layout
+from flexsim.strategy.mesh import Mesh
+from flexsim.task_graph.bring import Reader
+from flexsim.task_graph.kinds import COLLECTIVE_CODE, TASK_CODE
+from flexsim.task_graph.rows import F, Row
+
+if TYPE_CHECKING:
+    from flexsim.task_graph.program import Program
+
+PARAMETER = TASK_CODE["parameter"]
+
+
+def unit_of(operator: Operator) -> str:
+    """Return what an operator's weights are gathered together with."""
+    return operator.block or operator.name
+
+
+def shard_axes_of(program: Program, layout: Layout) -> tuple[str, ...]:
+    """Return the mesh axes along which a weight that lies as ``layout`` is kept in shares."""
+    wanted = set(program.strategy.sharding.axes)
+    return tuple(name for name in layout.replicated_axes if name in wanted)
+
+
+def num_shares(program: Program, layout: Layout) -> int:
+    """Return in how many shares a weight that lies as ``layout`` is kept."""
+    return layout.mesh.degree(shard_axes_of(program, layout))
+
+
+@dataclass
+class _Action:
+    """What has been gathered in one action of one stage: units in order, and their last rows."""
+
+    gathered: dict[tuple[str, Mesh], tuple[int, ...]] = field(default_factory=dict)
+    units: list[str] = field(default_factory=list)
+    last: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Fetches:
+    """Writes the all-gathers of the weights that operators read."""
+
+    program: Program
+    _actions: dict[tuple[int, int], _Action] = field(default_factory=dict)
+    _units: dict[str, list[tuple[Operator, Use]]] = field(default_factory=dict)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether weights are kept in shares at all."""
+        return self.program.strategy.sharding.weights
+
+    def bring(self, operator: Operator, use: Use, reader: Reader) -> tuple[int, ...]:
+        """Return the rows after which the weight of ``use`` is whole for ``reader``."""
+        if not self.is_on or use.tensor not in self.program.graph.weights:
+            return ()
+        if reader.action != F and not self.program.strategy.sharding.reshard:
+            return ()
+        action = self._actions.setdefault((reader.stage, reader.action), _Action())
+        mesh = self.program.cuts.of(operator).config.mesh
+        key = unit_of(operator), mesh
+        if key not in action.gathered:
+            action.gathered[key] = self._gather(action, key, reader)
+            action.units.append(key[0])
+        return action.gathered[key]
+
+    def wrote(self, operator: Operator, reader: Reader, row: int) -> None:
+        """Note that a row of an operator has been written."""
+        if self.is_on:
+            action = self._actions.setdefault((reader.stage, reader.action), _Action())
+            action.last[unit_of(operator)] = row
+
+    def _gather(self, action: _Action, key: tuple[str, Mesh], reader: Reader) -> tuple[int, ...]:
+        ahead = self.program.strategy.sharding.prefetch + 1
+        before = list(dict.fromkeys(unit for unit in action.last if unit != key[0]))
+        needs = (action.last[before[-ahead]],) if len(before) >= ahead else ()
+        sizes = self.unit_bytes(*key)
+        return tuple(self._write(key[1], axes, size, reader, needs) for axes, size in sizes.items())
+
+    def unit_bytes(self, unit: str, mesh: Mesh) -> dict[tuple[str, ...], int]:
+        """Return the bytes of a unit's whole weights on a device, by the axes of their shares."""
+        layouts = {
+            use.tensor: self.program.cuts.of(operator).read(operator, use)
+            for operator, use in self._reads(unit)
+            if self.program.cuts.of(operator).config.mesh == mesh
+        }
+        found: dict[tuple[str, ...], int] = {}
+        for tensor, layout in layouts.items():
+            axes = shard_axes_of(self.program, layout)
+            if layout.mesh.degree(axes) > 1:
+                size = self.program.size(tensor).local_bytes(layout)
+                found[axes] = found.get(axes, 0) + size
+        return found
+
+    def units_of_stage(self, stage: int) -> Iterable[tuple[str, Mesh]]:
+        """Return the units that a stage gathers."""
+        found: dict[tuple[str, Mesh], None] = {}
+        for (at, _), action in self._actions.items():
+            if at == stage:
+                found |= dict.fromkeys(action.gathered)
+        return found
+
+    def _reads(self, unit: str) -> list[tuple[Operator, Use]]:
+        if not self._units:
+            for name in self.program.graph.weights:
+                for operator, use in self.program.uses.get(name, ()):
+                    self._units.setdefault(unit_of(operator), []).append((operator, use))
+        return self._units.get(unit, [])
+
+    def _write(
+        self,
+        mesh: Mesh,
+        axes: tuple[str, ...],
+        num_bytes: int,
+        reader: Reader,
+        needs: tuple[int, ...],
+    ) -> int:
+        program = self.program
+        places = program.notebook.on_groups(mesh, axes)
+        duration = program.pricing.collective("all-gather", num_bytes, places)
+        counts = np.full(places.num_members, num_bytes, np.int64)
+        row = Row(
+            reader.stage,
+            reader.action,
+            PARAMETER,
+            reader.operator,
+            places,
+            duration,
+            counts,
+            needs,
+            False,
+            COLLECTIVE_CODE["all-gather"],
+        )
+        return program.notebook.write(row)
