@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flexsim.models import build_model, model_config
     from flexsim.operator_graph import OperatorGraph
     from flexsim.scenario.batch import run_many
+    from flexsim.scenario.collective_table import collective_table
     from flexsim.scenario.load import load_scenario
     from flexsim.scenario.prepare import make_costs
     from flexsim.scenario.runner import Result, evaluate, run
@@ -41,6 +42,7 @@ _HOME = {
     "Timeline": "flexsim.timeline.spans",
     "build_model": "flexsim.models",
     "build_task_graph": "flexsim.task_graph.build",
+    "collective_table": "flexsim.scenario.collective_table",
     "evaluate": "flexsim.scenario.runner",
     "load_device_graph": "flexsim.device_graph",
     "load_scenario": "flexsim.scenario.load",
@@ -66,6 +68,7 @@ __all__ = [
     "__version__",
     "build_model",
     "build_task_graph",
+    "collective_table",
     "evaluate",
     "load_device_graph",
     "load_scenario",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from flexsim.cli.collective import collective_command
 from flexsim.cli.describe import describe_command
 from flexsim.cli.listing import list_command
 from flexsim.cli.run import run_command
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command("run")(run_command)
 app.command("list")(list_command)
 app.command("describe")(describe_command)
+app.command("collective")(collective_command)
 app.command("schedule")(schedule_command)
 app.command("schema")(schema_command)
 app.command("search")(search_command)

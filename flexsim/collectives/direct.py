@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexsim.collectives.flows import Flows, Plan, flows, joined
+from flexsim.collectives.flows import Flows, Plan, flows, in_turn
 from flexsim.collectives.layouts import hosts_and_members
 from flexsim.collectives.program import Int64
+
+_LEGS = {"all-reduce": (True, False), "reduce-scatter": (True,), "all-gather": (False,)}
+"""Whether receivers add, for each exchange."""
 
 
 def all_to_all(layout: tuple[int, ...]) -> Plan:
@@ -23,16 +26,10 @@ def all_to_all(layout: tuple[int, ...]) -> Plan:
 def gather_or_scatter(collective: str, layout: tuple[int, ...]) -> Plan:
     """Return all-gather, reduce-scatter, or an all-reduce of both, everything in one hop."""
     step, source, target = _pairs(layout)
-    num_steps = int(step.max(initial=-1)) + 1
-    passes = []
-    if collective != "all-gather":
-        passes.append(_sent(step, source, target, target, True))
-    if collective != "reduce-scatter":
-        since = 0 if passes else None
-        rounds = num_steps * len(passes) + step
-        passes.append(_sent(rounds, source, target, source, False, since))
+    part = {True: target, False: source}
+    legs = [_sent(step, source, target, part[sums], sums) for sums in _LEGS[collective]]
     n = int(source.max(initial=0)) + 1
-    return Plan(joined(passes), n, np.arange(n))
+    return Plan(in_turn(legs), n, np.arange(n))
 
 
 def hierarchical_all_to_all(layout: tuple[int, ...]) -> Plan:
@@ -43,7 +40,7 @@ def hierarchical_all_to_all(layout: tuple[int, ...]) -> Plan:
     """
     hosts, k = hosts_and_members(layout)
     n = hosts * k
-    return Plan(joined([_inside(hosts, k), _between(hosts, k)]), n, np.arange(n))
+    return Plan(in_turn([_inside(hosts, k), _between(hosts, k)]), n, np.arange(n))
 
 
 def _pairs(layout: tuple[int, ...]) -> tuple[Int64, Int64, Int64]:
@@ -58,12 +55,11 @@ def _pairs(layout: tuple[int, ...]) -> tuple[Int64, Int64, Int64]:
     return step[real], source[real], target[real]
 
 
-def _sent(
-    step: Int64, source: Int64, target: Int64, part: Int64, sums: bool, since: int | None = None
-) -> Flows:
+def _sent(step: Int64, source: Int64, target: Int64, part: Int64, sums: bool) -> Flows:
     return flows(
         step=step,
-        since=step if since is None else since,
+        since=0,
+        until=0,
         channel=0,
         source=source,
         target=target,
@@ -79,7 +75,8 @@ def _inside(hosts: int, k: int) -> Flows:
     source, place = h * k + m, (m + d + 1) % k
     return flows(
         step=d,
-        since=d,
+        since=0,
+        until=0,
         channel=0,
         source=source,
         target=h * k + place,
@@ -94,8 +91,9 @@ def _between(hosts: int, k: int) -> Flows:
     d, h, m = np.ogrid[: hosts - 1, :hosts, :k]
     target = (h + d + 1) % hosts * k + m
     return flows(
-        step=k - 1 + d,
+        step=d,
         since=0,
+        until=0,
         channel=0,
         source=h * k + m,
         target=target,

@@ -10,8 +10,11 @@ import math
 
 import numpy as np
 
-from flexsim.collectives.flows import Flows, Plan, flows, joined
+from flexsim.collectives.flows import Flows, Plan, flows, in_turn
 from flexsim.errors import FlexSimError
+
+_LEGS = {"all-reduce": (True, False), "reduce-scatter": (True,), "all-gather": (False,)}
+"""Whether receivers add: halving, and doubling."""
 
 
 def halving_doubling(collective: str, layout: tuple[int, ...]) -> Plan:
@@ -23,24 +26,20 @@ def halving_doubling(collective: str, layout: tuple[int, ...]) -> Plan:
             f"from groups of {1 << n.bit_length() - 1} or {1 << n.bit_length()}, or another "
             "algorithm"
         )
-    rounds = n.bit_length() - 1
-    passes = []
-    if collective != "all-gather":
-        passes.append(_exchanges(n, 0, True))
-    if collective != "reduce-scatter":
-        passes.append(_exchanges(n, rounds * len(passes), False))
-    return Plan(joined(passes), n, np.arange(n))
+    legs = [_exchanges(n, reducing) for reducing in _LEGS[collective]]
+    return Plan(in_turn(legs), n, np.arange(n))
 
 
-def _exchanges(n: int, first_step: int, reducing: bool) -> Flows:
+def _exchanges(n: int, reducing: bool) -> Flows:
     """Return exchanges of the parts whose low bits are the receiver's, or are the sender's."""
     rounds = n.bit_length() - 1
     round_, member = np.ogrid[:rounds, :n]
     distance = 1 << (round_ if reducing else rounds - 1 - round_)
     partner = member ^ distance
     return flows(
-        step=first_step + round_,
+        step=round_,
         since=0,
+        until=round_,
         channel=0,
         source=member,
         target=partner,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexsim.collectives.flows import Flows, Plan, flows, joined
+from flexsim.collectives.flows import Flows, Plan, flows, in_turn
 from flexsim.collectives.layouts import ring_orders
 from flexsim.collectives.program import Int64
 
@@ -27,22 +27,19 @@ def ring(
     """Return all-reduce, all-gather or reduce-scatter on rings in each of ``directions``."""
     orders = np.concatenate([ring_orders(layout)[:, ::way] for way in directions])
     num_rings, n = orders.shape
-    passes = enumerate(_PASSES[collective])
-    rounds = [_round(orders, reducing, at * (n - 1)) for at, reducing in passes]
-    return Plan(joined(rounds), num_rings * n, orders.ravel())
+    rounds = [_round(orders, reducing) for reducing in _PASSES[collective]]
+    return Plan(in_turn(rounds), num_rings * n, orders.ravel())
 
 
-def _round(orders: Int64, reducing: bool, first_step: int) -> Flows:
+def _round(orders: Int64, reducing: bool) -> Flows:
     """Return one way round: at step s, position r passes on the part it got at step s - 1.
 
     In ring c, part ``c · n + r`` belongs to the member at position r.
     """
     num_rings, n = orders.shape
     s, c, r = np.ogrid[: n - 1, :num_rings, :n]
-    step = first_step + s
     return flows(
-        step=step,
-        since=np.maximum(step - 1, 0),
+        step=s,
         channel=c,
         source=orders[c, r],
         target=orders[c, (r + 1) % n],
@@ -62,7 +59,6 @@ def chain(layout: tuple[int, ...]) -> Plan:
     piece = chunk * num_rings + c
     rows = flows(
         step=r,
-        since=np.maximum(r - 1, 0),
         channel=piece,
         source=orders[c, (start[c] + r) % n],
         target=orders[c, (start[c] + r + 1) % n],

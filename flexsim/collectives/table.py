@@ -5,18 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from flexsim.collectives.direct import all_to_all, gather_or_scatter, hierarchical_all_to_all
 from flexsim.collectives.flows import Plan
-from flexsim.collectives.ring import BACKWARD, FORWARD, ring
+from flexsim.collectives.halving import halving_doubling
+from flexsim.collectives.hierarchical import hierarchical
+from flexsim.collectives.ring import BACKWARD, FORWARD, chain, ring
+from flexsim.collectives.switch import in_network, star
+from flexsim.collectives.torus import torus
+from flexsim.collectives.tree import tree_all_reduce, tree_broadcast
 from flexsim.errors import FlexSimError, choices_text
 
 Builder = Callable[[tuple[int, ...]], Plan]
 
-ALGORITHMS: Mapping[str, Mapping[str, Builder]] = {
-    name: {
-        "ring": partial(ring, name),
-        "bidirectional-ring": partial(ring, name, directions=(FORWARD, BACKWARD)),
+
+def _scattering(collective: str) -> dict[str, Builder]:
+    """Return the algorithms that all collectives of sums and gathers have."""
+    both = (FORWARD, BACKWARD)
+    return {
+        "ring": partial(ring, collective),
+        "bidirectional-ring": partial(ring, collective, directions=both),
+        "halving-doubling": partial(halving_doubling, collective),
+        "direct": partial(gather_or_scatter, collective),
+        "hierarchical": partial(hierarchical, collective),
+        "torus": partial(torus, collective),
     }
-    for name in ("all-reduce", "all-gather", "reduce-scatter")
+
+
+ALGORITHMS: Mapping[str, Mapping[str, Builder]] = {
+    "all-reduce": {
+        **_scattering("all-reduce"),
+        "tree": tree_all_reduce,
+        "in-network": in_network,
+        "star": star,
+    },
+    "all-gather": _scattering("all-gather"),
+    "reduce-scatter": _scattering("reduce-scatter"),
+    "all-to-all": {"direct": all_to_all, "hierarchical": hierarchical_all_to_all},
+    "broadcast": {"ring": chain, "tree": tree_broadcast},
 }
 """Collective to algorithm to what plans it for a layout."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -36,16 +36,34 @@ Latency = Annotated[
 Count = Annotated[int, Field(ge=1, le=MOST_DEVICES, strict=True)]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of a device-graph file: unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LevelTable(_Table):
+class FileTable(Table):
+    """What every device-graph file may say."""
+
+    base: Name | None = None
+    """A shipped name or a path whose keys this file takes over where it gives none itself."""
+    name: Name | None = None
+    title: str = ""
+
+
+class LevelTable(Table):
     """One level of a cluster; bandwidth is per direction."""
 
     kind: Name
     bandwidth: Bandwidth
     latency: Latency
+
+
+class SwitchLevelTable(LevelTable):
+    """The level inside a host: every device on one switch."""
+
+    in_network_reduction: bool = Field(default=True, strict=True)
+    """Whether the switch sums where the device profile gives a rate for it."""
 
 
 class NetworkTable(LevelTable):
@@ -55,16 +73,14 @@ class NetworkTable(LevelTable):
     rails: Count | None = None
 
 
-class LevelsFile(_Table):
+class LevelsFile(FileTable):
     """A cluster of equal hosts, given level by level."""
 
-    name: Name | None = None
-    title: str = ""
     device_type: Name
     devices_per_host: Count
     hosts: Count = 1
     max_hosts: Count | None = None
-    intra_host: LevelTable | None = None
+    intra_host: SwitchLevelTable | None = None
     nic: LevelTable | None = None
     inter_host: NetworkTable | None = None
 
@@ -82,25 +98,40 @@ class LevelsFile(_Table):
 
     @model_validator(mode="after")
     def _check(self) -> LevelsFile:
-        nics = self.nics_per_host
-        _check_divides("inter_host.nics_per_host", nics, self.devices_per_host, "devices")
-        _check_divides("inter_host.rails", self.rails, nics, "NICs")
-        if self.devices_per_host > 1 and self.intra_host is None:
-            raise ValueError(
-                f"the table intra_host is missing, so the {self.devices_per_host} devices of a"
-                " host cannot reach one another"
-            )
-        if self.inter_host and nics < self.devices_per_host and self.nic is None:
-            raise ValueError(
-                f"the table nic is missing: it says how {self.devices_per_host} devices"
-                f" reach the {nics} NICs that they share"
-            )
-        if self.nic and not self.inter_host:
-            raise ValueError("the table nic needs a table inter_host beside it")
+        check_levels(self, self.devices_per_host, self.nics_per_host, self.rails)
         return self
 
 
-class DeviceTable(_Table):
+class HasLevels(Protocol):
+    """The tables of a host whose devices hang on one switch."""
+
+    @property
+    def intra_host(self) -> SwitchLevelTable | None: ...
+    @property
+    def nic(self) -> LevelTable | None: ...
+    @property
+    def inter_host(self) -> NetworkTable | None: ...
+
+
+def check_levels(table: HasLevels, devices: int, nics: int, rails: int) -> None:
+    """Raise :class:`ValueError` where the numbers or the tables of a host do not fit together."""
+    _check_divides("inter_host.nics_per_host", nics, devices, "devices")
+    _check_divides("inter_host.rails", rails, nics, "NICs")
+    if devices > 1 and table.intra_host is None:
+        raise ValueError(
+            f"the table intra_host is missing, so the {devices} devices of a"
+            " host cannot reach one another"
+        )
+    if table.inter_host and nics < devices and table.nic is None:
+        raise ValueError(
+            f"the table nic is missing: it says how {devices} devices"
+            f" reach the {nics} NICs that they share"
+        )
+    if table.nic and not table.inter_host:
+        raise ValueError("the table nic needs a table inter_host beside it")
+
+
+class DeviceTable(Table):
     """One device; ``type`` names a device profile."""
 
     name: Name
@@ -108,7 +139,7 @@ class DeviceTable(_Table):
     type: Name
 
 
-class SwitchTable(_Table):
+class SwitchTable(Table):
     """One switch or NIC, inside a host or between hosts."""
 
     name: Name
@@ -123,25 +154,24 @@ class LinkTable(LevelTable):
     directed: bool = Field(default=False, strict=True)
 
 
-class ExplicitFile(_Table):
+class ExplicitFile(FileTable):
     """A cluster given link by link."""
 
-    name: Name | None = None
-    title: str = ""
     hosts: list[Name] = Field(min_length=1)
     devices: list[DeviceTable] = Field(min_length=1)
     switches: list[SwitchTable] = []
     links: list[LinkTable] = []
+    spreading: Literal["none", "hash"] = "none"
 
     @model_validator(mode="after")
     def _check(self) -> ExplicitFile:
-        _check_unique("host", self.hosts)
-        _check_unique("device or switch", self.vertex_names)
+        check_unique("host", self.hosts)
+        check_unique("device or switch", self.vertex_names)
         for position, device in enumerate(self.devices):
-            _check_known(f"devices[{position}].host", device.host, self.hosts)
+            check_known(f"devices[{position}].host", device.host, self.hosts)
         for position, switch in enumerate(self.switches):
             if switch.host is not None:
-                _check_known(f"switches[{position}].host", switch.host, self.hosts)
+                check_known(f"switches[{position}].host", switch.host, self.hosts)
         self._check_links()
         return self
 
@@ -154,8 +184,8 @@ class ExplicitFile(_Table):
         names = set(self.vertex_names)
         seen: dict[tuple[str, str], int] = {}
         for position, link in enumerate(self.links):
-            _check_known(f"links[{position}].source", link.source, names)
-            _check_known(f"links[{position}].target", link.target, names)
+            check_known(f"links[{position}].source", link.source, names)
+            check_known(f"links[{position}].target", link.target, names)
             if link.source == link.target:
                 raise ValueError(f"links[{position}] leads from {link.source!r} to itself")
             for pair in directions(link):
@@ -185,7 +215,8 @@ def _check_divides(key: str, value: int, whole: int, what: str) -> None:
         )
 
 
-def _check_unique(what: str, names: list[str]) -> None:
+def check_unique(what: str, names: list[str]) -> None:
+    """Raise :class:`ValueError` where a name is given twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -193,6 +224,7 @@ def _check_unique(what: str, names: list[str]) -> None:
         seen.add(name)
 
 
-def _check_known(key: str, name: str, known: list[str] | set[str]) -> None:
+def check_known(key: str, name: str, known: list[str] | set[str]) -> None:
+    """Raise :class:`ValueError` with the choices where ``name`` is none of them."""
     if name not in known:
         raise ValueError(f"{key} = {name!r} is unknown: {choices_text(name, known)}")

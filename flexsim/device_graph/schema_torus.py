@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from flexsim.device_graph.schema import Count, FileTable, LevelTable, Name
 from flexsim.device_graph.torus import Torus, has_twist
@@ -25,6 +23,8 @@ class TorusTable(LevelTable):
     wrap: bool | tuple[bool, ...] = True
     twisted: bool = Field(default=False, strict=True)
     host_shape: tuple[Count, ...] | None = None
+    cube_shape: tuple[Count, ...] | None = None
+    """Other numbers of hosts than the file's come in whole cubes of this shape."""
 
     @property
     def torus(self) -> Torus:
@@ -45,13 +45,9 @@ class TorusTable(LevelTable):
     @model_validator(mode="after")
     def _check(self) -> TorusTable:
         self._check_lengths()
+        self._check_divides("host_shape", self.block)
+        self._check_divides("cube_shape", self.cube_shape or self.block)
         text = shape_text(self.shape)
-        for size, part in zip(self.shape, self.block, strict=True):
-            if size % part:
-                raise ValueError(
-                    f"host_shape = {list(self.block)} does not divide the torus of {text}: choose"
-                    " divisors of its sizes"
-                )
         if self.twisted and not has_twist(self.shape):
             raise ValueError(
                 f"twisted = true, but a torus of {text} has no twist: choose twisted = false, or"
@@ -65,16 +61,20 @@ class TorusTable(LevelTable):
         return self
 
     def _check_lengths(self) -> None:
-        for key, value in (("wrap", self.wraps), ("host_shape", self.block)):
+        cube = self.cube_shape or self.block
+        for key, value in (("wrap", self.wraps), ("host_shape", self.block), ("cube_shape", cube)):
             if len(value) != len(self.shape):
                 raise ValueError(
                     f"{key} has {len(value)} values, but shape has {len(self.shape)}: give one a"
                     " dimension"
                 )
 
-
-class PortTable(LevelTable):
-    """One network card a host, towards the other pods."""
+    def _check_divides(self, key: str, box: tuple[int, ...]) -> None:
+        if any(size % part for size, part in zip(self.shape, box, strict=True)):
+            raise ValueError(
+                f"{key} = {list(box)} does not divide the torus of {shape_text(self.shape)}:"
+                " choose divisors of its sizes"
+            )
 
 
 class TorusFile(FileTable):

@@ -79,6 +79,8 @@ class Memo:
     def _outline(self, question: Question) -> Outline | str:
         if question.templates.duration_ns.min(initial=1) < 1:
             return "a task lasts less than a nanosecond"
+        if any(len(ends.fetches.members) for ends in question.templates.ends):
+            return "weights are gathered ahead of the action that needs them"
         content = question.content()
         if content not in self._outlines:
             self._outlines[content] = outline_of(question, self.store)
@@ -108,7 +110,7 @@ class Spans:
     def start_ns(self, plan: Plan) -> Int64:
         """Return the start of every task of the plan's graph."""
         templates, template = plan.templates, plan.actions.template
-        num_repeated = 2 * templates.num_stages
+        num_repeated = templates.num_passes
         updates = template >= num_repeated
         sizes = np.diff(templates.offsets)[template]
         late = np.repeat(updates, sizes)

@@ -24,7 +24,7 @@ class Question:
     @cached_property
     def num_templates(self) -> int:
         """Templates of forwards and backwards; those of updates follow."""
-        return 2 * self.templates.num_stages
+        return self.templates.num_passes
 
     @cached_property
     def num_members(self) -> int:
@@ -39,7 +39,7 @@ class Question:
     @cached_property
     def rank(self) -> Int64:
         """Pipeline rank of every template."""
-        return np.repeat(np.asarray(self.rank_of_stage, np.int64), 2)
+        return np.repeat(np.asarray(self.rank_of_stage, np.int64), len(self.templates.passes))
 
     @cached_property
     def place(self) -> Int64:

@@ -32,7 +32,7 @@ class Update:
 def update_of(plan: Plan, last_template: Int64) -> Update:
     """Return the updates of a plan whose ranks end with actions of these templates."""
     templates = plan.templates
-    first = 2 * templates.num_stages
+    first = templates.num_passes
     begin = int(templates.offsets[first])
     late = (templates.targets >= begin) & (templates.sources < begin)
     members, followers = join(*_sides(plan, last_template))
@@ -55,8 +55,8 @@ def _sides(plan: Plan, last_template: Int64) -> tuple[Sorted, Sorted]:
     width = 1 + int(max(table.device.max(initial=0), table.peer.max(initial=0)))
     sides: list[tuple[Sorted, Sorted]] = []
     for rank, before in enumerate(last_template.tolist()):
-        after = 2 * templates.num_stages + rank
-        if before < 2 * templates.num_stages:  # else a rank without actions
+        after = templates.num_passes + rank
+        if before < templates.num_passes:  # else a rank without actions
             pair = before, after
             for left, right in meeting(templates, pair, plan.schedule, plan.overlap_gradients):
                 shift = len(sides) * width

@@ -202,10 +202,13 @@ def _room(sizes: _Sizes, num_devices: int) -> Sweep:
         stream_last_row=np.zeros(streams, np.int64),
         channel_last_ns=np.empty(sizes.channels, np.int64),
         channel_last_row=np.zeros(sizes.channels, np.int64),
-        done=np.empty((2, num_devices), np.int64),
+        done=np.zeros((2, num_devices), np.int64),
         site=np.zeros(sizes.rows, np.int32),
         is_cautious=np.zeros(sizes.sites, np.uint8),
-        above_ns=np.zeros(1, np.int64),
+        noted_ns=np.zeros(4, np.int64),
+        open=np.zeros((sizes.rows, num_words(num_devices)), np.uint64),
+        listed=np.empty(num_devices, np.int32),
+        told=np.empty(num_devices, np.int32),
     )
 
 

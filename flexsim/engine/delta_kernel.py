@@ -10,8 +10,8 @@ early is remembered as *cautious*, and the replay begins anew.
 When (t, row) is taken, all that is not yet placed is ready at t or later, so what was placed and
 is ready before t is final: from it follows whether the makespan is above a limit.
 
-What waits is counted by row and device, so that one pass over the devices tells all members of a
-follower; a collective's group is counted where its first device is, its *leader*.
+What waits is counted by row and device; a collective's group is counted where its first device
+is, its *leader*. Only devices where something ends are looked at: most rows end on few at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from flexsim.engine.delta_join import Joints
-from flexsim.engine.delta_sweep import Now, Sweep
+from flexsim.engine.delta_sweep import ABOVE, LATE, MAKESPAN, NEXT, Now, Sweep
 from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.block_kernel import Linked
 from flexsim.task_graph.block_pool import (
@@ -49,6 +49,12 @@ _ROW_MASK = (1 << ROW_BITS) - 1
 _COMPUTE, _COLLECTIVE = COMPUTE, COLLECTIVE
 _TYPE, _KIND, _MEMBERS, _WIDTH = HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH
 _DURATION, _DEVICE = HEAD_DURATION, HEAD_DEVICE
+_NEXT, _ABOVE, _MAKESPAN, _LATE = NEXT, ABOVE, MAKESPAN, LATE
+_NONE, _ONE, _SHIFT = np.uint64(0), np.uint64(1), np.uint64(58)
+_FACTOR = np.uint64(0x03F79D71B4CB0A89)
+"""A power of two times this has in its highest six bits a number that tells it from others."""
+_PLACE = np.zeros(64, np.int64)
+_PLACE[[(0x03F79D71B4CB0A89 << bit) % 2**64 >> 58 for bit in range(64)]] = np.arange(64)
 
 
 @inlined
@@ -83,6 +89,12 @@ def _pop(heap: Int64, num_queued: int) -> int:
 
 
 @inlined
+def _open(sweep: Sweep, row: int, device: int) -> None:
+    """Note that a row's member at a device waits for nothing more."""
+    sweep.open[row, device >> 6] |= _ONE << np.uint64(device & 63)
+
+
+@inlined
 def _begin(contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, row: int) -> None:
     """Count what a row waits for on every device."""
     content = linked.content[row]
@@ -104,167 +116,150 @@ def _begin(contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, row
     for i in range(joints.offsets[row], joints.offsets[row + 1]):
         missing[leader[joints.waits[i, 0]]] += 1
     sweep.key_ns[row] = _NEVER_NS
+    sweep.open[row] = 0
 
 
 @inlined
-def _next_key(sweep: Sweep, row: int) -> int:
-    """Return when the next members of a row are ready, of those that wait for nothing."""
-    ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
-    next_ns = _NEVER_NS
-    for device in range(len(ready)):
-        next_ns = min(next_ns, ready[device] if missing[device] == 0 else _NEVER_NS)
-    return next_ns
+def _take(sweep: Sweep, now: Now) -> int:
+    """List the devices of members that are placed now; return how many there are.
 
-
-@inlined
-def _compute(contents: Contents, sweep: Sweep, head: Int64, now: Now) -> int:
-    """Place members of a compute row; return how many come too late.
-
-    Every loop writes one array and reads few, so that it is compiled to run on several devices
-    at once.
+    Note when the next members are ready, of those that wait for nothing.
     """
-    ready, missing = sweep.ready_ns[now.row], sweep.num_missing[now.row]
-    duration = contents.duration_ns[head[_DURATION] : head[_DURATION] + len(ready)]
-    begin, free, left = sweep.start_ns[now.row], sweep.stream_free_ns[0], sweep.left_ns[0]
-    end, number = sweep.done[0], sweep.done[1]
-    for device in range(len(ready)):
-        runs = (missing[device] == 0) & (ready[device] <= now.until_ns)
-        number[device] = 1 if runs else 0
-    for device in range(len(ready)):
-        here = max(ready[device], free[device])
-        begin[device] = here if number[device] > 0 else begin[device]
-    for device in range(len(ready)):
-        end[device] = begin[device] + duration[device] if number[device] > 0 else 0
-    for device in range(len(ready)):
-        free[device] = max(free[device], end[device])
-    for device in range(len(ready)):
-        left[device] -= duration[device] if number[device] > 0 else 0
-    for device in range(len(ready)):
-        missing[device] = _MANY if number[device] > 0 else missing[device]
-    above_ns = _NEVER_NS
-    for device in range(len(ready)):
-        above = (number[device] > 0) & (end[device] + left[device] > now.limit_ns)
-        above_ns = min(above_ns, ready[device] if above else _NEVER_NS)
-    sweep.above_ns[0] = min(sweep.above_ns[0], above_ns)
-    return _note_last(sweep, now.row, ready)
+    ready, open_ = sweep.ready_ns[now.row], sweep.open[now.row]
+    count, next_ns = 0, _NEVER_NS
+    for word in range(len(open_)):
+        bits = open_[word]
+        kept = bits
+        while bits != _NONE:
+            low = bits & (~bits + _ONE)
+            bits ^= low
+            device = (word << 6) + _PLACE[(low * _FACTOR) >> _SHIFT]
+            if ready[device] <= now.until_ns:
+                sweep.listed[count] = device
+                count += 1
+                kept ^= low
+            else:
+                next_ns = min(next_ns, ready[device])
+        open_[word] = kept
+    sweep.noted_ns[_NEXT] = next_ns
+    return count
 
 
 @inlined
-def _note_last(sweep: Sweep, row: int, ready: Int64) -> int:
-    """Note a compute row as the last of the streams where it was placed; return how late."""
-    last, last_row, number = sweep.stream_last_ns[0], sweep.stream_last_row[0], sweep.done[1]
-    num_late = 0
-    for device in range(len(ready)):
-        earlier = ready[device] < last[device]
-        later_row = (ready[device] == last[device]) & (row < last_row[device])
-        num_late += 1 if (number[device] > 0) & (earlier | later_row) else 0
-    if num_late > 0:
-        for device in range(len(ready)):
-            here = ready[device]
-            late = (here < last[device]) | ((here == last[device]) & (row < last_row[device]))
-            if (number[device] > 0) & late:
-                sweep.is_cautious[sweep.site[last_row[device]]] = 1
-    for device in range(len(ready)):
-        last[device] = ready[device] if number[device] > 0 else last[device]
-    for device in range(len(ready)):
-        last_row[device] = row if number[device] > 0 else last_row[device]
-    return num_late
+def _check(sweep: Sweep, last_ns: Int64, last_row: Int64, at: tuple[int, int, int]) -> None:
+    """Check that a resource gets its tasks in order; ``at`` are resource, row and ready time."""
+    place, row, here = at
+    if here < last_ns[place] or (here == last_ns[place] and row < last_row[place]):
+        sweep.noted_ns[_LATE] += 1
+        sweep.is_cautious[sweep.site[last_row[place]]] = 1
+    last_ns[place], last_row[place] = here, row
 
 
 @inlined
-def _collect(contents: Contents, sweep: Sweep, head: Int64, now: Now) -> int:
-    """Place members of a collective; return how many come too late."""
-    ready, missing = sweep.ready_ns[now.row], sweep.num_missing[now.row]
-    start = sweep.start_ns[now.row]
-    kind, width, at = head[_KIND], head[_WIDTH], head[_DEVICE]
+def _note(sweep: Sweep, now: Now, ready_ns: int, end_ns: int, least_ns: int) -> None:
+    """Note the end of a task, and that the makespan is ``least_ns`` at least."""
+    noted = sweep.noted_ns
+    noted[_MAKESPAN] = max(noted[_MAKESPAN], end_ns)
+    if least_ns > now.limit_ns:
+        noted[_ABOVE] = min(noted[_ABOVE], ready_ns)
+
+
+@inlined
+def _compute(contents: Contents, sweep: Sweep, head: Int64, now: Now, count: int) -> int:
+    """Place the listed members of a compute row; return on how many devices that ends."""
+    ready, begin = sweep.ready_ns[now.row], sweep.start_ns[now.row]
+    free, left = sweep.stream_free_ns[0], sweep.left_ns[0]
+    for i in range(count):
+        device = sweep.listed[i]
+        here = ready[device]
+        if now.is_checked:
+            at = (device, now.row, here)
+            _check(sweep, sweep.stream_last_ns[0], sweep.stream_last_row[0], at)
+        duration_ns = contents.duration_ns[head[_DURATION] + device]
+        begin_ns = max(here, free[device])
+        end_ns = begin_ns + duration_ns
+        begin[device], free[device] = begin_ns, end_ns
+        left[device] -= duration_ns
+        sweep.done[0, device], sweep.done[1, device] = end_ns, 1
+        sweep.told[i] = device
+        _note(sweep, now, here, end_ns, end_ns + left[device])
+    return count
+
+
+@inlined
+def _collect(contents: Contents, sweep: Sweep, head: Int64, now: Now, count: int) -> int:
+    """Place the listed members of a collective; return on how many devices that ends."""
+    kind, width = head[_KIND], head[_WIDTH]
     free, left = sweep.stream_free_ns[kind], sweep.left_ns[kind]
-    last, last_row = sweep.stream_last_ns[kind], sweep.stream_last_row[kind]
-    end, number = sweep.done[0], sweep.done[1]
-    end[:] = 0
-    number[:] = 0
-    num_late = 0
-    for member in range(head[_MEMBERS]):
-        first = contents.device[at]
-        here = ready[first]
-        if missing[first] == 0 and here <= now.until_ns:
-            begin_ns = here
-            duration_ns = contents.duration_ns[head[_DURATION] + member]
-            for place in range(at, at + width):
-                begin_ns = max(begin_ns, free[contents.device[place]])
-            end_ns = begin_ns + duration_ns
-            for place in range(at, at + width):
-                device = contents.device[place]
-                if here < last[device] or (here == last[device] and now.row < last_row[device]):
-                    num_late += 1
-                    sweep.is_cautious[sweep.site[last_row[device]]] = 1
-                last[device], last_row[device] = here, now.row
-                end[device], free[device], number[device] = end_ns, end_ns, 1
-                left[device] -= duration_ns
-                if end_ns + left[device] > now.limit_ns:
-                    sweep.above_ns[0] = min(sweep.above_ns[0], here)
-            start[first], missing[first] = begin_ns, _MANY
-        at += width
-    return num_late
+    num_told = 0
+    for i in range(count):
+        first = sweep.listed[i]
+        member = contents.first[now.content, first]
+        begin_ns = here = sweep.ready_ns[now.row, first]
+        duration_ns = contents.duration_ns[head[_DURATION] + member]
+        at = head[_DEVICE] + member * width
+        for place in range(at, at + width):
+            begin_ns = max(begin_ns, free[contents.device[place]])
+        end_ns = begin_ns + duration_ns
+        for place in range(at, at + width):
+            device = contents.device[place]
+            if now.is_checked:
+                which = (device, now.row, here)
+                _check(sweep, sweep.stream_last_ns[kind], sweep.stream_last_row[kind], which)
+            free[device] = end_ns
+            left[device] -= duration_ns
+            sweep.done[0, device], sweep.done[1, device] = end_ns, 1
+            sweep.told[num_told] = device
+            num_told += 1
+            _note(sweep, now, here, end_ns, end_ns + left[device])
+        sweep.start_ns[now.row, first] = begin_ns
+    return num_told
 
 
 @inlined
-def _transfer(contents: Contents, sweep: Sweep, head: Int64, now: Now) -> int:
-    """Place members of a transfer; return how many come too late."""
-    ready, missing = sweep.ready_ns[now.row], sweep.num_missing[now.row]
-    count, at, first = head[_MEMBERS], head[_DEVICE], sweep.first_task[now.row]
-    end, number = sweep.done[0], sweep.done[1]
-    end[:] = 0
-    number[:] = 0
-    num_late = 0
-    for member in range(count):
-        source = contents.device[at + member]
-        here = ready[source]
-        if missing[source] == 0 and here <= now.until_ns:
-            target = contents.device[at + count + member]
-            channel = contents.device[at + 2 * count + member]
-            last_ns, last_row = sweep.channel_last_ns[channel], sweep.channel_last_row[channel]
-            if here < last_ns or (here == last_ns and now.row < last_row):
-                num_late += 1
-                sweep.is_cautious[sweep.site[last_row]] = 1
-            sweep.channel_last_ns[channel], sweep.channel_last_row[channel] = here, now.row
+def _transfer(contents: Contents, sweep: Sweep, head: Int64, now: Now, count: int) -> int:
+    """Place the listed members of a transfer; return on how many devices that ends."""
+    members, at = head[_MEMBERS], head[_DEVICE]
+    first, end, number = contents.first[now.content], sweep.done[0], sweep.done[1]
+    num_told = 0
+    for i in range(count):
+        source = sweep.listed[i]
+        here = sweep.ready_ns[now.row, source]
+        for line in range(first[source], first[source + 1]):
+            member = contents.device[at + 3 * members + line]
+            target = contents.device[at + members + member]
+            channel = contents.device[at + 2 * members + member]
+            if now.is_checked:
+                which = (channel, now.row, here)
+                _check(sweep, sweep.channel_last_ns, sweep.channel_last_row, which)
             begin_ns = max(here, sweep.channel_free_ns[channel])
             end_ns = begin_ns + contents.duration_ns[head[_DURATION] + member]
             sweep.channel_free_ns[channel] = end_ns
-            sweep.member_start_ns[first + member] = begin_ns
+            sweep.member_start_ns[sweep.first_task[now.row] + member] = begin_ns
+            if number[target] == 0:
+                sweep.told[num_told] = target
+                num_told += 1
             end[target] = max(end[target], end_ns)
             number[target] += 1
-            if end_ns > now.limit_ns:
-                sweep.above_ns[0] = min(sweep.above_ns[0], here)
-    for device in range(len(ready)):
-        placed = (missing[device] == 0) & (ready[device] <= now.until_ns)
-        missing[device] = _MANY if placed else missing[device]
-    return num_late
+            _note(sweep, now, here, end_ns, end_ns)
+    return num_told
 
 
 @inlined
-def _tell(contents: Contents, linked: Linked, sweep: Sweep, row: int) -> int:
+def _tell(contents: Contents, linked: Linked, sweep: Sweep, row: int, num_told: int) -> int:
     """Tell a follower what was placed; return when its first member is ready by that, or never."""
     ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
-    end, number = sweep.done[0], sweep.done[1]
-    content = linked.content[row]
+    leader = contents.leader[linked.content[row]]
     first_ns = _NEVER_NS
-    if contents.head[content, _TYPE] == _COLLECTIVE:
-        leader = contents.leader[content]
-        for device in range(len(ready)):
-            at = leader[device]
-            if number[device] > 0 and at >= 0:
-                ready[at] = max(ready[at], end[device])
-                missing[at] -= number[device]
-                if missing[at] == 0:
-                    first_ns = min(first_ns, ready[at])
-        return first_ns
-    for device in range(len(ready)):
-        count = number[device]
-        latest_ns = max(ready[device], end[device])
-        still = missing[device] - count
-        ready[device] = latest_ns
-        missing[device] = still
-        first_ns = min(first_ns, latest_ns if (still == 0) & (count > 0) else _NEVER_NS)
+    for i in range(num_told):
+        device = sweep.told[i]
+        at = leader[device]
+        if at >= 0:
+            ready[at] = max(ready[at], sweep.done[0, device])
+            missing[at] -= sweep.done[1, device]
+            if missing[at] == 0:
+                _open(sweep, row, at)
+                first_ns = min(first_ns, ready[at])
     return first_ns
 
 
@@ -275,7 +270,9 @@ def _clear(contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, num
     sweep.channel_free_ns[:] = 0
     sweep.stream_last_ns[:] = -1
     sweep.channel_last_ns[:] = -1
-    sweep.above_ns[0] = _NEVER_NS
+    sweep.done[:] = 0
+    sweep.noted_ns[:] = 0
+    sweep.noted_ns[_ABOVE] = _NEVER_NS
     num_queued, num_words = 0, contents.devices.shape[1] // 2
     for row in range(num_rows):
         sweep.key_ns[row] = -1
@@ -284,11 +281,14 @@ def _clear(contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, num
             open_ = contents.devices[linked.content[row], word]
             for i in range(linked.need_offsets[row], linked.need_offsets[row + 1]):
                 open_ &= ~contents.devices[linked.content[linked.needs[i]], num_words + word]
-            covered &= open_ == np.uint64(0)
+            covered &= open_ == _NONE
         if not covered:
             _begin(contents, linked, joints, sweep, row)
-            if _next_key(sweep, row) == 0:
-                sweep.key_ns[row] = 0
+            for device in range(sweep.num_missing.shape[1]):
+                if sweep.num_missing[row, device] == 0:
+                    _open(sweep, row, device)
+                    sweep.key_ns[row] = 0
+            if sweep.key_ns[row] == 0:
                 _push(sweep.heap, num_queued, row)
                 num_queued += 1
     return num_queued
@@ -308,18 +308,22 @@ def _tell_waiting(
     ready, missing = sweep.ready_ns[row], sweep.num_missing[row]
     ready[at] = max(ready[at], sweep.done[0, device])
     missing[at] -= 1
-    return ready[at] if missing[at] == 0 else _NEVER_NS
+    if missing[at] > 0:
+        return _NEVER_NS
+    _open(sweep, row, at)
+    return ready[at]
 
 
 @inlined
-def _place(contents: Contents, linked: Linked, sweep: Sweep, now: Now) -> int:
-    """Place members of a row; return how many come too late."""
-    head = contents.head[linked.content[now.row]]
+def _place(contents: Contents, sweep: Sweep, now: Now) -> int:
+    """Place members of a row; return on how many devices they end."""
+    count = _take(sweep, now)
+    head = contents.head[now.content]
     if head[_TYPE] == _COMPUTE:
-        return _compute(contents, sweep, head, now)
+        return _compute(contents, sweep, head, now, count)
     if head[_TYPE] == _COLLECTIVE:
-        return _collect(contents, sweep, head, now)
-    return _transfer(contents, sweep, head, now)
+        return _collect(contents, sweep, head, now, count)
+    return _transfer(contents, sweep, head, now, count)
 
 
 @inlined
@@ -334,23 +338,25 @@ def _queue(sweep: Sweep, num_queued: int, row: int, first_ns: int) -> int:
 
 @inlined
 def _tell_all(
-    contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, at: tuple[int, int]
+    contents: Contents, linked: Linked, joints: Joints, sweep: Sweep, at: tuple[int, int, int]
 ) -> int:
     """Tell all followers of a row what was placed; return the heap's size.
 
-    ``at`` are the row and the heap's size before.
+    ``at`` are the row, on how many devices its members end, and the heap's size before.
     """
-    row, num_queued = at
+    row, num_told, num_queued = at
     for i in range(sweep.next_offsets[row], sweep.next_offsets[row + 1]):
         follower = sweep.following[i]
         if follower >= 0:
             if sweep.key_ns[follower] == -1:
                 _begin(contents, linked, joints, sweep, follower)
-            first_ns = _tell(contents, linked, sweep, follower)
+            first_ns = _tell(contents, linked, sweep, follower, num_told)
         else:
             first_ns = _tell_waiting(contents, linked, joints, sweep, -1 - follower)
             follower = sweep.row_of_wait[-1 - follower]
         num_queued = _queue(sweep, num_queued, follower, first_ns)
+    for i in range(num_told):
+        sweep.done[0, sweep.told[i]], sweep.done[1, sweep.told[i]] = 0, 0
     return num_queued
 
 
@@ -370,26 +376,24 @@ def replay_rows(
     """
     num_rows, limit_ns = limits
     num_queued = _clear(contents, linked, joints, sweep, num_rows)
-    makespan_ns, num_late = 0, 0
+    noted = sweep.noted_ns
     while num_queued > 0:
         key = _pop(sweep.heap, num_queued)
         num_queued -= 1
         row, now_ns = key & _ROW_MASK, key >> ROW_BITS
         if sweep.key_ns[row] != now_ns:
             continue
-        if now_ns > sweep.above_ns[0] and num_late == 0:
+        if now_ns > noted[_ABOVE] and noted[_LATE] == 0:
             return ABOVE_LIMIT
         is_cautious = is_exact or sweep.is_cautious[sweep.site[row]] > 0
-        now = Now(row, now_ns if is_cautious else _NEVER_NS, limit_ns)
-        num_late += _place(contents, linked, sweep, now)
-        for device in range(sweep.done.shape[1]):
-            makespan_ns = max(makespan_ns, sweep.done[0, device])
-        if makespan_ns >= _LONGEST_NS:
+        until_ns = now_ns if is_cautious else _NEVER_NS
+        now = Now(row, linked.content[row], until_ns, limit_ns, not is_exact)
+        num_told = _place(contents, sweep, now)
+        if noted[_MAKESPAN] >= _LONGEST_NS:
             return TOO_LONG
         sweep.key_ns[row] = _NEVER_NS
-        next_ns = _next_key(sweep, row) if is_cautious else _NEVER_NS
-        num_queued = _queue(sweep, num_queued, row, next_ns)
-        num_queued = _tell_all(contents, linked, joints, sweep, (row, num_queued))
-    if num_late > 0:
+        num_queued = _queue(sweep, num_queued, row, noted[_NEXT])
+        num_queued = _tell_all(contents, linked, joints, sweep, (row, num_told, num_queued))
+    if noted[_LATE] > 0:
         return OUT_OF_ORDER
-    return ABOVE_LIMIT if makespan_ns > limit_ns else int(makespan_ns)
+    return ABOVE_LIMIT if noted[_MAKESPAN] > limit_ns else int(noted[_MAKESPAN])

@@ -28,13 +28,15 @@ class Sweep(NamedTuple):
     """Work space: a line a row, a value a device; streams by kind and device; channels.
 
     ``ready_ns`` is the latest end so far of what a row waits for, ``num_missing`` how many tasks
-    it still waits for, and very many where it is placed. ``key_ns`` is the time of a row's key in
-    the heap, -1 before anything it waits for has ended. A follower below 0 stands for a line of
-    the joints. ``left_ns`` is the work still to come on a stream; ``last_ns`` and ``last_row``
-    are ready time and row of a resource's last task; ``done`` has the ends and the numbers of
-    the members placed last, by device. ``site`` tells where in the program a row stands, and
-    ``is_cautious`` which sites are not to be placed ahead of time. ``above_ns`` is the least
-    ready time of a task that puts the makespan above the limit.
+    it still waits for, ``open`` (bits a row) where it waits for nothing and is not yet placed.
+    ``key_ns`` is the time of a row's key in the heap, -1 before anything it waits for has ended.
+    A follower below 0 stands for a line of the joints. ``left_ns`` is the work still to come on
+    a stream; ``last_ns`` and ``last_row`` are ready time and row of a resource's last task.
+    ``done`` has the ends and the numbers of the members placed last, by device, ``told`` those
+    devices, and ``listed`` the devices of these members. ``site`` tells where in the program a
+    row stands, and ``is_cautious`` which sites are not to be placed ahead of time. ``noted_ns``:
+    when the next members of a row are ready, the least ready time of a task that puts the
+    makespan above the limit, the makespan so far, and how many tasks came too late.
     """
 
     ready_ns: Int64
@@ -58,15 +60,23 @@ class Sweep(NamedTuple):
     done: Int64
     site: Int32
     is_cautious: NDArray[np.uint8]
-    above_ns: Int64
+    noted_ns: Int64
+    open: NDArray[np.uint64]
+    listed: Int32
+    told: Int32
+
+
+NEXT, ABOVE, MAKESPAN, LATE = range(4)
 
 
 class Now(NamedTuple):
-    """What is placed next: members of ``row`` ready up to ``until_ns``."""
+    """What is placed next: members of ``row`` ready up to ``until_ns``, checked or surely due."""
 
     row: int
+    content: int
     until_ns: int
     limit_ns: int
+    is_checked: bool
 
 
 @inlined

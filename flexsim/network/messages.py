@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.collectives.program import algorithms_of
+from flexsim.collectives import algorithms_of
 from flexsim.cost.collectives import Communication
 from flexsim.network.options import AUTO
 from flexsim.ragged import Csr, mix, offsets_of, row_hashes

@@ -206,6 +206,10 @@ class SearchTable(Table):
         default="arbitrary", description="contiguous, strided, hierarchical or arbitrary devices"
     )
     copies: Flag = Field(default=True, description="parts may be replicated")
+    shared_weights: Literal["together", "apart"] = Field(
+        default="together",
+        description="operators that share a weight have one config, or one each",
+    )
     transformations: Flag = Field(
         default=False,
         description="search on the equal operator graph that is fastest under [strategy]",

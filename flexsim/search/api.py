@@ -30,6 +30,7 @@ from flexsim.search.problem import (
 )
 from flexsim.search.result import SearchResult
 from flexsim.search.space import Restrictions
+from flexsim.search.units import TOGETHER
 from flexsim.search.walk import Budget, Stop
 from flexsim.strategy import Strategy
 from flexsim.strategy.fingerprint import cluster_content, fingerprint, model_content
@@ -112,6 +113,11 @@ def _check(scenario: Scenario) -> None:
 
     table = scenario.search
     check_name(scenario.source, "search.method", table.method, SEARCHES)
+    if table.method == "exhaustive" and table.shared_weights != TOGETHER:
+        raise ScenarioError(
+            f"{scenario.source}: search.shared_weights = {table.shared_weights!r} does not go with"
+            f" method 'exhaustive', whose bound is for one config a weight; choose {TOGETHER!r}"
+        )
     check_starts(scenario)
     try:
         Restrictions(table.dimensions, table.powers_of_two, table.placement, table.copies)

@@ -95,6 +95,14 @@ class Moves:
         return {unit.name: tuple(by_role[unit.role]) for unit in self.units}
 
     @cached_property
+    def sharers(self) -> tuple[tuple[Unit, ...], ...]:
+        """The units that share a weight, where they have configs of their own."""
+        groups: dict[tuple[str, object], list[Unit]] = {}
+        for unit in self.units:
+            groups.setdefault((unit.leader, unit.role), []).append(unit)
+        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+    @cached_property
     def repeated(self) -> tuple[Unit, ...]:
         """The units that have peers."""
         return tuple(unit for unit in self.units if len(self.peers[unit.name]) > 1)

@@ -57,7 +57,7 @@ def make_space(scenario: Scenario, problem: Problem) -> Space:
     restrictions = Restrictions(
         table.dimensions, table.powers_of_two, table.placement, table.copies
     )
-    units = find_units(problem.graph)
+    units = find_units(problem.graph, table.shared_weights)
     base = problem.base
     names = [op.name for op in problem.graph.operators]
     rank_of = {name: base.rank_of_stage[base.stage_of.get(name, 0)] for name in names}

@@ -12,7 +12,7 @@ from flexsim.search.arrangement import degrees_of, moved, prime_factors
 from flexsim.search.moves import Change, Edge, Moves, State, axis_dims_of
 from flexsim.search.placements import Pool
 from flexsim.search.units import Unit
-from flexsim.search.whole_proposals import axis, even
+from flexsim.search.whole_proposals import axis, even, sharers
 from flexsim.strategy import ParallelConfig
 
 Rng = np.random.Generator
@@ -181,6 +181,7 @@ PROPOSALS: Mapping[str, Proposal] = {
     "stage": Proposal(stage, 2.0, "O"),
     "axis": Proposal(axis, 4.0, "SOAP"),
     "even": Proposal(even, 1.0, "SOAP"),
+    "sharers": Proposal(sharers, 6.0, "SOAP"),
 }
 _MOST_DRAWS = 1000
 

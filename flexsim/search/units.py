@@ -1,7 +1,8 @@
 """Units: operators that are cut and placed together because they share a weight.
 
 Most units are a single operator. The steps of an unrolled recurrent layer, or a tied embedding
-and the logits' product, hold one weight, which must lie the same way for all of them.
+and the logits' product, hold one weight; they are one unit each, or where a search takes them
+apart a unit each operator.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from flexsim.operator_graph.graph import soap
 from flexsim.strategy import ParallelConfig
 from flexsim.strategy.config import check_config
 from flexsim.strategy.layout import read_layout
+
+TOGETHER, APART = "together", "apart"
+SHARED = (TOGETHER, APART)
+"""How operators that share a weight are searched: with one config, or one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class Unit:
     name: str
     operators: tuple[Operator, ...]
     dims: tuple[UnitDim, ...]
+    leader: str = ""
+    """Its first operator, or that of all that share a weight with it."""
 
     @property
     def block(self) -> str:
@@ -44,7 +51,8 @@ class Unit:
     def role(self) -> tuple[object, ...]:
         """What repeated blocks have in common: equal for units at the same place of a block."""
         first = self.operators[0]
-        local = first.name.removeprefix(f"{first.block}.") if first.block else first.kind
+        leader = self.leader or first.name
+        local = leader.removeprefix(f"{first.block}.") if first.block else first.kind
         return local, tuple((op.kind, op.dims) for op in self.operators)
 
     @cached_property
@@ -80,19 +88,51 @@ class Unit:
         return len({configs[op.name].mesh for op in self.operators}) == 1
 
     def accepts(self, config: ParallelConfig) -> bool:
-        """Whether every operator can be cut so: within its sizes and without torn axes."""
+        """Whether every operator can be cut so: within its sizes and without torn axes.
+
+        The devices themselves are of no account.
+        """
+        key = config.mesh.names, config.mesh.shape, config.splits
+        if key not in self._accepted:
+            self._accepted[key] = self._is_fit(config)
+        return self._accepted[key]
+
+    @cached_property
+    def _accepted(self) -> dict[tuple[object, ...], bool]:
+        return {}
+
+    @cached_property
+    def _distinct(self) -> tuple[Operator, ...]:
+        """One operator of each set that is cut in the same ways, as the steps of a layer are."""
+        found = {(op.dims, tuple(use.axes for use in _uses(op))): op for op in self.operators}
+        return tuple(found.values())
+
+    def _is_fit(self, config: ParallelConfig) -> bool:
+        own = self.configs(config)
         try:
-            for op, own in zip(self.operators, self.configs(config).values(), strict=True):
-                check_config(op, own)
+            for op in self._distinct:
+                check_config(op, own[op.name])
                 for use in _uses(op):
-                    read_layout(op, own, use)
+                    read_layout(op, own[op.name], use)
         except StrategyError:
             return False
         return True
 
 
-def find_units(graph: OperatorGraph) -> tuple[Unit, ...]:
-    """Return the units of a graph, in program order of their first operators."""
+def find_units(graph: OperatorGraph, shared: str = TOGETHER) -> tuple[Unit, ...]:
+    """Return the units of a graph, in program order of their first operators.
+
+    Operators that share a weight are one unit if ``shared`` is :data:`TOGETHER`, with
+    :data:`APART` one each.
+    """
+    sharers = sharers_of(graph)
+    if shared == APART:
+        return tuple(_unit(graph, (op,), sharers[op.name][0].name) for op in graph.operators)
+    return tuple(_unit(graph, group, group[0].name) for group in dict.fromkeys(sharers.values()))
+
+
+def sharers_of(graph: OperatorGraph) -> dict[str, tuple[Operator, ...]]:
+    """Return for every operator all that share a weight with it, itself among them."""
     leader: dict[str, str] = {op.name: op.name for op in graph.operators}
     order = {op.name: index for index, op in enumerate(graph.operators)}
     for weight in graph.weights:
@@ -103,7 +143,8 @@ def find_units(graph: OperatorGraph) -> tuple[Unit, ...]:
     members: dict[str, list[Operator]] = {}
     for op in graph.operators:
         members.setdefault(_root(leader, op.name), []).append(op)
-    return tuple(_unit(graph, tuple(operators)) for operators in members.values())
+    groups = [tuple(operators) for operators in members.values()]
+    return {op.name: group for group in groups for op in group}
 
 
 def _root(leader: Mapping[str, str], name: str) -> str:
@@ -112,10 +153,10 @@ def _root(leader: Mapping[str, str], name: str) -> str:
     return name
 
 
-def _unit(graph: OperatorGraph, operators: tuple[Operator, ...]) -> Unit:
+def _unit(graph: OperatorGraph, operators: tuple[Operator, ...], leader: str) -> Unit:
     names = dict.fromkeys(d.name for op in operators for d in op.dims if not d.follows)
     dims = tuple(_dim(graph, operators, name) for name in names)
-    return Unit(operators[0].name, operators, dims)
+    return Unit(operators[0].name, operators, dims, leader)
 
 
 def _dim(graph: OperatorGraph, operators: tuple[Operator, ...], name: str) -> UnitDim:

@@ -11,7 +11,7 @@ import numpy as np
 from flexsim.operator_graph.graph import SAMPLE_DIM
 from flexsim.search.arrangement import COPIES, arranged, degrees_of, prime_factors
 from flexsim.search.moves import Change, Edge, Moves, State, axis_dims_of
-from flexsim.search.placements import FAMILIES, Devices, Pool
+from flexsim.search.placements import Devices, Pool
 from flexsim.search.space import Restrictions
 from flexsim.search.units import Unit
 from flexsim.strategy import ParallelConfig
@@ -31,7 +31,7 @@ def even(moves: Moves, state: State, rng: Rng) -> Change | None:
     if len(meshes) * _SCATTERED <= len(moves.units):
         return None
     pools = dict.fromkeys(moves.pool(unit, state) for unit in moves.units)
-    devices = {pool: _all_of(pool, moves.space.restrictions, rng) for pool in pools}
+    devices = {pool: _all_of(pool, moves.space.restrictions) for pool in pools}
     share = float(rng.random())
     configs: dict[str, ParallelConfig] = {}
     for role in dict.fromkeys(moves.peers.values()):
@@ -63,6 +63,28 @@ def axis(moves: Moves, state: State, rng: Rng) -> Change | None:
     scope = int(rng.integers(len(_SCOPES)))
     _SCOPES[scope](taking, unit, target)
     return _changing("axis", taking.configs, state)
+
+
+def sharers(moves: Moves, state: State, rng: Rng) -> Change | None:
+    """One config for the operators that share a weight, or for a run of them.
+
+    It is drawn, or that of one of them. It is not proposed where they always have one config.
+    """
+    if not moves.sharers:
+        return None
+    group = _pick(moves.sharers, rng)
+    unit = _pick(group, rng)
+    pool = moves.pool(unit, state)
+    config = moves.space.draw(unit, pool, rng) if rng.random() < 0.5 else _own(unit, state)
+    if config is None:
+        return None
+    if rng.random() < 0.5:
+        low, high = sorted(rng.integers(len(group), size=2).tolist())
+        group = group[low : high + 1]
+    configs: dict[str, ParallelConfig] = {}
+    for each in group:
+        configs |= each.configs(config) if moves.pool(each, state) == pool else {}
+    return _changing("sharers", configs, state)
 
 
 class _Taking:
@@ -157,12 +179,10 @@ def _given(config: ParallelConfig, name: str, target: str) -> ParallelConfig:
     return ParallelConfig.of(config.mesh, splits)
 
 
-def _all_of(pool: Pool, restrictions: Restrictions, rng: Rng) -> Devices:
-    """Return as many devices of a pool as may be used, in a regular order."""
+def _all_of(pool: Pool, restrictions: Restrictions) -> Devices:
+    """Return as many devices of a pool as may be used, in the order of their numbers."""
     count = 1 << pool.size.bit_length() - 1 if restrictions.powers_of_two else pool.size
-    regular = FAMILIES["hierarchical"]
-    family = regular if restrictions.family is FAMILIES["arbitrary"] else restrictions.family
-    return family.draw(pool, count, rng) or pool.devices[:count]
+    return pool.devices[:count]
 
 
 def _spread_over(

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.errors import ScheduleError
 from flexsim.ragged import Csr
 from flexsim.task_graph.columns import ActionTable, TaskGraph
-from flexsim.task_graph.kinds import ACTION_KINDS
-from flexsim.task_graph.rows import B, F, U
+from flexsim.task_graph.rows import U
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.templates import Templates
 from flexsim.task_graph.tiling import tile
@@ -72,7 +70,6 @@ def assemble(
 
 def number_actions(templates: Templates, schedule: Schedule) -> Actions:
     """Append an update to every rank of the schedule and number all tasks."""
-    _check_kinds(schedule)
     ranks = np.arange(schedule.num_ranks, dtype=np.int32)
     ends = schedule.rank_offsets[1:]
     kind = np.insert(schedule.kind, ends, U)
@@ -81,23 +78,12 @@ def number_actions(templates: Templates, schedule: Schedule) -> Actions:
     last_step = schedule.step[np.maximum(ends - 1, 0)]
     step = np.insert(schedule.step, ends, last_step + 1)
     rank = np.insert(schedule.rank, ends, ranks)
-    template = np.where(
-        kind == U, 2 * templates.num_stages + stage, 2 * stage + (kind == B)
-    ).astype(np.int64)
+    template = templates.numbers(kind, stage)
     base = np.cumsum(np.diff(templates.offsets)[template])
     base = np.concatenate([[0], base[:-1]])
     first, count = _following(rank, step)
     table = ActionTable(kind, stage, microbatch, rank)
     return Actions(table, template, base, first, count, schedule.num_microbatches)
-
-
-def _check_kinds(schedule: Schedule) -> None:
-    other = np.setdiff1d(schedule.kind, [F, B])
-    if len(other):
-        raise ScheduleError(
-            f"a schedule with actions of kind {ACTION_KINDS[other[0]]!r} cannot be expanded to "
-            "operators; choose one with forward (F) and backward (B) actions only"
-        )
 
 
 def _following(rank: NDArray[np.int32], step: NDArray[np.int32]) -> tuple[Int64, Int64]:

@@ -49,7 +49,7 @@ class BackwardPass(Pass):
                 self._pass_on(operator, step, reader)
             else:
                 self._step(operator, step, reader)
-        if not self.software.overlap_input_gradients:
+        if not self.software.overlap_input_gradients and not self.program.splits:
             self._hold_back(operator)
 
     def _hold_back(self, operator: Operator) -> None:

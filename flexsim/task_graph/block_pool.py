@@ -26,7 +26,9 @@ class Contents(NamedTuple):
 
     A compute row has in ``duration_ns`` one value a device of the cluster, 0 where it does not
     run; the others have one a member. ``device`` lists the devices of members in turn, and
-    behind the senders of a transfer the receivers and the numbers of the channels. ``devices``
+    behind the senders of a transfer the receivers, the numbers of the channels and the members
+    by sender: those of device d from ``first[d]`` on. Of a collective ``first`` has the member
+    that a device leads. ``devices``
     has the same as bits: where a row takes its data, and where it leaves them. By device,
     ``leader`` is the first device of a member's group, -1 where the row takes no data;
     ``num_left`` counts the members that leave data there; and ``work_ns`` is how long the row
@@ -40,6 +42,7 @@ class Contents(NamedTuple):
     leader: Int32
     num_left: Int64
     work_ns: Int64
+    first: Int32
 
 
 HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH, HEAD_DURATION, HEAD_DEVICE = range(6)
@@ -101,6 +104,7 @@ class Pool:
         self._leader = Column(np.int32, num_devices)
         self._num_left = Column(np.int64, num_devices)
         self._work_ns = Column(np.int64, num_devices)
+        self._first = Column(np.int32, num_devices + 1)
         self._channel: dict[int, Int32] = {}
         self.num_channels = 0
         self._places: dict[tuple[bytes, int, bytes], Places] = {}
@@ -126,6 +130,7 @@ class Pool:
             self._leader,
             self._num_left,
             self._work_ns,
+            self._first,
         )
         return Contents(*(column.values for column in columns))  # type: ignore[arg-type]
 
@@ -149,7 +154,9 @@ class Pool:
         groups, targets = row.places.groups, row.places.targets
         ends = groups.reshape(-1)
         if targets is not None:
-            ends = np.concatenate([ends, targets, self._channels(row.kind, ends, targets)])
+            order = np.argsort(ends, kind="stable").astype(np.int32)
+            channels = self._channels(row.kind, ends, targets)
+            ends = np.concatenate([ends, targets, channels, order])
         shape = TRANSFER if targets is not None else COMPUTE if row.is_compute else COLLECTIVE
         by_device = self._by_device(row)
         durations = by_device.work_ns if row.is_compute else row.duration_ns
@@ -168,7 +175,7 @@ class Pool:
     def _by_device(self, row: Row | Stint) -> Content:
         """Write what is kept by device, and return it."""
         targets = _NOWHERE if row.places.targets is None else row.places.targets
-        columns = (self._devices, self._leader, self._num_left, self._work_ns)
+        columns = (self._devices, self._leader, self._num_left, self._work_ns, self._first)
         content = Content(*(column.next_line() for column in columns))
         write_content(row.places.groups, targets, row.duration_ns, content)
         return content

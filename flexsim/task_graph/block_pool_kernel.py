@@ -18,6 +18,7 @@ class Content(NamedTuple):
     leader: Int32
     num_left: Int64
     work_ns: Int64
+    first: Int32
 
 
 @kept_uncounted
@@ -29,6 +30,7 @@ def write_content(groups: Int32, targets: Int32, duration_ns: Int64, content: Co
     content.leader[:] = -1
     content.num_left[:] = 0
     content.work_ns[:] = 0
+    content.first[:] = 0
     is_transfer = len(targets) > 0
     for member in range(len(groups)):
         for place in range(groups.shape[1]):
@@ -39,7 +41,13 @@ def write_content(groups: Int32, targets: Int32, duration_ns: Int64, content: Co
                 content.devices[num_words + (device >> 6)] |= one << np.uint64(device & 63)
                 content.num_left[device] = 1
                 content.work_ns[device] = duration_ns[member]
+        if not is_transfer:
+            content.first[groups[member, 0]] = member
         if is_transfer:
             device = targets[member]
             content.devices[num_words + (device >> 6)] |= one << np.uint64(device & 63)
             content.num_left[device] += 1
+            content.first[groups[member, 0] + 1] += 1
+    if is_transfer:
+        for device in range(len(content.leader)):
+            content.first[device + 1] += content.first[device]

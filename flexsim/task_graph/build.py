@@ -17,6 +17,8 @@ from flexsim.task_graph.memory import stage_memory, static_memory
 from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.rows import B, F, Row, U
 from flexsim.task_graph.schedules import PipelineShape, Schedule, build_schedule
+from flexsim.task_graph.split import WHOLE, passes_of, split_rows
+from flexsim.task_graph.templates import Templates
 from flexsim.task_graph.update import write_update
 
 
@@ -45,7 +47,9 @@ def plan_task_graph(
 ) -> Plan:
     """Return the plan of one training iteration, with what :func:`build_task_graph` takes."""
     check_strategy(strategy, operators, devices.num_devices)
-    program = build_program(operators, strategy, devices, costs)
+    schedule = _schedule(strategy)
+    passes = passes_of(schedule.kind)
+    program = build_program(operators, strategy, devices, costs, splits=passes != WHOLE)
     parts = write_update(program, costs.software)
     rows: Sequence[Row] = program.notebook.rows
     names = tuple(op.name for op in operators.operators)
@@ -53,8 +57,8 @@ def plan_task_graph(
     folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, off)
     static = static_memory(program, parts, costs.software, folding.devices)
     return Plan(
-        templates=templates_of(folding.rows, strategy.num_stages, strategy.num_ranks),
-        schedule=_schedule(strategy),
+        templates=_templates(folding.rows, strategy, passes),
+        schedule=schedule,
         operator_names=names,
         overlap_gradients=strategy.overlap_gradients,
         static_memory=replace(static, num_alike=folding.class_sizes),
@@ -63,6 +67,11 @@ def plan_task_graph(
         num_tasks_unfolded=_num_tasks(rows, strategy),
         folding=folding.report,
     )
+
+
+def _templates(rows: Sequence[Row], strategy: Strategy, passes: tuple[int, ...]) -> Templates:
+    cut = split_rows(rows, passes)
+    return templates_of(cut, strategy.num_stages, strategy.num_ranks, passes)
 
 
 def _schedule(strategy: Strategy) -> Schedule:

@@ -11,7 +11,7 @@ import numpy as np
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.places import Sorted
-from flexsim.task_graph.rows import B, Row
+from flexsim.task_graph.rows import INPUT, B, Row
 from flexsim.task_graph.templates import Ends
 
 _WEIGHT = TASK_CODE["weight-gradient"]
@@ -57,7 +57,7 @@ class _Action:
 
     @cached_property
     def _exits(self) -> Sorted:
-        backward = any(self.rows[i].action == B for i in self.indices[:1])
+        backward = any(self.rows[i].action in (B, INPUT) for i in self.indices[:1])
         wanted = _INPUT if backward else -1
         preferred = [i for i in self._compute if self.rows[i].kind == wanted]
         everywhere = self._mask(self._compute)

@@ -14,10 +14,17 @@ from flexsim.task_graph.rows import Notebook
 
 
 def build_program(
-    graph: OperatorGraph, strategy: Strategy, devices: DeviceGraph, costs: Costs
+    graph: OperatorGraph,
+    strategy: Strategy,
+    devices: DeviceGraph,
+    costs: Costs,
+    splits: bool = False,
 ) -> Program:
-    """Return the rows of one microbatch of ``graph`` under ``strategy``."""
-    program = Program(graph, strategy, Notebook(), Pricing(graph, devices, costs))
+    """Return the rows of one microbatch of ``graph`` under ``strategy``.
+
+    ``splits`` says whether weight gradients may run later than input gradients.
+    """
+    program = Program(graph, strategy, Notebook(), Pricing(graph, devices, costs), splits=splits)
     forward = ForwardPass(program)
     for operator in graph.operators:
         forward.run(operator)

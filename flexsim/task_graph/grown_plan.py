@@ -73,7 +73,7 @@ def _joined(passes: Templates, update: GrownUpdate, anchor: Int64) -> Templates:
     """Append the updates, and the edges to them, to forward and backward."""
     late, count = update.templates, passes.offsets[-1]
     held, table = _held(passes, late)
-    num_passes = 2 * passes.num_stages
+    num_passes = passes.num_passes
     return replace(
         passes,
         offsets=np.concatenate([passes.offsets[:num_passes], count + late.offsets]),

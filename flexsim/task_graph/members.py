@@ -14,12 +14,15 @@ from flexsim.task_graph.columns import Int32, Int64, ResourceTable
 from flexsim.task_graph.ends import ends_of
 from flexsim.task_graph.places import Places, Sorted, joins, ragged_ranges
 from flexsim.task_graph.rows import Row
+from flexsim.task_graph.split import WHOLE
 from flexsim.task_graph.templates import Templates, template_of
 
 
-def templates_of(rows: Sequence[Row], num_stages: int, num_ranks: int) -> Templates:
+def templates_of(
+    rows: Sequence[Row], num_stages: int, num_ranks: int, passes: tuple[int, ...] = WHOLE
+) -> Templates:
     """Return the templates that ``rows`` make, each in the order in which they were written."""
-    members = _Members(rows, num_stages, num_ranks)
+    members = _Members(rows, num_stages, num_ranks, passes)
     held, table = members.resources()
     sources, targets = members.edges()
     return Templates(
@@ -36,6 +39,7 @@ def templates_of(rows: Sequence[Row], num_stages: int, num_ranks: int) -> Templa
         sources=sources,
         targets=targets,
         ends=ends_of(rows, members.rows_of, members.base - members.first_of_template),
+        passes=passes,
         collective=members.column("collective", np.uint8).astype(np.uint8),
     )
 
@@ -50,17 +54,18 @@ class _Members:
     rows: Sequence[Row]
     num_stages: int
     num_ranks: int
+    passes: tuple[int, ...]
 
     @cached_property
     def template(self) -> Int64:
         """The template of every row."""
-        n = self.num_stages
-        return np.array([template_of(r.action, r.stage, n) for r in self.rows], np.int64)
+        n, passes = self.num_stages, self.passes
+        return np.array([template_of(r.action, r.stage, n, passes) for r in self.rows], np.int64)
 
     @property
     def num_templates(self) -> int:
-        """F and B of every stage, and U of every rank."""
-        return 2 * self.num_stages + self.num_ranks
+        """The passes of every stage, and U of every rank."""
+        return len(self.passes) * self.num_stages + self.num_ranks
 
     @cached_property
     def order(self) -> Int64:

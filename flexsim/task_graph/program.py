@@ -40,6 +40,8 @@ class Program:
     weight_gradients: dict[str, list[Contribution]] = field(default_factory=dict)
     saved: dict[tuple[int, Mesh], dict[str, Layout]] = field(default_factory=dict)
     rebuilt: list[tuple[int, dict[str, Layout]]] = field(default_factory=list)
+    splits: bool = False
+    """Whether weight gradients may run later than input gradients."""
 
     @cached_property
     def cuts(self) -> Cuts:

@@ -14,13 +14,13 @@ from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.kinds import ACTION_CODE, TASK_CODE
 from flexsim.task_graph.places import Places
 
-F, B, U = (ACTION_CODE[kind] for kind in "FBU")
+F, B, INPUT, WEIGHT, U = (ACTION_CODE[kind] for kind in "FBIWU")
 
 
 class Row(NamedTuple):
     """One row of a template.
 
-    It belongs to action ``action`` (F or B of global stage ``stage``; U of rank ``stage``).
+    It belongs to action ``action`` (F, B, I or W of global stage ``stage``; U of rank ``stage``).
     ``needs`` are rows whose members must end first where they share a device.
     """
 

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int32, Int64, ResourceTable, UInt8
 from flexsim.task_graph.places import NOWHERE, Sorted
-from flexsim.task_graph.rows import F, U
+from flexsim.task_graph.rows import B, F, U
 
 
-def template_of(action: int, stage: int, num_stages: int) -> int:
-    """Return the number of a template: F and B of every stage, then U of every rank."""
-    return 2 * num_stages + stage if action == U else 2 * stage + (0 if action == F else 1)
+def template_of(action: int, stage: int, num_stages: int, passes: tuple[int, ...] = (F, B)) -> int:
+    """Return the number of a template: the ``passes`` of every stage, then U of every rank."""
+    if action == U:
+        return len(passes) * num_stages + stage
+    return len(passes) * stage + passes.index(action)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +67,26 @@ class Templates:
     targets: Int64
     ends: tuple[Ends, ...]
     """Of every template."""
+    passes: tuple[int, ...] = (F, B)
+    """The kinds of passes that every stage has a template of, in order."""
     collective: UInt8 | None = None
     """Index into :data:`flexsim.task_graph.kinds.COLLECTIVES`; grown templates have none."""
 
     @property
+    def num_passes(self) -> int:
+        """Templates of forwards and backwards; those of updates follow."""
+        return len(self.passes) * self.num_stages
+
+    def numbers(self, action: NDArray[np.integer], stage: NDArray[np.integer]) -> Int64:
+        """Return the template of every pair of an action's kind and its stage, or rank for U."""
+        position = np.full(256, -1, np.int64)
+        position[list(self.passes)] = np.arange(len(self.passes))
+        passing = len(self.passes) * stage + position[action]
+        return np.where(action == U, self.num_passes + stage, passing).astype(np.int64)
+
+    @property
     def num_templates(self) -> int:
-        """F and B of every stage, and U of every rank."""
+        """The passes of every stage, and U of every rank."""
         return len(self.offsets) - 1
 
     @cached_property

@@ -33,14 +33,14 @@ def tile(templates: Templates, actions: Actions, schedule: Schedule, overlap: bo
     tasks = _room(patterns, order)
     tile_columns(patterns, order, tasks)
     tile_edges(patterns, order, tasks)
-    return tasks
+    return tasks._replace(following=tasks.following[: tasks.first_next[-1]])
 
 
 def _patterns(templates: Templates) -> Patterns:
     """Return the templates as the kernel takes them, edges to updates first in every row."""
     from flexsim.task_graph.tiling_kernel import Patterns
 
-    first_update = 2 * templates.num_stages
+    first_update = templates.num_passes
     to_template = templates.template_of_member[templates.targets]
     order = np.lexsort((to_template < first_update, templates.sources))
     to_template, targets = to_template[order], templates.targets[order]
@@ -163,7 +163,7 @@ def meeting(
 ) -> list[tuple[Sorted, Sorted]]:
     """Return what is joined by device from one template to the next on its rank."""
     first, second = pair
-    updates = second >= 2 * templates.num_stages
+    updates = second >= templates.num_passes
     before, after = templates.ends[first], templates.ends[second]
     sides: list[tuple[Sorted, Sorted]] = [(before.exits, after.entries)]
     if updates and not overlap:

@@ -13,7 +13,8 @@ class Patterns(NamedTuple):
 
     ``first_member[t]:first_member[t + 1]`` are the members of template t, and
     ``first_edge[m]:first_edge[m + 1]`` the data edges from member m: to the task
-    ``edge_local`` of the action of ``edge_template`` on the same microbatch, or, to an update
+    ``edge_local`` of the action of ``edge_template`` on the same microbatch, where there is one (a
+    backward is whole or cut in two), or, to an update
     (templates from ``first_update`` on), only from the last action of the member's template.
     """
 
@@ -117,8 +118,10 @@ def tile_edges(patterns: Patterns, order: Order, tasks: Tasks) -> None:
             for edge in range(first_edge[member], first_edge[member + 1]):
                 after = edge_template[edge]
                 if after < first_update:
-                    target = base[where[after, microbatch[action]]] + edge_local[edge]
-                    num_edges = _follow(target, num_edges, following, in_degree)
+                    there = where[after, microbatch[action]]
+                    if there >= 0:
+                        target = base[there] + edge_local[edge]
+                        num_edges = _follow(target, num_edges, following, in_degree)
                 elif is_last:
                     target = base[last[after]] + edge_local[edge]
                     num_edges = _follow(target, num_edges, following, in_degree)

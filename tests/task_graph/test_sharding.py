@@ -15,9 +15,10 @@ from flexsim.models import build_model, model_config
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.prepare import make_costs
 from flexsim.strategy import BASELINES, Degrees
-from flexsim.task_graph.build import build_task_graph
+from flexsim.task_graph.build import plan_task_graph
 from flexsim.task_graph.columns import TaskGraph
-from flexsim.task_graph.kinds import COLLECTIVES, TASK_CODE
+from flexsim.task_graph.kinds import COLLECTIVE_CODE, COLLECTIVES, TASK_CODE, TASK_KINDS
+from flexsim.task_graph.plan import Plan
 
 GPUS = load_device_graph("dgx-a100", 1)
 COSTS = make_costs(GPUS)
@@ -28,9 +29,13 @@ def model(sequences: int = 8, layers: int = 4) -> OperatorGraph:
     return build_model(model_config("gpt", None, **sizes), sequences, "fp16")
 
 
-def task_graph(degrees: Degrees, fold: bool = True, layers: int = 4) -> TaskGraph:
+def plan_of(degrees: Degrees, fold: bool = True, layers: int = 4) -> Plan:
     graph = model(degrees.data, layers)
-    return build_task_graph(graph, BASELINES["megatron"](graph, degrees), GPUS, COSTS, fold)
+    return plan_task_graph(graph, BASELINES["megatron"](graph, degrees), GPUS, COSTS, fold)
+
+
+def task_graph(degrees: Degrees, fold: bool = True, layers: int = 4) -> TaskGraph:
+    return plan_of(degrees, fold, layers).task_graph()
 
 
 def static_bytes(graph: TaskGraph) -> tuple[int, int, int]:
@@ -51,18 +56,16 @@ def test_static_memory_is_that_of_zero(zero: int, shares: tuple[int, int, int]) 
     )
 
 
-def collectives(graph: TaskGraph) -> Counter[tuple[str, str]]:
-    kinds = Counter()
-    names = {code: name for name, code in TASK_CODE.items()}
-    for kind, collective in zip(graph.kind.tolist(), graph.collective.tolist(), strict=True):
-        if COLLECTIVES[collective]:
-            kinds[names[kind], COLLECTIVES[collective]] += 1
-    return kinds
+def collectives(degrees: Degrees) -> Counter[tuple[str, str]]:
+    """Count the collectives of a whole iteration by kind of task and of collective."""
+    plan = plan_of(degrees, fold=False)
+    graph = plan.task_graph()
+    pairs = zip(graph.kind.tolist(), plan.collective.tolist(), strict=True)
+    return Counter((TASK_KINDS[kind], COLLECTIVES[how]) for kind, how in pairs if how)
 
 
 def test_fsdp_gathers_units_forward_and_backward_and_scatters_gradients() -> None:
-    graph = task_graph(Degrees(data=8, zero=3, num_microbatches=2), fold=False)
-    found = collectives(graph)
+    found = collectives(Degrees(data=8, zero=3, num_microbatches=2))
     units = 4 + 1 + 1 + 1  # layers, words, positions, final norm; the head has the words' weight
     assert found["gradient", "reduce-scatter"] >= 2 * units
     assert found["parameter", "all-gather"] >= 2 * 2 * units
@@ -70,23 +73,19 @@ def test_fsdp_gathers_units_forward_and_backward_and_scatters_gradients() -> Non
 
 
 def test_zero_1_scatters_once_and_gathers_what_was_updated() -> None:
-    graph = task_graph(Degrees(data=8, zero=1, num_microbatches=3), fold=False)
-    found = collectives(graph)
+    found = collectives(Degrees(data=8, zero=1, num_microbatches=3))
     assert found["parameter", "all-gather"] == 1
     assert found["gradient", "all-reduce"] == 0
     assert found["gradient", "reduce-scatter"] == 1
 
 
 def test_hybrid_sharding_sums_shares_between_the_groups() -> None:
-    graph = task_graph(Degrees(data=8, zero=3, shard=4), fold=False)
-    found = collectives(graph)
-    assert found["gradient", "reduce-scatter"] and found["gradient", "all-reduce"]
-    gathers = graph.num_bytes[(graph.kind == TASK_CODE["parameter"])]
-    summed = graph.num_bytes[graph.collective == COLLECTIVES.index("all-reduce")]
-    scattered = graph.num_bytes[graph.collective == COLLECTIVES.index("reduce-scatter")]
-    norm = 4
-    assert summed[summed > norm].sum() / 4 == pytest.approx(scattered.sum() / 4 / 2, rel=1e-3)
-    assert gathers.size
+    plan = plan_of(Degrees(data=8, zero=3, shard=4), fold=False)
+    graph, how = plan.task_graph(), plan.collective
+    norm = graph.kind == TASK_CODE["gradient-norm"]
+    summed = graph.num_bytes[(how == COLLECTIVE_CODE["all-reduce"]) & ~norm].sum() / 4
+    scattered = graph.num_bytes[how == COLLECTIVE_CODE["reduce-scatter"]].sum() / 2
+    assert summed == pytest.approx(scattered / 4, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +119,8 @@ def test_gathers_run_ahead_of_their_layer() -> None:
 
 
 def test_weights_kept_after_the_forward_are_gathered_once() -> None:
-    again = collectives(task_graph(Degrees(data=8, zero=3), fold=False))
-    kept = collectives(task_graph(Degrees(data=8, zero=3, reshard=False), fold=False))
+    again = collectives(Degrees(data=8, zero=3))
+    kept = collectives(Degrees(data=8, zero=3, reshard=False))
     assert kept["parameter", "all-gather"] * 2 <= again["parameter", "all-gather"] + 2
 
 
