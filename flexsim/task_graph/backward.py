@@ -120,6 +120,8 @@ class BackwardPass(Pass):
         needs: list[int] = []
         fetched: list[int] = []
         for use in step.reads:
+            if step.pass_name == "W" and use.tensor not in self.fed:
+                self.program.hold(use.tensor, self.layout(operator, use), reader.stage)
             if _is_gradient(use):
                 layout = self.layout(operator, use)
                 sized = (use.tensor, self.program.size(use.tensor))

@@ -13,7 +13,7 @@ from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.columns import ActionTable, ActivationMemory, StaticMemory
 from flexsim.task_graph.parts import WeightPart
 from flexsim.task_graph.program import Program
-from flexsim.task_graph.rows import B, F
+from flexsim.task_graph.rows import INPUT, WEIGHT, B, F, U
 
 Int64 = NDArray[np.int64]
 
@@ -27,25 +27,44 @@ class StageMemory:
     """What a forward keeps for its backward."""
     rebuilt: Int64
     """The largest segment that a backward recomputes, held while it runs."""
+    for_weights: Int64 | None = None
+    """The part of ``kept`` that weight gradients read: free after W where W runs by itself."""
+    carried: Int64 | None = None
+    """What only I hands to W: gradients of outputs, and what was recomputed for W."""
     gathered: Int64 | None = None
     """Weights kept in shares that are whole at a time, in forward and backward."""
 
     def of_actions(self, actions: ActionTable) -> ActivationMemory:
         """Return what each action keeps, frees and holds for a moment."""
-        gathered = np.zeros_like(self.kept) if self.gathered is None else self.gathered
-        here = self.kept + self.rebuilt + gathered > 0
-        rows = np.flatnonzero((actions.kind == F) | (actions.kind == B))
-        action, device = np.nonzero(here[actions.stage[rows]])
-        stages = actions.stage[rows[action]]
-        forward = actions.kind[rows[action]] == F
-        amount = self.kept[stages, device]
+        allocated, freed, transient = self._by_kind()
+        passes = np.flatnonzero(actions.kind != U)
+        kind, stage = actions.kind[passes], actions.stage[passes]
+        here = (allocated + freed + transient)[kind, stage] > 0
+        action, device = np.nonzero(here)
+        place = kind[action], stage[action], device
         return ActivationMemory(
-            rows[action].astype(np.int32),
+            passes[action].astype(np.int32),
             self.devices[device],
-            np.where(forward, amount, 0),
-            np.where(forward, 0, amount),
-            np.where(forward, 0, self.rebuilt[stages, device]) + gathered[stages, device],
+            allocated[place],
+            freed[place],
+            transient[place],
         )
+
+    def _by_kind(self) -> tuple[Int64, Int64, Int64]:
+        """Return bytes allocated, freed and held for a moment by kind of action, stage, device."""
+        none = np.zeros_like(self.kept)
+        gathered = none if self.gathered is None else self.gathered
+        late = none if self.for_weights is None else self.for_weights
+        carried = none if self.carried is None else self.carried
+        by_kind = {
+            F: (self.kept, none, gathered),
+            B: (none, self.kept, self.rebuilt + gathered),
+            INPUT: (carried, self.kept - late, self.rebuilt + gathered),
+            WEIGHT: (none, late + carried, none),
+        }
+        tables = [by_kind[kind] for kind in (F, B, INPUT, WEIGHT)]
+        allocated, freed, transient = (np.stack(column) for column in zip(*tables, strict=True))
+        return allocated, freed, transient
 
 
 def static_memory(
@@ -83,7 +102,22 @@ def stage_memory(program: Program, devices: NDArray[np.int32]) -> StageMemory:
         kept[stage] += _held(program, layouts, devices)
     for stage, layouts in program.rebuilt:
         rebuilt[stage] = np.maximum(rebuilt[stage], _held(program, layouts, devices))
-    return StageMemory(devices, kept, rebuilt, _gathered(program, devices))
+    late, carried = _for_weights(program, devices)
+    return StageMemory(devices, kept, rebuilt, late, carried, _gathered(program, devices))
+
+
+def _for_weights(program: Program, devices: NDArray[np.int32]) -> tuple[Int64 | None, Int64 | None]:
+    """Return what weight gradients read of what was kept, and of the rest, where they run later."""
+    if not program.splits:
+        return None, None
+    late = np.zeros((program.strategy.num_stages, len(devices)), np.int64)
+    carried = np.zeros_like(late)
+    for (stage, mesh), layouts in program.held.items():
+        saved = program.saved.get((stage, mesh), {})
+        late[stage] += _held(program, {t: saved[t] for t in layouts if t in saved}, devices)
+        others = {tensor: layout for tensor, layout in layouts.items() if tensor not in saved}
+        carried[stage] += _held(program, others, devices)
+    return late, carried
 
 
 def _gathered(program: Program, devices: NDArray[np.int32]) -> Int64 | None:

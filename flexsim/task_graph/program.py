@@ -30,7 +30,8 @@ class Program:
     """Rows of one microbatch, with what they leave behind.
 
     ``saved`` has, by stage and mesh, the layout in which a forward keeps each tensor that its
-    backward reads; ``rebuilt`` what backward reads of each recomputed segment.
+    backward reads; ``rebuilt`` what backward reads of each recomputed segment. Of both, and of
+    gradients, ``held`` has what weight gradients read, which they need where they run later.
     """
 
     graph: OperatorGraph
@@ -40,6 +41,7 @@ class Program:
     weight_gradients: dict[str, list[Contribution]] = field(default_factory=dict)
     saved: dict[tuple[int, Mesh], dict[str, Layout]] = field(default_factory=dict)
     rebuilt: list[tuple[int, dict[str, Layout]]] = field(default_factory=list)
+    held: dict[tuple[int, Mesh], dict[str, Layout]] = field(default_factory=dict)
     splits: bool = False
     """Whether weight gradients may run later than input gradients."""
 
@@ -93,6 +95,10 @@ class Program:
     def keep(self, tensor: str, layout: Layout, stage: int) -> None:
         """Note that a stage's forward keeps a tensor for its backward."""
         self.saved.setdefault((stage, layout.mesh), {})[tensor] = layout
+
+    def hold(self, tensor: str, layout: Layout, stage: int) -> None:
+        """Note that a stage's weight gradients read a tensor."""
+        self.held.setdefault((stage, layout.mesh), {})[tensor] = layout
 
     def saved_on(self, stage: int) -> dict[str, Layout]:
         """Return what a stage keeps, on whatever mesh."""
