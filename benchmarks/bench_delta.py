@@ -1,124 +1,179 @@
-"""How many proposals a second delta simulation answers, against a full build and replay of each.
+"""How many proposals a second the Markov chain simulates, against a full build and replay of each.
 
-Run ``python benchmarks/bench_delta.py [--proposals N] [--full N] [network:devices ...]``. The law:
-from data parallelism, one operator drawn at random gets random degrees (powers of two) on a run
-of neighbouring devices. A proposal is taken over if it is no slower (``chain``), or never
-(``still``: every proposal is tried on data parallelism). Processor time of one core, and the
-first proposals, which compile, are left out. The full way is timed on the first proposals.
+Run ``python benchmarks/bench_delta.py [--proposals N] [--full N] [--law L] [network:devices ...]``.
+The chain is Metropolis' at the scenario's own temperature (0.02), seed 0, from data parallelism,
+on ``scenarios/flexflow/<network>-k80-<devices>.toml``. Its laws:
+
+- ``operator``: one operator drawn at random gets a random config, degrees that are powers of two
+  on a run of neighbouring devices (what FlexFlow proposes, Jia et al. 2019, section 6.2);
+- ``unit``: the same for all operators that share a weight at once, such as the steps of a layer;
+- ``search``: what ``flexsim search`` proposes by default, on any devices.
+
+Processor time of one core, with drawing the proposals; the first ones, which compile, are left
+out. ``full/s`` builds and replays some of the same proposals, spread evenly over the chain. The
+parts of a proposal are those of the delta simulation, in milliseconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from flexsim.device_graph import load_device_graph
-from flexsim.models import build_model, model_config
-from flexsim.scenario.prepare import make_costs
-from flexsim.search.arrangement import arranged
+from flexsim import load_scenario
+from flexsim.engine.delta import RowReplay
+from flexsim.scenario.schema import Scenario
+from flexsim.search import proposals
 from flexsim.search.delta_objective import DeltaObjective
-from flexsim.search.objective import Configs, FullObjective, Objective, Problem
-from flexsim.search.placements import Pool
+from flexsim.search.mcmc import limit_of
+from flexsim.search.moves import Change, Moves, State
+from flexsim.search.objective import FullObjective, Problem
+from flexsim.search.problem import data_parallel, make_problem, make_space
 from flexsim.search.space import Restrictions, Space
 from flexsim.search.units import Unit, find_units
-from flexsim.strategy import Strategy
+from flexsim.task_graph.blocks import Blocks
 
-NETWORKS = ("alexnet", "inception-v3", "resnet-101", "rnntc", "rnnlm", "nmt")
-SAMPLES_PER_DEVICE = 8
+NETWORKS = ("alexnet", "inception-v3", "resnet101", "rnntc", "rnnlm", "nmt")
+SCENARIOS = Path(__file__).parent.parent / "scenarios" / "flexflow"
 SEED = 0
 WARM_UP = 20
+PARTS = {
+    "draw": (),
+    "change": (Blocks, "change"),
+    "link": (Blocks, "link"),
+    "replay": (RowReplay, "_replay"),
+}
+Draw = Callable[[Moves, State, np.random.Generator], Change | None]
 
 
-@dataclass(frozen=True)
-class Timed:
-    """What one run over proposals took."""
+@dataclass
+class Chain:
+    """What one chain proposed, and which of it was accepted."""
 
-    seconds: float
-    proposals: int
-    accepted: int
+    start: State
+    changes: list[Change] = field(default_factory=list)
+    is_accepted: list[bool] = field(default_factory=list)
+    seconds: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+    num_tasks: int = 0
 
     @property
     def per_second(self) -> float:
         """Proposals a second."""
-        return self.proposals / self.seconds
+        return len(self.changes) / self.seconds
 
 
-def problem_of(network: str, num_devices: int) -> Problem:
-    """Return a network on hosts of eight A100, gradients synchronized during the backward."""
-    graph = build_model(model_config(None, network), SAMPLES_PER_DEVICE * num_devices)
-    devices = load_device_graph("dgx-a100", num_devices // 8)
-    base = Strategy("data", {}, overlap_gradients=True, gradient_norm=False)
-    return Problem(graph, devices, make_costs(devices), base)
-
-
-def data_parallel(problem: Problem) -> Configs:
-    """Return data parallelism over all devices."""
-    count = problem.devices.num_devices
-    config = arranged({"b": count}, range(count))
-    return {
-        name: each
-        for unit in find_units(problem.graph)
-        for name, each in unit.configs(config).items()
-    }
-
-
-def proposals(problem: Problem, count: int) -> Iterator[Configs]:
-    """Yield random proposals, always the same."""
-    whole = find_units(problem.graph)
-    dims = {op.name: unit.dims for unit in whole for op in unit.operators}
-    units = tuple(
-        Unit(op.name, (op,), tuple(dim for dim in dims[op.name] if dim.name in op.sizes))
-        for op in problem.graph.operators
-    )
-    pool = Pool.of(problem.devices, range(problem.devices.num_devices))
+def moves_of(scenario: Scenario, problem: Problem, law: str) -> tuple[Moves, Draw]:
+    """Return what a law draws from, and the law."""
+    space = make_space(scenario, problem)
+    if law == "search":
+        return Moves(problem.graph, space, problem.base), proposals.propose
+    units = find_units(problem.graph)
+    if law == "operator":
+        units = tuple(_alone(unit, op.name) for unit in units for op in unit.operators)
     restrictions = Restrictions("SOAP", True, "contiguous", False)
-    space = Space(units, {0: pool}, {unit.name: 0 for unit in units}, restrictions)
-    rng = np.random.default_rng(SEED)
-    while count:
-        unit = units[int(rng.integers(len(units)))]
-        config = space.draw(unit, pool, rng)
-        if config is not None:
-            yield unit.configs(config)
-            count -= 1
+    space = Space(units, space.pools, space.rank_of, restrictions)
+    return Moves(problem.graph, space, problem.base), proposals.operator
 
 
-def walk(objective: Objective, limit_ns: int, changes: list[Configs], moves: bool) -> Timed:
-    """Propose all changes in turn; with ``moves`` take over what is no slower."""
-    begun, accepted = time.process_time(), 0
-    for change in changes:
-        found = objective.propose(change, limit_ns)
-        if moves and found is not None and found.makespan_ns <= limit_ns:
+def _alone(unit: Unit, name: str) -> Unit:
+    op = next(op for op in unit.operators if op.name == name)
+    dims = tuple(dim for dim in unit.dims if dim.name in op.sizes)
+    return replace(unit, name=name, operators=(op,), dims=dims)
+
+
+@contextmanager
+def timed(parts: dict[str, float]) -> Iterator[None]:
+    """Sum up the time of the parts of a delta simulation."""
+    originals = {name: getattr(*where) for name, where in PARTS.items() if where}
+    for name, function in originals.items():
+        setattr(*PARTS[name], _clocked(function, name, parts))
+    try:
+        yield
+    finally:
+        for name, function in originals.items():
+            setattr(*PARTS[name], function)
+
+
+def _clocked(function: Any, name: str, parts: dict[str, float]) -> Any:
+    def call(*arguments: Any) -> Any:
+        begun = time.process_time()
+        try:
+            return function(*arguments)
+        finally:
+            parts[name] = parts.get(name, 0.0) + time.process_time() - begun
+
+    return call
+
+
+def walk(scenario: Scenario, problem: Problem, law: str, count: int) -> Chain:
+    """Walk a chain of proposals by delta simulation."""
+    moves, draw = moves_of(scenario, problem, law)
+    objective = DeltaObjective(problem)
+    state = State(data_parallel(problem, moves.space), dict(problem.base.stage_of))
+    current_ns = objective.start(state.configs).makespan_ns
+    chain = Chain(state.copy(), num_tasks=objective.replay.num_tasks)
+    rng, parts = np.random.default_rng(SEED), chain.parts
+    draw = _clocked(draw, "draw", parts)
+    begun = time.process_time()
+    while len(chain.changes) < count:
+        limit_ns = limit_of(current_ns, scenario.search.temperature, 1.0 - rng.random())
+        change = draw(moves, state, rng)
+        if change is None:
+            continue
+        found = objective.propose(change.configs, limit_ns)
+        accepted = found is not None and found.is_feasible and found.makespan_ns <= limit_ns
+        if accepted and found is not None:
             objective.accept()
-            limit_ns, accepted = found.makespan_ns, accepted + 1
+            state.apply(change)
+            current_ns = found.makespan_ns
         else:
             objective.reject()
-    return Timed(time.process_time() - begun, len(changes), accepted)
+        chain.changes.append(change)
+        chain.is_accepted.append(accepted)
+    chain.seconds = time.process_time() - begun
+    chain.num_tasks = max(chain.num_tasks, objective.replay.num_tasks)
+    return chain
 
 
-def measure(network: str, num_devices: int, num_delta: int, num_full: int) -> str:
+def full_per_second(problem: Problem, chain: Chain, count: int) -> float:
+    """Build and replay some of a chain's proposals in full; return how many a second."""
+    every = max(1, len(chain.changes) // count)
+    objective, state = FullObjective(problem), chain.start.copy()
+    objective.start(state.configs)
+    seconds, done = 0.0, 0
+    for number, change in enumerate(chain.changes):
+        if number % every == every - 1:
+            begun = time.process_time()
+            objective.start({**state.configs, **change.configs})
+            seconds, done = seconds + time.process_time() - begun, done + 1
+        if chain.is_accepted[number]:
+            state.apply(change)
+    return done / seconds
+
+
+def measure(case: str, law: str, num_delta: int, num_full: int) -> str:
     """Return a line of the table."""
-    problem = problem_of(network, num_devices)
-    start = data_parallel(problem)
-    changes = list(proposals(problem, WARM_UP + num_delta))
-    results: dict[bool, Timed] = {}
-    for moves in (False, True):
-        delta = DeltaObjective(problem)
-        limit = delta.start(start).makespan_ns
-        num_tasks = delta.replay.num_tasks
-        walk(delta, limit, changes[:WARM_UP], False)
-        results[moves] = walk(delta, limit, changes[WARM_UP:], moves)
-    full = FullObjective(problem)
-    full.start(start)
-    slow = walk(full, limit, changes[:num_full], False)
-    still, chain = results[False], results[True]
+    network, count = case.split(":")
+    scenario = load_scenario(SCENARIOS / f"{network}-k80-{count}.toml")
+    problem = make_problem(scenario)
+    walk(scenario, problem, law, WARM_UP)
+    parts: dict[str, float] = {}
+    with timed(parts):
+        chain = walk(scenario, problem, law, num_delta)
+    slow = full_per_second(problem, chain, num_full)
+    share = sum(chain.is_accepted) / num_delta
+    each = {**chain.parts, **parts}
+    costs = " | ".join(f"{1e3 * each.get(name, 0.0) / num_delta:.2f}" for name in PARTS)
     return (
-        f"| {network} | {num_devices} | {num_tasks:,} | {slow.per_second:.1f} "
-        f"| {still.per_second:.0f} | {still.per_second / slow.per_second:.0f}x "
-        f"| {chain.per_second:.0f} | {chain.accepted} of {chain.proposals} |"
+        f"| {network} | {count} | {law} | {chain.num_tasks:,} | {share:.0%} | {slow:.1f} "
+        f"| {chain.per_second:.0f} | {chain.per_second / slow:.0f}x | {costs} |"
     )
 
 
@@ -126,15 +181,15 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", help="network:devices")
-    parser.add_argument("--proposals", type=int, default=300)
-    parser.add_argument("--full", type=int, default=3)
+    parser.add_argument("--proposals", type=int, default=1000)
+    parser.add_argument("--full", type=int, default=5)
+    parser.add_argument("--law", choices=("operator", "unit", "search"), default="operator")
     options = parser.parse_args()
-    cases = options.cases or [f"{name}:{count}" for name in NETWORKS for count in (16, 64)]
-    print("| network | devices | tasks | full/s | still/s | ratio | chain/s | taken over |")
-    print("|---|---|---|---|---|---|---|---|")
-    for case in cases:
-        network, count = case.split(":")
-        print(measure(network, int(count), options.proposals, options.full), flush=True)
+    heads = ["network", "devices", "law", "tasks", "accepted", "full/s", "delta/s", "ratio"]
+    heads += [f"{name} ms" for name in PARTS]
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+    for case in options.cases or [f"{name}:64" for name in NETWORKS]:
+        print(measure(case, options.law, options.proposals, options.full), flush=True)
 
 
 if __name__ == "__main__":

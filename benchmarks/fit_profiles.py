@@ -81,6 +81,18 @@ DEVICES = (
         *("H100-80GB-HBM3", "h100-80gb", "dgx-h100"),
         *("nccl_perf", "dtype=half", COLLECTIVE_CONSTANTS + IN_SWITCH_CONSTANTS),
     ),
+    Device(
+        *("H200", "h200", "dgx-h200"),
+        *("nccl_perf", "dtype=half", COLLECTIVE_CONSTANTS + IN_SWITCH_CONSTANTS),
+    ),
+    Device(
+        *("B200", "b200", "dgx-b200"),
+        *("nccl_perf", "dtype=half", COLLECTIVE_CONSTANTS + IN_SWITCH_CONSTANTS),
+    ),
+    Device(
+        *("GB200", "gb200", "gb200-nvl72"),
+        *("nccl_perf", "dtype=half", COLLECTIVE_CONSTANTS + IN_SWITCH_CONSTANTS),
+    ),
     Device("V100", "v100-32gb", "dgx2h-v100", "vTrain all-reduce", "fp32", FEW_CONSTANTS),
 )
 LAYOUT_STEPS = {"TN": "F", "NN": "I", "NT": "W"}

@@ -43,6 +43,13 @@ def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     return offsets
 
 
+def rows_of(table: Csr, rows: NDArray[np.integer]) -> Csr:
+    """Return some rows of a table, in the order given."""
+    offsets = offsets_of(table.counts[rows])
+    shifts = np.repeat(table.offsets[rows] - offsets[:-1], np.diff(offsets))
+    return Csr(offsets, table.values[shifts + np.arange(offsets[-1])])
+
+
 def row_hashes(rows: Csr) -> NDArray[np.uint64]:
     """Return a 64-bit hash of every row's values, in which their order counts."""
     position = np.arange(len(rows.values)) - rows.offsets[:-1][rows.rows]

@@ -48,6 +48,13 @@ def gpt(pipeline: int = 1, **tables: dict[str, Any]) -> Scenario:
     return Scenario.from_dict(own, "gpt.toml")
 
 
+def steps_apart(**search: Any) -> Scenario:
+    """Return a scenario of a recurrent network whose steps have a config each."""
+    found = content(cluster={"devices": 4}, search={"shared_weights": "apart", **search})
+    found["model"] = {"name": "rnnlm", "layers": 1, "hidden": 32, "vocabulary": 64, "sequence": 4}
+    return Scenario.from_dict(found, "steps.toml")
+
+
 def moves_of(one: Scenario) -> Moves:
     """Return what proposals need."""
     problem = make_problem(one)

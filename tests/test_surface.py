@@ -37,6 +37,10 @@ NAMES = [
 OPTIONS = {
     "run": [
         "--engine",
+        "--network",
+        "--collective-algorithm",
+        "--segment",
+        "--forwarding",
         "--contract",
         "--set",
         "--strategy",

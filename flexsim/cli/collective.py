@@ -48,9 +48,8 @@ def collective_command(  # noqa: PLR0913
     """Print time and bandwidth of a collective from small messages to large ones."""
     from flexsim.device_graph import load_device_graph
     from flexsim.scenario.collective_table import collective_table, message_sizes
-    from flexsim.units import parse_bytes
 
-    sizes = message_sizes(parse_bytes(least), parse_bytes(most), step_factor)
+    sizes = message_sizes(_bytes("--min", least), _bytes("--max", most), step_factor)
     graph = load_device_graph(device_graph, hosts)
     table = collective_table(collective, graph, devices, sizes, algorithm, network)
     if plot is not None:
@@ -59,6 +58,16 @@ def collective_command(  # noqa: PLR0913
         print(json.dumps(_content(table), indent=2))
     else:
         _print(table, plot)
+
+
+def _bytes(option: str, text: str) -> float:
+    from flexsim.errors import FlexSimError
+    from flexsim.units import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except FlexSimError as problem:
+        raise FlexSimError(f"{option}: {problem}") from problem
 
 
 def _content(table: CollectiveTable) -> dict[str, object]:
@@ -98,12 +107,8 @@ def _rows(table: CollectiveTable) -> Table:
 
 
 def _draw(table: CollectiveTable, path: Path) -> None:
-    import matplotlib as mpl
-
     from flexsim.cli.pictures import save_figure
     from flexsim.plotting.collectives import collective_figure
 
     where = f"{table.num_devices:,} devices of {table.device_graph}, {table.network} network"
-    # Names are a user's: a dollar sign in them begins no formula.
-    with mpl.rc_context({"text.parse_math": False}):
-        save_figure(collective_figure(table.to_frame(), f"{table.collective}, {where}"), path)
+    save_figure(collective_figure(table.to_frame(), f"{table.collective} among {where}"), path)

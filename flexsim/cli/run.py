@@ -27,6 +27,19 @@ def run_command(  # noqa: PLR0913
     engine: Annotated[
         str | None, typer.Option(help="Replaces simulation.engine.", show_default=False)
     ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Replaces simulation.network.", show_default=False)
+    ] = None,
+    collective_algorithm: Annotated[
+        str | None,
+        typer.Option(help="Replaces simulation.collective_algorithm.", show_default=False),
+    ] = None,
+    segment: Annotated[
+        str | None, typer.Option(help="Replaces simulation.segment.", show_default=False)
+    ] = None,
+    forwarding: Annotated[
+        str | None, typer.Option(help="Replaces simulation.forwarding.", show_default=False)
+    ] = None,
     contract: Annotated[
         bool | None, typer.Option(help="Replaces simulation.contract.", show_default=False)
     ] = None,
@@ -48,7 +61,15 @@ def run_command(  # noqa: PLR0913
     from flexsim.files import check_directory
     from flexsim.scenario.load import load_scenario
 
-    named = {"simulation.engine": engine, "output.directory": output, "output.detail": detail}
+    named = {
+        "simulation.engine": engine,
+        "simulation.network": network,
+        "simulation.collective_algorithm": collective_algorithm,
+        "simulation.segment": segment,
+        "simulation.forwarding": forwarding,
+        "output.directory": output,
+        "output.detail": detail,
+    }
     options = [
         f"{key}={json.dumps(str(value))}" for key, value in named.items() if value is not None
     ]

@@ -20,14 +20,19 @@ _LEGS = {"all-reduce": (True, False), "reduce-scatter": (True,), "all-gather": (
 def halving_doubling(collective: str, layout: tuple[int, ...]) -> Plan:
     """Return all-reduce, reduce-scatter (halving) or all-gather (doubling)."""
     n = math.prod(layout)
-    if n & (n - 1):
-        raise FlexSimError(
-            f"{collective} by halving-doubling needs a power of two members, not {n}; choose "
-            f"from groups of {1 << n.bit_length() - 1} or {1 << n.bit_length()}, or another "
-            "algorithm"
-        )
+    check_power_of_two(collective, n)
     legs = [_exchanges(n, reducing) for reducing in _LEGS[collective]]
     return Plan(in_turn(legs), n, np.arange(n))
+
+
+def check_power_of_two(collective: str, num_members: int) -> None:
+    """Raise :class:`FlexSimError` where recursive halving does not come out even."""
+    if num_members & (num_members - 1):
+        least = 1 << num_members.bit_length() - 1
+        raise FlexSimError(
+            f"{collective} by halving-doubling needs a power of two members, not {num_members}; "
+            f"choose from groups of {least} or {2 * least}, or another algorithm"
+        )
 
 
 def _exchanges(n: int, reducing: bool) -> Flows:

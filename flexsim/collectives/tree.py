@@ -34,14 +34,17 @@ def tree_all_reduce(layout: tuple[int, ...]) -> Plan:
 
 def tree_broadcast(layout: tuple[int, ...]) -> Plan:
     """Return a broadcast from member 0, which sends half to each root of two trees."""
-    n = math.prod(layout)
-    pieces = []
-    for tree, parent in _trees(n - 1):
-        is_root = parent == np.arange(n - 1)
-        above = np.concatenate(([0], np.where(is_root, 0, parent + 1)))
-        pieces.append(copies(_down(above, 1), CHUNKS, 2, tree, 1))
+    above = broadcast_parents(math.prod(layout))
+    pieces = [copies(_down(row, 1), CHUNKS, 2, tree, 1) for tree, row in enumerate(above)]
     delay = np.arange(2 * CHUNKS) // 2
     return Plan(joined(pieces), 2 * CHUNKS, np.zeros(2 * CHUNKS, np.int64), delay)
+
+
+def broadcast_parents(n: int) -> Int64:
+    """Return from whom each of ``n`` members has each half; member 0 is above both roots."""
+    roots = np.arange(n - 1)
+    above = [np.where(tree == roots, 0, tree + 1) for _, tree in _trees(n - 1)]
+    return np.pad(np.stack(above), ((0, 0), (1, 0)))
 
 
 def _trees(n: int) -> list[tuple[int, Int64]]:

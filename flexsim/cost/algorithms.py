@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flexsim.collectives.ring import CHAIN_CHUNKS
 from flexsim.cost.rings import Rings
 from flexsim.units import NS_PER_S
 
@@ -75,12 +76,18 @@ def in_switch_all_reduce(num_bytes: Float, rings: Rings) -> Cost:
 
     A group of which some switch cannot sum, or on several hosts, takes the ring.
     """
-    able = (rings.num_hosts == 1) & (rings.in_switch_bandwidth_bytes_per_s > 0)
+    able = can_sum(rings)
     rate = np.minimum(rings.in_switch_bandwidth_bytes_per_s, rings.local_bandwidth_bytes_per_s)
     ring = flat_ring(2)(num_bytes, rings)
     transfer = np.where(able, num_bytes / np.where(able, rate, 1.0), ring.transfer_s)
     latency = np.where(able, rings.in_switch_latency_ns / NS_PER_S, ring.latency_s)
     return Cost(transfer, latency)
+
+
+def can_sum(rings: Rings) -> NDArray[np.bool_]:
+    """Return for which groups a switch sums: those in one host whose switch can."""
+    able = rings.in_switch_bandwidth_bytes_per_s > 0
+    return np.asarray((rings.num_hosts == 1) & able, np.bool_)
 
 
 def star_all_reduce(num_bytes: Float, rings: Rings) -> Cost:
@@ -98,25 +105,27 @@ def pairwise_all_to_all(num_bytes: Float, rings: Rings) -> Cost:
 
 
 def pipelined_broadcast(num_bytes: Float, rings: Rings) -> Cost:
-    """A chain of all members in small chunks: ``S/B + (n-1)·α``."""
+    """A chain of all members in c chunks: ``(c+n-2)/c·S/B + (n-1)·α``."""
     steps = rings.num_members - 1
-    return Cost(num_bytes / _ring_bandwidth(rings), steps * _mean_step_s(rings))
+    chunks = (CHAIN_CHUNKS + steps - 1) / CHAIN_CHUNKS
+    return Cost(chunks * num_bytes / _ring_bandwidth(rings), steps * _mean_step_s(rings))
 
 
-ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
-    "all-reduce": (flat_ring(2), hierarchical(2), tree_all_reduce, in_switch_all_reduce),
-    "all-gather": (flat_ring(1), hierarchical(1)),
-    "reduce-scatter": (flat_ring(1), hierarchical(1)),
-    "all-to-all": (pairwise_all_to_all,),
-    "broadcast": (pipelined_broadcast,),
-}
-"""The algorithms of every collective; the fastest for the size and the group is taken."""
 STAR = "star"
-WAYS: Mapping[str, Mapping[str, tuple[Algorithm, ...]]] = {
-    "rings": ALGORITHMS,
-    STAR: ALGORITHMS | {"all-reduce": (star_all_reduce,)},
+ALGORITHMS: Mapping[str, Mapping[str, Algorithm]] = {
+    "all-reduce": {
+        "ring": flat_ring(2),
+        "hierarchical": hierarchical(2),
+        "tree": tree_all_reduce,
+        "in-network": in_switch_all_reduce,
+        STAR: star_all_reduce,
+    },
+    "all-gather": {"ring": flat_ring(1), "hierarchical": hierarchical(1)},
+    "reduce-scatter": {"ring": flat_ring(1), "hierarchical": hierarchical(1)},
+    "all-to-all": {"direct": pairwise_all_to_all},
+    "broadcast": {"ring": pipelined_broadcast},
 }
-"""The algorithms that a software stack has, by its ``all_reduce``."""
+"""The algorithms of every collective that follow from rings alone."""
 
 
 def _ring_bandwidth(rings: Rings) -> Float:

@@ -8,22 +8,33 @@ term is the start-up and drain of a message sent in chunks; without it this is p
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.cost.algorithms import ALGORITHMS, STAR, WAYS, Cost
+from flexsim.collectives.table import algorithms_of, builder_of
+from flexsim.cost.algorithms import ALGORITHMS as ON_RINGS
+from flexsim.cost.algorithms import STAR, Cost, can_sum
+from flexsim.cost.lines import Lines, find_lines
 from flexsim.cost.link_table import LinkTable, slowest_collectives
+from flexsim.cost.placement import check_served, place
 from flexsim.cost.profiles import CollectiveConstants, SoftwareProfile, load_device_profile
 from flexsim.cost.rings import Rings, find_rings, route_latency, shared_bandwidth
 from flexsim.cost.stars import find_stars
 from flexsim.device_graph.graph import DeviceGraph
-from flexsim.errors import FlexSimError, choices_text
+from flexsim.errors import FlexSimError
 from flexsim.units import NS_PER_S
 
 Float = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+Groups = NDArray[np.integer]
+Found = TypeVar("Found")
+
+AUTO = "auto"
+IN_NETWORK = "in-network"
 
 _MAX_CACHED_GROUPS = 256
 
@@ -37,6 +48,19 @@ class Pace:
 
 
 @dataclass(frozen=True, eq=False)
+class FlowLinks:
+    """What the flows of one algorithm get of links, a row a directed link.
+
+    A flow is on its route for its bytes over the least bandwidth there, and arrives later by
+    all latencies and the longest step latency.
+    """
+
+    bandwidth_bytes_per_s: Float
+    latency_ns: Float
+    step_latency_ns: Float
+
+
+@dataclass(frozen=True, eq=False)
 class Communication:
     """Prices communication on one device graph under one software stack."""
 
@@ -46,8 +70,9 @@ class Communication:
     host_time_ns: float
     """Least time of anything that the host must issue."""
     all_reduce: str = "rings"
-    """Which algorithms the software has, a key of :data:`flexsim.cost.algorithms.WAYS`."""
-    _rings: OrderedDict[tuple[int, bytes], Rings] = field(default_factory=OrderedDict, repr=False)
+    """Which all-reduces the software has: a library's ("rings"), or "star" alone."""
+    _rings: OrderedDict[Hashable, Rings] = field(default_factory=OrderedDict, repr=False)
+    _lines: OrderedDict[Hashable, Lines] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     def of(cls, device_graph: DeviceGraph, software: SoftwareProfile) -> Communication:
@@ -61,34 +86,76 @@ class Communication:
             software.all_reduce,
         )
 
-    def collective_ns(self, collective: str, num_bytes: int, groups: NDArray[np.integer]) -> Int64:
+    def collective_ns(
+        self, collective: str, num_bytes: int, groups: Groups, algorithm: str = AUTO
+    ) -> Int64:
         """Return the time of one collective in each of ``groups``, all concurrent.
 
-        ``collective`` is a key of :data:`flexsim.cost.algorithms.ALGORITHMS`; ``groups`` is
+        ``collective`` and ``algorithm`` are keys of :data:`flexsim.collectives.ALGORITHMS`;
+        "auto" takes the fastest of those that the devices' library has. ``groups`` is
         [K, g] device ids; ``num_bytes`` is the full message: an all-reduce's buffer, an
         all-gather's result, a reduce-scatter's input, one member's buffer of an all-to-all.
         At least 1; 0 where nothing moves (one member, or no bytes).
         """
-        if collective not in ALGORITHMS:
-            choices = choices_text(collective, ALGORITHMS)
-            raise FlexSimError(f"there is no collective {collective!r}: {choices}")
+        algorithms_of(collective)
         members = np.asarray(groups)
         if members.shape[1] == 1 or num_bytes == 0:
             return np.zeros(len(members), np.int64)
-        return self.ring_ns(collective, num_bytes, self.rings_of(members))
+        if algorithm == AUTO and self.prices_on_rings(collective):
+            return self.ring_ns(collective, num_bytes, self.rings_of(members))
+        totals_s = self._totals_s(collective, num_bytes, members, algorithm)
+        return self._whole_ns(totals_s.min(axis=0))
 
     def ring_ns(self, collective: str, num_bytes: int, rings: Rings) -> Int64:
         """Return the time of one collective on each of ``rings``, all concurrent."""
         size = np.full(len(rings.num_hosts), float(num_bytes))
-        share = np.zeros_like(size) if collective == "broadcast" else size / rings.num_members
-        own_s = share / self.constants.copy_bandwidth_bytes_per_s
-        ways = WAYS[self.all_reduce][collective]
+        own_s = self._own_s(collective, size, rings.num_members)
+        ways = [ON_RINGS[collective][name] for name in self.algorithms_for(collective)]
         totals = [self._total_s(price(size, rings), own_s) for price in ways]
         return self._whole_ns(np.min(totals, axis=0))
 
-    def transfer_ns(
-        self, num_bytes: Int64 | int, sources: NDArray[np.integer], targets: NDArray[np.integer]
-    ) -> Int64:
+    def algorithms_for(self, collective: str) -> tuple[str, ...]:
+        """Return the algorithms of which "auto" takes the fastest."""
+        if collective == "all-reduce" and self.all_reduce == STAR:
+            return (STAR,)
+        return self.constants.algorithms_of(collective)
+
+    def prices_on_rings(self, collective: str) -> bool:
+        """Whether rings tell all that "auto" needs to know of groups."""
+        return all(self._is_on_rings(collective, name) for name in self.algorithms_for(collective))
+
+    def choose(self, collective: str, num_bytes: int, groups: Groups) -> list[str]:
+        """Return the algorithm that "auto" takes for each of ``groups``, all concurrent."""
+        names = self.algorithms_for(collective)
+        totals_s = self._totals_s(collective, num_bytes, np.asarray(groups), AUTO)
+        return [names[place] for place in np.argmin(totals_s, axis=0)]
+
+    def placed(self, group: Groups, algorithm: str = "ring") -> tuple[Int64, tuple[int, ...]]:
+        """Return a group's members in the order of programs of ``algorithm``, and the layout."""
+        placed = place(self.device_graph, np.asarray(group, np.int64)[None], algorithm)
+        check_served(self.device_graph, placed, "a collective", algorithm)
+        return placed.devices[0], placed.layouts[0]
+
+    def overhead_ns(self, collective: str, algorithm: str, num_bytes: int, group: Groups) -> int:
+        """Return what a collective takes beside its steps: launch, ramp, copies, the host."""
+        members = np.asarray(group)[None]
+        cost = self._cost(collective, algorithm, float(num_bytes), members)
+        steps_ns = float(cost.transfer_s[0] + cost.latency_s[0]) * NS_PER_S
+        whole_ns = int(self.collective_ns(collective, num_bytes, members, algorithm)[0])
+        return max(0, round(whole_ns - steps_ns))
+
+    def flow_links(self, algorithm: str) -> FlowLinks:
+        """Return what the flows of an algorithm's program get of links."""
+        links = self.links
+        rate, late_ns = links.collective_bandwidth_bytes_per_s, links.step_latency_ns
+        if algorithm == STAR:
+            rate, late_ns = links.transfer_bandwidth_bytes_per_s, links.transfer_latency_ns
+        if algorithm == IN_NETWORK:
+            rate = np.minimum(rate, links.in_switch_bandwidth_bytes_per_s)
+            late_ns = links.in_switch_latency_ns
+        return FlowLinks(rate, links.latency_ns, late_ns)
+
+    def transfer_ns(self, num_bytes: Int64 | int, sources: Groups, targets: Groups) -> Int64:
         """Return the time of one transfer of ``num_bytes`` (one number, or one a pair) for each
         pair, all concurrent.
 
@@ -100,7 +167,7 @@ class Communication:
             np.isinf(pace.bandwidth_bytes_per_s) | (np.asarray(num_bytes) == 0), 0, total
         )
 
-    def pace_of(self, sources: NDArray[np.integer], targets: NDArray[np.integer]) -> Pace:
+    def pace_of(self, sources: Groups, targets: Groups) -> Pace:
         """Return what each of some concurrent transfers gets of its route."""
         routes = self.device_graph.routes(sources, targets)
         bandwidth = shared_bandwidth(routes, self.links.transfer_bandwidth_bytes_per_s)
@@ -112,6 +179,30 @@ class Communication:
         seconds = num_bytes / pace.bandwidth_bytes_per_s + pace.latency_ns / NS_PER_S
         return self._whole_ns(seconds)
 
+    def rings_of(self, groups: Groups) -> Rings:
+        """Return the rings of ``groups``, all concurrent."""
+        return _kept(self._rings, _key(groups), lambda: self._found(groups))
+
+    def _totals_s(self, collective: str, num_bytes: int, groups: Groups, algorithm: str) -> Float:
+        """Return seconds by each algorithm in question, a row each, for every group."""
+        if algorithm == AUTO:
+            names: Iterable[str] = self.algorithms_for(collective)
+        else:
+            names = (algorithm,)
+            self._check_served(collective, algorithm, groups)
+        own_s = self._own_s(collective, np.full(len(groups), float(num_bytes)), groups.shape[1])
+        costs = [self._cost(collective, name, float(num_bytes), groups) for name in names]
+        totals_s = np.stack([self._total_s(cost, own_s) for cost in costs])
+        self._check_any(collective, totals_s)
+        return totals_s
+
+    def _cost(self, collective: str, algorithm: str, num_bytes: float, groups: Groups) -> Cost:
+        size = np.full(len(groups), num_bytes)
+        if self._is_on_rings(collective, algorithm):
+            return ON_RINGS[collective][algorithm](size, self.rings_of(groups))
+        lines = self._lines_of(collective, algorithm, groups)
+        return Cost(size * lines.s_per_byte, lines.latency_ns / NS_PER_S)
+
     def _total_s(self, cost: Cost, own_s: Float) -> Float:
         start_s = self.constants.launch_ns / NS_PER_S + cost.latency_s
         transfer_s = cost.transfer_s + own_s
@@ -121,18 +212,61 @@ class Communication:
         least = max(1.0, self.host_time_ns)
         return np.rint(np.maximum(seconds * NS_PER_S, least)).astype(np.int64)
 
-    def rings_of(self, groups: NDArray[np.integer]) -> Rings:
-        """Return the rings of ``groups``, all concurrent."""
-        key = (groups.shape[1], np.ascontiguousarray(groups, np.int64).tobytes())
-        if key not in self._rings:
-            self._rings[key] = self._found(groups)
-            if len(self._rings) > _MAX_CACHED_GROUPS:
-                self._rings.popitem(last=False)
-        return self._rings[key]
+    def _own_s(self, collective: str, size: Float, num_members: Int64 | int) -> Float:
+        share = np.zeros_like(size) if collective == "broadcast" else size / num_members
+        return np.asarray(share / self.constants.copy_bandwidth_bytes_per_s, np.float64)
 
-    def _found(self, groups: NDArray[np.integer]) -> Rings:
+    def _is_on_rings(self, collective: str, algorithm: str) -> bool:
+        if algorithm == STAR:
+            return self.all_reduce == STAR
+        # On a torus, what neighbours get of their links says nothing about distant pairs.
+        distant = collective == "all-to-all" and self.device_graph.torus is not None
+        return algorithm in ON_RINGS[collective] and not distant
+
+    def _check_served(self, collective: str, algorithm: str, groups: Groups) -> None:
+        builder_of(collective, algorithm)
+        graph = self.device_graph
+        check_served(graph, place(graph, groups, algorithm), collective, algorithm)
+        if algorithm == IN_NETWORK and not can_sum(self.rings_of(groups)).all():
+            raise FlexSimError(
+                f"{graph.source}: no switch reaches and sums all members of a group, so that "
+                f"{collective} cannot take the algorithm 'in-network'; choose from auto, ring, tree"
+            )
+
+    def _check_any(self, collective: str, totals_s: Float) -> None:
+        if np.isinf(totals_s.min(axis=0)).any():
+            names = ", ".join(self.algorithms_for(collective))
+            raise FlexSimError(
+                f"{self.device_graph.source}: none of the algorithms of {collective} that the "
+                f"device profile lists ({names}) serves every group; add ring or direct"
+            )
+
+    def _lines_of(self, collective: str, algorithm: str, groups: Groups) -> Lines:
+        key = (collective, algorithm, *_key(groups))
+        return _kept(self._lines, key, lambda: self._drawn(collective, algorithm, groups))
+
+    def _drawn(self, collective: str, algorithm: str, groups: Groups) -> Lines:
+        graph = self.device_graph
+        if algorithm == STAR:
+            return Lines(*find_stars(graph, self.links, groups))
+        return find_lines(graph, self.links, place(graph, groups, algorithm), collective, algorithm)
+
+    def _found(self, groups: Groups) -> Rings:
         rings = find_rings(self.device_graph, self.links, groups)
         if self.all_reduce != STAR:
             return rings
         stars = find_stars(self.device_graph, self.links, groups)
         return replace(rings, star_s_per_byte=stars.s_per_byte, star_latency_ns=stars.latency_ns)
+
+
+def _key(groups: Groups) -> tuple[int, bytes]:
+    return groups.shape[1], np.ascontiguousarray(groups, np.int64).tobytes()
+
+
+def _kept(kept: OrderedDict[Any, Found], key: Hashable, find: Callable[[], Found]) -> Found:
+    """Return what is kept under ``key``, or find it and keep it instead of the oldest."""
+    if key not in kept:
+        kept[key] = find()
+        if len(kept) > _MAX_CACHED_GROUPS:
+            kept.popitem(last=False)
+    return kept[key]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.cost.profiles import CollectiveConstants, DeviceProfile, LinkConstants
+from flexsim.cost.profiles import NCCL, CollectiveConstants, DeviceProfile, LinkConstants
 from flexsim.device_graph.graph import DeviceGraph
 
 Float = NDArray[np.float64]
@@ -37,7 +37,8 @@ class LinkTable:
             return np.array([getattr(row, name) for row in constants], np.float64)[links.kind]
 
         ends = np.maximum(links.source, links.target)
-        in_switch = column("in_switch_bandwidth_bytes_per_s") * (ends >= graph.num_devices)
+        sums = (ends >= graph.num_devices) & graph.in_network_reduction
+        in_switch = column("in_switch_bandwidth_bytes_per_s") * sums
         return cls(
             links.bandwidth_bytes_per_s * column("efficiency"),
             links.bandwidth_bytes_per_s * column("transfer_efficiency"),
@@ -70,4 +71,11 @@ def slowest_collectives(profiles: Sequence[DeviceProfile]) -> CollectiveConstant
         launch_ns=max(row.launch_ns for row in rows),
         ramp=max(row.ramp for row in rows),
         copy_bandwidth_bytes_per_s=min(row.copy_bandwidth_bytes_per_s for row in rows),
+        algorithms={name: _common(rows, name) for name in NCCL},
     )
+
+
+def _common(rows: Sequence[CollectiveConstants], collective: str) -> tuple[str, ...]:
+    """Return the algorithms that all have, or those of the first where there is none."""
+    lists = [row.algorithms_of(collective) for row in rows]
+    return tuple(name for name in lists[0] if all(name in x for x in lists)) or lists[0]

@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flexsim.collectives.table import ALGORITHMS
 from flexsim.cost.tables import named, part_of, quantity, read_record
 from flexsim.errors import ProfileError, choices_text
 from flexsim.files import find_file, read_toml
 
 ALL_REDUCES = ("rings", "star")
 """What a software profile may say of ``all_reduce``."""
+
+NCCL: Mapping[str, tuple[str, ...]] = {
+    "all-reduce": ("ring", "hierarchical", "tree", "in-network"),
+    "all-gather": ("ring", "hierarchical"),
+    "reduce-scatter": ("ring", "hierarchical"),
+    "all-to-all": ("direct",),
+    "broadcast": ("ring",),
+}
+"""The algorithms that NCCL has (docs/user-guide, NCCL_ALGO), under our names."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,12 @@ class CollectiveConstants:
     """Bandwidth at which a member handles its own share of the message."""
     ramp: float = quantity("number")
     """Weight of the start-up and drain of the chunk pipeline; 0 is plain α-β."""
+    algorithms: Mapping[str, tuple[str, ...]] = quantity("names by name", default_factory=dict)
+    """Collective to the algorithms that the device's library has; NCCL's where not given."""
+
+    def algorithms_of(self, collective: str) -> tuple[str, ...]:
+        """Return the algorithms from which the fastest is taken."""
+        return self.algorithms.get(collective, NCCL[collective])
 
 
 @dataclass(frozen=True)
@@ -156,8 +173,7 @@ class SoftwareProfile:
 
     Without an entry the weight-gradient products add to the sum themselves."""
     all_reduce: str = quantity("text", default="rings")
-    """"rings" (a collective library) or "star" (one member sums); a key of
-    :data:`flexsim.cost.algorithms.WAYS`."""
+    """"rings" (a collective library) or "star" (one member sums)."""
 
 
 @lru_cache(maxsize=64)
@@ -170,11 +186,24 @@ def load_device_profile(name_or_path: str) -> DeviceProfile:
     profile = read_record(DeviceProfile, read_toml(path, ProfileError), str(path))
     if "other" not in profile.links:
         raise ProfileError(f"{path}: links.other is missing; it serves links of unlisted kinds")
+    _check_algorithms(profile.collectives.algorithms, str(path))
     if profile.matmul.wave_weight > 1:
         raise ProfileError(
             f"{path}: matmul.wave_weight = {profile.matmul.wave_weight} must be between 0 and 1"
         )
     return profile
+
+
+def _check_algorithms(table: Mapping[str, tuple[str, ...]], path: str) -> None:
+    """Raise :class:`ProfileError` for a collective or an algorithm that there is not."""
+    for collective, names in table.items():
+        where = f"{path}: collectives.algorithms"
+        if collective not in ALGORITHMS:
+            raise ProfileError(f"{where}.{collective}: {choices_text(collective, ALGORITHMS)}")
+        known = ALGORITHMS[collective]
+        for name in names or ("",):
+            if name not in known:
+                raise ProfileError(f"{where}.{collective} = {name!r}: {choices_text(name, known)}")
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.cost.link_table import LinkTable
+from flexsim.cost.tori import pod_and_place
 from flexsim.device_graph.graph import DeviceGraph
 from flexsim.ragged import Csr
 
@@ -81,10 +82,15 @@ def find_rings(graph: DeviceGraph, table: LinkTable, groups: NDArray[np.integer]
 def ordered_by_host(graph: DeviceGraph, groups: NDArray[np.integer]) -> tuple[Ints, Ints]:
     """Return the members of each group by host, and into how many equal blocks they fall.
 
-    There is a block a host; where hosts hold unequal numbers, one a member.
+    There is a block a host; where hosts hold unequal numbers, one a member. On tori a pod
+    stands for a host, and its members are in the order of a path through the torus.
     """
-    ordered = _sorted_by_host(graph, groups)
-    return ordered, _hosts_of_groups(graph, ordered)
+    host: NDArray[np.integer] = graph.host_of_device
+    place = np.arange(graph.num_devices, dtype=np.int64)
+    if graph.torus is not None:
+        host, place = pod_and_place(graph)
+    ordered = _sorted_by_host(host, place, np.asarray(groups, np.int64))
+    return ordered, _hosts_of_groups(host, ordered)
 
 
 def shared_bandwidth(routes: Csr, bandwidth_bytes_per_s: Float) -> Float:
@@ -118,16 +124,15 @@ def step_latency(routes: Csr, table: LinkTable) -> Float:
     return route_latency(routes, table, table.step_latency_ns)
 
 
-def _sorted_by_host(graph: DeviceGraph, groups: NDArray[np.integer]) -> Ints:
-    devices = np.asarray(groups, np.int64)
-    key = graph.host_of_device[devices].astype(np.int64) * graph.num_devices + devices
+def _sorted_by_host(host: NDArray[np.integer], place: Ints, devices: Ints) -> Ints:
+    key = host[devices].astype(np.int64) * len(place) + place[devices]
     order = np.argsort(key, axis=1, kind="stable")
     return np.asarray(np.take_along_axis(devices, order, axis=1), np.int64)
 
 
-def _hosts_of_groups(graph: DeviceGraph, ordered: Ints) -> Ints:
+def _hosts_of_groups(host: NDArray[np.integer], ordered: Ints) -> Ints:
     """Return how many equal blocks each row has, one a host; its length where uneven."""
-    hosts = graph.host_of_device[ordered]
+    hosts = host[ordered]
     size = ordered.shape[1]
     num_hosts = 1 + np.asarray(np.count_nonzero(np.diff(hosts, axis=1), axis=1), np.int64)
     for count in np.unique(num_hosts):
@@ -136,7 +141,7 @@ def _hosts_of_groups(graph: DeviceGraph, ordered: Ints) -> Ints:
     return num_hosts
 
 
-def _even(hosts: NDArray[np.int32], count: int) -> NDArray[np.bool_]:
+def _even(hosts: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
     if hosts.shape[1] % count:
         return np.zeros(len(hosts), np.bool_)
     blocks = hosts.reshape(len(hosts), count, -1)

@@ -166,6 +166,12 @@ def _numbers(value: Any, where: str) -> dict[str, float]:
     return {key: _number(each, _path(where, key)) for key, each in value.items()}
 
 
+def _names_by_name(value: Any, where: str) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise ProfileError(f"{where} = {value!r} is not a table of lists of names")
+    return {name: _names(each, _path(where, name)) for name, each in value.items()}
+
+
 _READERS: dict[str, Callable[[Any, str], Any]] = {
     "numbers": _numbers,
     "number": _number,
@@ -176,6 +182,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "flag": _flag,
     "text": _text,
     "names": _names,
+    "names by name": _names_by_name,
     "time": _read_time,
     "size": lambda value, where: round(_read_size(value, where)),
     "bandwidth": lambda value, where: _positive(_read_bandwidth(value, where), where),

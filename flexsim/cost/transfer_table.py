@@ -1,13 +1,15 @@
-"""Transfers priced from a table of all routes: for searches, which price very many."""
+"""Communication priced for searches, which price very much: transfers from a table of all routes,
+collectives once for all hosts that are alike."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexsim.cost.alike_hosts import devices_per_host, in_first_hosts
 from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import Costs
 from flexsim.cost.rings import route_latency
@@ -16,13 +18,20 @@ from flexsim.cost.transfer_kernel import RouteTable, price_transfers
 Int64 = NDArray[np.int64]
 
 _MOST_DEVICES = 256
+_MOST_PRICES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class TabledCommunication:
-    """Gives the prices of ``communication``, those of transfers faster."""
+    """Gives the prices of ``communication``, faster."""
 
     communication: Communication
+    _prices: dict[tuple[str, int, int, bytes], Int64] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def _devices_per_host(self) -> int:
+        """The devices of every host; 0 where hosts are not alike."""
+        return devices_per_host(self.communication.device_graph)
 
     @cached_property
     def _table(self) -> RouteTable:
@@ -41,7 +50,16 @@ class TabledCommunication:
         self, collective: str, num_bytes: int, groups: NDArray[np.int32], /
     ) -> NDArray[np.int64]:
         """Return what :class:`Communication` does."""
-        return self.communication.collective_ns(collective, num_bytes, groups)
+        size = self._devices_per_host
+        members = in_first_hosts(groups, size) if size else np.asarray(groups, np.int64)
+        key = (collective, num_bytes, members.shape[1], members.tobytes())
+        found = self._prices.get(key)
+        if found is None:
+            if len(self._prices) >= _MOST_PRICES:
+                self._prices.clear()
+            found = self.communication.collective_ns(collective, num_bytes, members)
+            self._prices[key] = found
+        return found
 
     def transfer_ns(
         self,

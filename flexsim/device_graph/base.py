@@ -55,6 +55,6 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     whole = dict(below)
     for key, value in above.items():
         lower = whole.get(key)
-        both = isinstance(lower, dict) and isinstance(value, dict)
-        whole[key] = _merged(lower, value) if both else value
+        is_table = isinstance(lower, dict) and isinstance(value, dict)
+        whole[key] = _merged(whole[key], value) if is_table else value
     return whole

@@ -26,7 +26,7 @@ class Inside(Protocol):
     def port_of_device(self) -> Int64:
         """The port of every device."""
 
-    def between(self, sources: Int64, targets: Int64) -> Csr:
+    def routes(self, sources: Int64, targets: Int64) -> Csr:
         """Return routes between devices of the block."""
 
     def outward(self, devices: Int64) -> Csr:
@@ -63,7 +63,7 @@ class BlockRouter:
         """Return the link ids of every pair's route."""
 
         def between(inside: Inside, pairs: Int64, first: Int64) -> Csr:
-            return inside.between(sources[pairs] - first, targets[pairs] - first)
+            return inside.routes(sources[pairs] - first, targets[pairs] - first)
 
         def outward(inside: Inside, pairs: Int64, first: Int64) -> Csr:
             return inside.outward(sources[pairs] - first)

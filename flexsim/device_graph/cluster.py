@@ -83,12 +83,11 @@ def build_cluster(
     tree = plan_fat_tree(fleet, file.fat_tree, source) if sum(counts) > 1 else None
     links = [_host_links(fleet, kind) for kind in range(len(kinds))]
     router: Router = kinds[0] if tree is None else _router(fleet, tree)
-    types = [table.device_type for table in file.host_types]
     return DeviceGraph(
         name=name,
         source=source,
         title=file.title,
-        device_types=tuple(np.repeat(types, np.array([k.num_devices for k in kinds]) * counts)),
+        device_types=_device_types(fleet),
         vertex_names=(*_names(fleet), *(tree.names() if tree else [])),
         host_names=tuple(f"host{host}" for host in range(sum(counts))),
         host_of_vertex=_hosts(fleet, tree.num_vertices if tree else 0),
@@ -118,10 +117,15 @@ def _host_links(fleet: Fleet, kind: int) -> Links:
     )
 
 
+def _device_types(fleet: Fleet) -> tuple[str, ...]:
+    hosts = zip(fleet.kind_of_host.tolist(), np.diff(fleet.first_device).tolist(), strict=True)
+    return tuple(name for kind, count in hosts for name in [fleet.tables[kind].device_type] * count)
+
+
 def _names(fleet: Fleet) -> list[str]:
     """Return the names of all devices, then of all switches and NICs of hosts."""
     kinds = [fleet.kinds[kind] for kind in fleet.kind_of_host]
-    devices = [f"host{h}.{n}" for h, kind in enumerate(kinds) for n in kind.names[: kind.num_devices]]
+    devices = [f"host{h}.{n}" for h, kind in enumerate(kinds) for n in kind.device_names]
     return devices + [f"host{h}.{n}" for h, kind in enumerate(kinds) for n in kind.inner_names]
 
 

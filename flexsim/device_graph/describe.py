@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flexsim.device_graph.cuts import bisection_bytes_per_s, diameter_hops, torus_of
 from flexsim.device_graph.graph import DeviceGraph
-from flexsim.device_graph.levels import LevelsRouter
 from flexsim.units import NS_PER_S, format_bandwidth, format_seconds
-
-_MOST_DEVICES_FOR_FLOW = 256
 
 
 @dataclass(frozen=True)
@@ -50,22 +48,15 @@ def describe(graph: DeviceGraph) -> list[tuple[str, str]]:
         ("file", graph.source),
         ("hosts", f"{graph.num_hosts:,}"),
         ("devices", f"{graph.num_devices:,} ({_device_types(graph)})"),
+        ("torus", _torus_text(graph)),
         ("switches and NICs", f"{graph.num_vertices - graph.num_devices:,}"),
         *((f"{each.kind} links", _links_text(each)) for each in link_classes(graph)),
         ("links out of a device", _degree_text(graph)),
-        ("longest route", f"{diameter_hops(graph)} links"),
+        ("diameter", f"{diameter_hops(graph)} links on the longest route"),
         ("bandwidth out of a host", _egress_text(graph)),
-        ("bandwidth between halves", _halves_text(graph)),
+        ("bisection bandwidth", _bisection_text(graph)),
     ]
     return [(label, text) for label, text in facts if text]
-
-
-def diameter_hops(graph: DeviceGraph) -> int:
-    """Return the number of links on the longest route between two devices."""
-    everyone = np.arange(graph.num_devices)
-    # All devices of a levels cluster see the same distances.
-    sources = everyone[:1] if isinstance(graph.router, LevelsRouter) else everyone
-    return int(graph.routes(sources[:, None], everyone[None, :]).counts.max())
 
 
 def host_egress_bytes_per_s(graph: DeviceGraph) -> NDArray[np.float64]:
@@ -77,22 +68,6 @@ def host_egress_bytes_per_s(graph: DeviceGraph) -> NDArray[np.float64]:
     egress = np.zeros(graph.num_hosts)
     np.add.at(egress, source[leaving], bandwidth)
     return egress
-
-
-def halves_bytes_per_s(graph: DeviceGraph) -> float:
-    """Return the maximum flow from the first half of the devices to the rest, by device id."""
-    import networkx as nx
-
-    flow: nx.DiGraph[int | str] = nx.DiGraph()
-    links = graph.links
-    for link, bandwidth in enumerate(links.bandwidth_bytes_per_s.tolist()):
-        ends = int(links.source[link]), int(links.target[link])
-        before = flow.edges[ends]["capacity"] if flow.has_edge(*ends) else 0.0
-        flow.add_edge(*ends, capacity=before + bandwidth)
-    for device in range(graph.num_devices):
-        is_first = device < graph.num_devices // 2
-        flow.add_edge(*(("first", device) if is_first else (device, "second")))
-    return float(nx.maximum_flow_value(flow, "first", "second"))
 
 
 def _device_types(graph: DeviceGraph) -> str:
@@ -117,7 +92,19 @@ def _egress_text(graph: DeviceGraph) -> str:
     return f"{format_bandwidth(float(least))} each way"
 
 
-def _halves_text(graph: DeviceGraph) -> str:
-    if not 1 < graph.num_devices <= _MOST_DEVICES_FOR_FLOW:
+def _bisection_text(graph: DeviceGraph) -> str:
+    if graph.num_devices == 1:
         return ""
-    return f"{format_bandwidth(halves_bytes_per_s(graph))} each way"
+    bandwidth, cut = bisection_bytes_per_s(graph)
+    return f"{format_bandwidth(bandwidth)} each way, {cut}"
+
+
+def _torus_text(graph: DeviceGraph) -> str:
+    torus = torus_of(graph)
+    if torus is None:
+        return ""
+    around = [f"{d + 1}" for d, is_ring in enumerate(torus.rings) if is_ring]
+    wraps = f"wrap-around in dimensions {', '.join(around)}" if around else "no wrap-around"
+    pods = graph.num_devices // torus.size
+    parts = [" x ".join(map(str, torus.shape)), wraps, *(["twisted"] if torus.twisted else [])]
+    return ", ".join([*parts, *([f"{pods} pods"] if pods > 1 else [])])

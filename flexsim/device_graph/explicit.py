@@ -34,7 +34,7 @@ def build_explicit(file: ExplicitFile, name: str, source: str, num_hosts: int) -
         host_names=tuple(hosts),
         host_of_vertex=np.array([_host_id(vertex, hosts) for vertex in vertices], np.int32),
         links=links,
-        router=ShortestRouter(links, len(vertices)),
+        router=ShortestRouter(links, len(vertices), file.spreading == "hash"),
     )
     _check_hosts_have_devices(graph)
     _check_reachable(graph)

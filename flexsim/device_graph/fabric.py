@@ -59,11 +59,10 @@ def plan_fat_tree(fleet: Fleet, table: FatTreeTable | None, source: str) -> FatT
 def fabric_links(fleet: Fleet, table: FatTreeTable | None, tree: FatTree) -> Links:
     """Return the links of the fat tree in the order that it numbers them."""
     first = fleet.num_vertices
-    ports = zip(fleet.ports(), first + tree.leaf_of_port, strict=True)
-    ends = np.array(list(ports), np.int64).reshape(-1, 2)
+    ends = np.stack([fleet.ports(), first + tree.leaf_of_port], axis=1)
     kinds = np.repeat(fleet.kind_of_host, np.diff(fleet.first_port))
     hosts = [
-        both_ways(*ends[kinds == kind].T, _network(table_of_kind))
+        both_ways(ends[kinds == kind, 0], ends[kinds == kind, 1], _network(table_of_kind))
         for kind, table_of_kind in enumerate(fleet.tables)
     ]
     blocks = [pair[0] for pair in hosts] + [pair[1] for pair in hosts]

@@ -13,7 +13,7 @@ from flexsim.device_graph.columns import both_ways, joined_links
 from flexsim.device_graph.graph import Links
 from flexsim.device_graph.shortest import ShortestRouter
 from flexsim.errors import DeviceGraphError
-from flexsim.ragged import Csr
+from flexsim.ragged import Csr, offsets_of
 
 if TYPE_CHECKING:
     from flexsim.device_graph.schema_fat_tree import HostType
@@ -31,6 +31,11 @@ class Host:
     """The vertices by which the host reaches the network."""
     links: Links
     in_network_reduction: bool
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """The names of devices."""
+        return self.names[: self.num_devices]
 
     @property
     def inner_names(self) -> tuple[str, ...]:
@@ -52,9 +57,10 @@ class Host:
         costs = np.stack([self._costs(device) for device in range(self.num_devices)])
         nearest = costs == costs.min(axis=1, keepdims=True)
         nth = np.arange(self.num_devices) * nearest.sum(axis=1) // self.num_devices
-        return np.argmax(np.cumsum(nearest, axis=1) > nth[:, None], axis=1)
+        taken = np.argmax(np.cumsum(nearest, axis=1) > nth[:, None], axis=1)
+        return np.asarray(taken, np.int64)
 
-    def between(self, sources: Int64, targets: Int64) -> Csr:
+    def routes(self, sources: Int64, targets: Int64) -> Csr:
         """Return the routes between devices."""
         return self._among_devices.of(sources * self.num_devices + targets)
 
@@ -96,9 +102,9 @@ class RouteTable:
     def of(self, rows: Int64) -> Csr:
         """Return the routes of some rows, one after the other."""
         counts = self.routes.counts[rows]
-        offsets = np.concatenate(([0], np.cumsum(counts)))
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
-        return Csr(offsets, self.routes.values[np.repeat(self.routes.offsets[rows], counts) + within])
+        offsets = offsets_of(counts)
+        shift = np.repeat(self.routes.offsets[rows] - offsets[:-1], counts)
+        return Csr(offsets, self.routes.values[np.arange(offsets[-1]) + shift])
 
 
 def build_host(table: HostType, source: str) -> Host:

@@ -95,7 +95,7 @@ def _mixed(content: dict[str, Any], path: Path, hosts: int | None) -> DeviceGrap
     num_hosts = sum(available) if hosts is None else hosts
     _check_at_most(path, num_hosts, sum(available), "the hosts that the file lists")
     _check_mixed(file, num_hosts, path)
-    counts = []
+    counts: list[int] = []
     for each in available:
         counts.append(min(each, num_hosts - sum(counts)))
     return build_cluster(file, counts, file.name or path.stem, str(path))

@@ -59,7 +59,7 @@ class Pod:
         hosts = tuple(size // part for size, part in zip(shape, self.block, strict=True))
         return np.asarray(np.ravel_multi_index(tuple(points.T), hosts), np.int64)
 
-    def between(self, sources: Int64, targets: Int64) -> Csr:
+    def routes(self, sources: Int64, targets: Int64) -> Csr:
         """Return dimension-ordered routes."""
         return self.router.routes(sources, targets)
 
@@ -78,7 +78,9 @@ def build_pods(file: TorusFile, name: str, source: str) -> DeviceGraph:
     pods = np.arange(file.pods)[:, None]
     host_of_device = (pods * pod.num_hosts + pod.port_of_device).ravel()
     nics = range(file.num_hosts) if file.nic else ()
-    hosts = [host_of_device, np.array(nics, np.int64), [SHARED] if file.nic else []]
+    shared = np.full(1 if file.nic else 0, SHARED)
+    hosts = np.concatenate([host_of_device, np.array(nics, np.int64), shared])
+    hosts = np.concatenate([host_of_device, np.array(nics, np.int64), shared])
     return DeviceGraph(
         name=name,
         source=source,
@@ -86,7 +88,7 @@ def build_pods(file: TorusFile, name: str, source: str) -> DeviceGraph:
         device_types=(file.device_type,) * (file.pods * pod.num_devices),
         vertex_names=(*_names(file, pod), *(["network-switch"] if file.nic else [])),
         host_names=tuple(f"host{host}" for host in range(file.num_hosts)),
-        host_of_vertex=np.concatenate(hosts).astype(np.int32),
+        host_of_vertex=hosts.astype(np.int32),
         links=joined_links(_blocks(file, pod)),
         router=_router(file, pod),
         torus=file.torus.shape,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -34,6 +34,11 @@ Latency = Annotated[
     int, BeforeValidator(lambda text: _not_negative(as_value_error(parse_seconds)(text)))
 ]
 Count = Annotated[int, Field(ge=1, le=MOST_DEVICES, strict=True)]
+
+
+def as_several(given: Any) -> Any:
+    """Return one value as a list of it, and a list as it is."""
+    return given if isinstance(given, list | tuple) else [given]
 
 
 class Table(BaseModel):
@@ -106,11 +111,16 @@ class HasLevels(Protocol):
     """The tables of a host whose devices hang on one switch."""
 
     @property
-    def intra_host(self) -> SwitchLevelTable | None: ...
+    def intra_host(self) -> SwitchLevelTable | None:
+        """The switch inside."""
+
     @property
-    def nic(self) -> LevelTable | None: ...
+    def nic(self) -> LevelTable | None:
+        """The way to NICs that devices share."""
+
     @property
-    def inter_host(self) -> NetworkTable | None: ...
+    def inter_host(self) -> NetworkTable | None:
+        """The network."""
 
 
 def check_levels(table: HasLevels, devices: int, nics: int, rails: int) -> None:

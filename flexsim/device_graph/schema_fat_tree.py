@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from flexsim.device_graph.schema import (
+    MOST_DEVICES,
     Count,
     FileTable,
     LevelTable,
@@ -14,12 +16,23 @@ from flexsim.device_graph.schema import (
     NetworkTable,
     SwitchLevelTable,
     Table,
+    as_several,
     check_known,
     check_levels,
     check_unique,
 )
 
 Factor = Annotated[float, Field(ge=1, le=1000)]
+
+
+def _named(prefix: str) -> Callable[[Any], Any]:
+    """Return a reader that takes a number as so many names."""
+
+    def names(given: Any) -> Any:
+        is_number = isinstance(given, int) and 0 < given <= MOST_DEVICES
+        return [f"{prefix}{i}" for i in range(given)] if is_number else given
+
+    return names
 
 
 class LinkGroup(LevelTable):
@@ -31,20 +44,11 @@ class LinkGroup(LevelTable):
 class HostTable(Table):
     """One host, its vertices by name; a number stands for gpu0, gpu1, ... or nic0, nic1, ..."""
 
-    given_devices: Annotated[Count | list[Name], Field(alias="devices")]
-    given_nics: Annotated[Count | list[Name], Field(alias="nics")] = []
-    switches: list[Name] = []
-    links: list[LinkGroup] = []
-
-    @property
-    def devices(self) -> list[str]:
-        """Names of the devices."""
-        return _named(self.given_devices, "gpu")
-
-    @property
-    def nics(self) -> list[str]:
-        """Names of the NICs; where there are none, every device has one of its own."""
-        return _named(self.given_nics, "nic")
+    devices: Annotated[list[Name], BeforeValidator(_named("gpu")), Field(min_length=1)]
+    nics: Annotated[list[Name], BeforeValidator(_named("nic"))] = Field(default_factory=list)
+    """Where there are none, every device has one of its own."""
+    switches: tuple[Name, ...] = ()
+    links: tuple[LinkGroup, ...] = ()
 
     @property
     def vertex_names(self) -> list[str]:
@@ -123,7 +127,9 @@ class FatTreeTable(Table):
     nics_per_leaf: Count
     leaves_per_pod: Count | None = None
     """Gives a third level of switches where there are more leaves."""
-    oversubscription: Factor | tuple[Factor, Factor] = 1.0
+    oversubscription: Annotated[
+        tuple[Factor, ...], BeforeValidator(as_several), Field(min_length=1, max_length=2)
+    ] = (1.0,)
     """Bandwidth down over bandwidth up: of every leaf, or of leaves and of pods."""
     uplinks: Count | None = None
     """Links up from a leaf, and so spines; as many as have the bandwidth of a NIC."""
@@ -132,12 +138,12 @@ class FatTreeTable(Table):
     @property
     def factors(self) -> tuple[float, float]:
         """Oversubscription of leaves and of pods."""
-        given = self.oversubscription
-        return given if isinstance(given, tuple) else (given, 1.0)
+        of_leaf, of_pod = (*self.oversubscription, 1.0)[:2]
+        return of_leaf, of_pod
 
     @model_validator(mode="after")
     def _check(self) -> FatTreeTable:
-        if isinstance(self.oversubscription, tuple) and self.leaves_per_pod is None:
+        if len(self.oversubscription) > 1 and self.leaves_per_pod is None:
             raise ValueError(
                 "oversubscription has a value for pods, but leaves_per_pod is missing: give it,"
                 " or one value"
@@ -162,7 +168,3 @@ class MixedFile(FileTable):
 
     host_types: list[HostType] = Field(min_length=1)
     fat_tree: FatTreeTable | None = None
-
-
-def _named(given: int | list[str], prefix: str) -> list[str]:
-    return given if isinstance(given, list) else [f"{prefix}{i}" for i in range(given)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Annotated
 
-from flexsim.device_graph.schema import Count, FileTable, LevelTable, Name
+from pydantic import BeforeValidator, Field, model_validator
+
+from flexsim.device_graph.schema import Count, FileTable, LevelTable, Name, as_several
 from flexsim.device_graph.torus import Torus, has_twist
 
 TWISTED_SHAPES = "n x n x 2n and n x 2n x 2n with n of 2 or more"
@@ -20,7 +22,7 @@ class TorusTable(LevelTable):
     """The direct links between neighbours; bandwidth is per link and direction."""
 
     shape: tuple[Count, ...] = Field(min_length=1, max_length=_MOST_DIMENSIONS)
-    wrap: bool | tuple[bool, ...] = True
+    wrap: Annotated[tuple[bool, ...], BeforeValidator(as_several)] = (True,)
     twisted: bool = Field(default=False, strict=True)
     host_shape: tuple[Count, ...] | None = None
     cube_shape: tuple[Count, ...] | None = None
@@ -34,8 +36,7 @@ class TorusTable(LevelTable):
     @property
     def wraps(self) -> tuple[bool, ...]:
         """Whether each dimension wraps around."""
-        each = self.wrap
-        return each if isinstance(each, tuple) else (each,) * len(self.shape)
+        return self.wrap * len(self.shape) if len(self.wrap) == 1 else self.wrap
 
     @property
     def block(self) -> tuple[int, ...]:

@@ -167,9 +167,7 @@ class TorusRouter:
         links = self.link_of[here, 2 * dimension + backward]
         return Csr(offsets, links.astype(np.int32))
 
-    def _here(
-        self, start: Int64, way: Int64, row: Int64, dimension: Int64, steps: Int64
-    ) -> Int64:
+    def _here(self, start: Int64, way: Int64, row: Int64, dimension: Int64, steps: Int64) -> Int64:
         """Return where each hop begins: earlier dimensions done, ``steps`` along its own."""
         before = np.arange(way.shape[1]) < dimension[:, None]
         points = start[row] + np.where(before, way[row], 0)

@@ -248,7 +248,7 @@ class _Replay:
     def _outcome(self, update_ns: Int64) -> Contracted:
         plan, entries = self.plan, self.memo.store.values
         template = plan.actions.template
-        repeated = template < 2 * plan.templates.num_stages
+        repeated = template < plan.templates.num_passes
         bounds = np.diff(self.outline.bounds, axis=1)
         sizes = np.zeros((len(template), 3), np.int64)
         sizes[repeated] = bounds[template[repeated]]
@@ -277,7 +277,7 @@ def _action_spans_ns(parts: Int64, entries: Int64, sizes: Int64) -> tuple[Int64,
 
 def _update_spans_ns(plan: Plan, update_ns: Int64) -> tuple[Int64, Int64]:
     """Return first start and last end of every update, in order of rank."""
-    offsets = plan.templates.offsets[2 * plan.templates.num_stages :]
+    offsets = plan.templates.offsets[plan.templates.num_passes :]
     end_ns = update_ns + plan.templates.duration_ns[offsets[0] :]
     rank = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     first, last = np.full(len(offsets) - 1, NEVER_NS), np.zeros_like(offsets[1:])

@@ -186,7 +186,7 @@ def _room(sizes: _Sizes, num_devices: int) -> Sweep:
     streams = (len(TASK_KINDS), num_devices)
     return Sweep(
         ready_ns=np.empty(table, np.int64),
-        num_missing=np.empty(table, np.int64),
+        num_missing=np.empty(table, np.int32),
         start_ns=np.empty(table, np.int64),
         member_start_ns=np.empty(sizes.tasks, np.int64),
         first_task=np.empty(sizes.rows + 1, np.int64),

@@ -40,7 +40,7 @@ class Sweep(NamedTuple):
     """
 
     ready_ns: Int64
-    num_missing: Int64
+    num_missing: Int32
     start_ns: Int64
     member_start_ns: Int64
     """Start of every transfer, by task."""

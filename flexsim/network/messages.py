@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from flexsim.collectives import algorithms_of
 from flexsim.cost.collectives import Communication
 from flexsim.network.options import AUTO
-from flexsim.ragged import Csr, mix, offsets_of, row_hashes
-from flexsim.task_graph.columns import Int32, Int64, TaskGraph
+from flexsim.ragged import Csr, mix, offsets_of, row_hashes, rows_of
+from flexsim.task_graph.columns import Int64, TaskGraph
 from flexsim.task_graph.kinds import COLLECTIVES
 from flexsim.task_graph.places import ragged_ranges
 
@@ -44,7 +44,7 @@ def find_messages(graph: TaskGraph, communication: Communication, algorithm: str
     "auto", take the one that is fastest by formula for the groups that run it at once.
     """
     found = _Senders(graph)
-    parties = _of_rows(found.parties, found.first)
+    parties = rows_of(found.parties, found.first)
     codes, choice, names = _algorithms(found, communication, algorithm)
     pairs, first, number = np.unique(
         found.message * len(names) + choice, return_index=True, return_inverse=True
@@ -56,7 +56,7 @@ def find_messages(graph: TaskGraph, communication: Communication, algorithm: str
         of_task,
         codes[first],
         graph.num_bytes[found.tasks][first],
-        _of_rows(parties, message),
+        rows_of(parties, message),
         tuple(names[number] for number in chosen.tolist()),
     )
 
@@ -85,7 +85,7 @@ class _Senders:
     @cached_property
     def parties(self) -> Csr:
         """The devices of every sender's collective, or its ends of the transfer."""
-        held = _of_rows(self.graph.resources, self.tasks)
+        held = rows_of(self.graph.resources, self.tasks)
         is_transfer = self._to >= 0
         counts = np.where(is_transfer, 2, held.counts)
         devices = np.empty(int(counts.sum()), np.int32)
@@ -126,13 +126,6 @@ class _Senders:
         return Csr(offsets, self.message[mine].astype(np.int32))
 
 
-def _of_rows(table: Csr, rows: Int64) -> Csr:
-    """Return some rows of a table, in the order given."""
-    counts = table.counts[rows]
-    values: Int32 = table.values[ragged_ranges(table.offsets[rows], counts)]
-    return Csr(offsets_of(counts), values)
-
-
 def _algorithms(
     found: _Senders, communication: Communication, wanted: str
 ) -> tuple[Int64, Int64, list[str]]:
@@ -159,6 +152,6 @@ def _chosen(
     collective = COLLECTIVES[found.collective[senders[0]]]
     if wanted != AUTO and wanted in algorithms_of(collective):
         return [wanted] * len(run)
-    groups = _of_rows(found.parties, senders).values.reshape(len(run), -1)
+    groups = rows_of(found.parties, senders).values.reshape(len(run), -1)
     num_bytes = int(found.graph.num_bytes[found.tasks[senders[0]]])
     return communication.choose(collective, num_bytes, groups)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,16 +12,16 @@ from flexsim.task_graph.columns import Int64
 
 Float64 = NDArray[np.float64]
 
-COLLECTIVE, TRANSFER, IN_SWITCH = range(3)
+COLLECTIVE, TRANSFER, IN_NETWORK = range(3)
 """Sorts of flows: links are not equally good for all."""
 
+_LIKE = ("ring", "star", "in-network")
+"""An algorithm whose flows are of each sort; a star's are plain transfers."""
 
-@dataclass(frozen=True, eq=False)
-class _Sort:
-    """What links give one sort of flows, and how late beside their own latency."""
 
-    bandwidth_bytes_per_s: Float64
-    latency_ns: Float64
+def sort_of(algorithm: str) -> int:
+    """Return the sort of an algorithm's flows; an empty name stands for a transfer's."""
+    return {"": TRANSFER, "star": TRANSFER, "in-network": IN_NETWORK}.get(algorithm, COLLECTIVE)
 
 
 def road_key(sort: int, sources: Int64, targets: Int64, num_devices: int) -> Int64:
@@ -33,16 +31,16 @@ def road_key(sort: int, sources: Int64, targets: Int64, num_devices: int) -> Int
 
 def find_roads(communication: Communication, keys: Int64) -> Roads:
     """Return the roads of distinct keys, in their order."""
-    graph, links = communication.device_graph, communication.links
+    graph = communication.device_graph
     rest, targets = np.divmod(keys, graph.num_devices)
     sort, sources = np.divmod(rest, graph.num_devices)
     routes = graph.routes(sources, targets)
-    table = _sorts(communication)
+    table = [communication.flow_links(algorithm) for algorithm in _LIKE]
     rates = np.stack([one.bandwidth_bytes_per_s for one in table])
-    late = np.stack([one.latency_ns for one in table])
+    late = np.stack([one.step_latency_ns for one in table])
     sort_of_link = sort[routes.rows]
     rate = rates[sort_of_link, routes.values]
-    own_ns = links.latency_ns[routes.values]
+    own_ns = communication.links.latency_ns[routes.values]
     extra_ns = _by_road(np.maximum, late[sort_of_link, routes.values], routes)
     total_ns = _by_road(np.add, own_ns, routes) + extra_ns
     hop_ns = own_ns.copy()
@@ -59,22 +57,11 @@ def find_roads(communication: Communication, keys: Int64) -> Roads:
 
 def link_bandwidth(communication: Communication) -> Float64:
     """Return what every link carries for all its flows: as much as for its best sort."""
-    table = _sorts(communication)
+    links = communication.links
     best: Float64 = np.maximum(
-        table[COLLECTIVE].bandwidth_bytes_per_s, table[TRANSFER].bandwidth_bytes_per_s
+        links.collective_bandwidth_bytes_per_s, links.transfer_bandwidth_bytes_per_s
     )
     return best
-
-
-def _sorts(communication: Communication) -> tuple[_Sort, _Sort, _Sort]:
-    links = communication.links
-    in_switch = links.in_switch_bandwidth_bytes_per_s
-    able = np.where(in_switch > 0, in_switch, np.inf)
-    return (
-        _Sort(links.collective_bandwidth_bytes_per_s, links.step_latency_ns),
-        _Sort(links.transfer_bandwidth_bytes_per_s, links.transfer_latency_ns),
-        _Sort(np.minimum(able, links.collective_bandwidth_bytes_per_s), links.in_switch_latency_ns),
-    )
 
 
 def _by_road(combine: np.ufunc, values: Float64, routes: Csr) -> Float64:

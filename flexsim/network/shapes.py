@@ -10,7 +10,7 @@ import numpy as np
 from flexsim.collectives.program import Program, program
 from flexsim.cost.collectives import Communication
 from flexsim.network.messages import Messages
-from flexsim.network.roads import COLLECTIVE, IN_SWITCH, TRANSFER, road_key
+from flexsim.network.roads import road_key, sort_of
 from flexsim.network.score_kernel import Sent, Shapes
 from flexsim.ragged import Csr, offsets_of
 from flexsim.task_graph.columns import Int64
@@ -30,7 +30,7 @@ class Shape:
     Flow f goes from member ``source[way[f]]`` to member ``target[way[f]]``.
     """
 
-    sort: int
+    is_transfer: bool
     source: Int64
     target: Int64
     way: Int64
@@ -50,7 +50,8 @@ def shaped(messages: Messages, communication: Communication) -> tuple[Shapes, Se
         overheads.append(overhead_ns)
         kind = shape_of(key)
         sources, targets = members[kind.source], members[kind.target]
-        ways.append(road_key(kind.sort, sources, targets, communication.device_graph.num_devices))
+        sort = sort_of(messages.algorithm[message])
+        ways.append(road_key(sort, sources, targets, communication.device_graph.num_devices))
         counts.append(len(sources))
     keys, road = np.unique(np.concatenate([np.zeros(0, np.int64), *ways]), return_inverse=True)
     sent = Sent(
@@ -74,7 +75,7 @@ def _placed(
     collective = COLLECTIVES[messages.collective[message]]
     num_bytes = int(messages.num_bytes[message])
     overhead_ns = communication.overhead_ns(collective, algorithm, num_bytes, members)
-    devices, layout = communication.placed(members)
+    devices, layout = communication.placed(members, algorithm)
     return (collective, algorithm, layout), devices, max(1, overhead_ns)
 
 
@@ -84,7 +85,7 @@ def shape_of(key: Key) -> Shape:
     if key == _TRANSFER:
         none, one = np.zeros(1, np.int64), np.ones(1, np.int64)
         nobody = Csr(np.zeros(2, np.int64), _NOBODY)
-        return Shape(TRANSFER, none, one, none, one, 1, none, nobody)
+        return Shape(True, none, one, none, one, 1, none, nobody)
     return _shape_of_program(program(*key))
 
 
@@ -93,7 +94,7 @@ def _shape_of_program(flows: Program) -> Shape:
     ways, way = np.unique(packed, return_inverse=True)
     source, target = np.divmod(ways, flows.num_members)
     return Shape(
-        IN_SWITCH if flows.in_switch else COLLECTIVE,
+        False,
         source,
         target,
         way.reshape(-1).astype(np.int64),
@@ -111,7 +112,7 @@ def _joined(shapes: list[Shape]) -> Shapes:
     return Shapes(
         first_flow=offsets_of(counts),
         num_parts=np.array([one.num_parts for one in shapes], np.int64),
-        has_ends=np.array([one.sort != TRANSFER for one in shapes], np.bool_),
+        has_ends=np.array([not one.is_transfer for one in shapes], np.bool_),
         way=_below([one.way for one in shapes]).astype(np.int32),
         parts=_below([one.parts for one in shapes]),
         num_before=_below([one.num_before for one in shapes]),

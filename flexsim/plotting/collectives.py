@@ -31,9 +31,9 @@ def collective_figure(table: pd.DataFrame, title: str) -> Figure:
     above.legend(frameon=False, loc="upper left", title="algorithm")
     draw_against_size(table, below, "time_ns", 1e3)
     below.set_ylabel("time (µs)", color=TEXT_COLOR)
-    below.set_yscale("log")
+    _draw_times(below)
     below.set_xlabel("message", color=TEXT_COLOR)
-    above.set_title(title, loc="left", color=TEXT_COLOR)
+    above.set_title(title, loc="left", color=TEXT_COLOR, parse_math=False)
     return figure
 
 
@@ -50,17 +50,25 @@ def draw_against_size(table: pd.DataFrame, ax: Axes, column: str, unit: float) -
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def _draw_times(ax: Axes) -> None:
+    """Mark a logarithmic axis of times at 1, 2 and 5 of every power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0), numticks=12))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
 def _draw_sizes(sizes: list[int], ax: Axes) -> None:
     """Mark the size axis at some of ``sizes``, so that their names do not meet."""
     every = max(1, -(-len(sizes) // 11))
     marked = sizes[::every]
     ax.set_xscale("log", base=2)
     ax.set_xticks(marked, [_size_text(size) for size in marked])
-    ax.minorticks_off()
+    ax.xaxis.set_tick_params(which="minor", size=0)
 
 
 def _size_text(num_bytes: int) -> str:
-    power = 0
-    while num_bytes >= 1024 and power + 1 < len(_UNITS):
-        num_bytes, power = num_bytes / 1024, power + 1
-    return f"{num_bytes:.3g} {_UNITS[power]}"
+    power = min(max(int(num_bytes).bit_length() - 1, 0) // 10, len(_UNITS) - 1)
+    return f"{num_bytes / 1024**power:.3g} {_UNITS[power]}"

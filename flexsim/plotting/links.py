@@ -10,16 +10,17 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.device_graph.graph import SHARED
 from flexsim.files import whole_file
 from flexsim.plotting.style import TEXT_COLOR
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.timeline.links import LinkFacts, host_of_links
-from flexsim.units import NS_PER_S
+from flexsim.units import NS_PER_S, format_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,20 +50,22 @@ class Strips:
 
 def strips(facts: LinkFacts, most: int = MOST_STRIPS) -> Strips:
     """Choose the strips for the links that carried anything."""
-    own = _with_own_strip(facts, most)
-    graph = facts.device_graph
-    kind, host = graph.links.kind, host_of_links(graph)
-    own = own[np.lexsort((own, np.where(host[own] == SHARED, len(host), host[own]), kind[own]))]
-    row = np.full(len(kind), -1, np.int32)
-    row[own] = np.arange(len(own))
-    groups = [_place(facts, link) for link in own.tolist()]
-    names = _told_apart(facts, own)
-    for code, name in enumerate(graph.link_kinds):
-        others = facts.is_used & (row < 0) & (kind == code)
+    graph, own = facts.device_graph, np.sort(_with_own_strip(facts, most))
+    host = host_of_links(graph)[own]
+    own = own[np.argsort(np.where(host == SHARED, graph.num_hosts, host), kind="stable")]
+    row = np.full(len(graph.links), -1, np.int32)
+    names: list[str] = []
+    groups: list[str] = []
+    for code, kind in enumerate(graph.link_kinds):
+        mine = own[graph.links.kind[own] == code]
+        row[mine] = np.arange(len(names), len(names) + len(mine))
+        names += _told_apart(facts, mine)
+        groups += [_place(facts, link) for link in mine.tolist()]
+        others = facts.is_used & (row < 0) & (graph.links.kind == code)
         if others.any():
             row[others] = len(names)
             names.append(f"mean of {np.count_nonzero(others):,} others")
-            groups.append(name)
+            groups.append(kind)
     return Strips(tuple(names), tuple(groups), row)
 
 
@@ -77,8 +80,17 @@ def _told_apart(facts: LinkFacts, links: Int64) -> list[str]:
 
 
 def _with_own_strip(facts: LinkFacts, most: int) -> Int64:
+    """Return the busiest links of every kind: all of a kind, or as many as of other kinds."""
     used: Int64 = facts.busiest_first[facts.is_used[facts.busiest_first]]
-    return used if len(used) <= most else used[:most]
+    kind = facts.device_graph.links.kind[used]
+    counts = np.bincount(kind)
+    own = []
+    order = np.argsort(counts, kind="stable")[np.count_nonzero(counts == 0) :].tolist()
+    for number, code in enumerate(order):
+        share = min(int(counts[code]), most // (len(order) - number))
+        own.append(used[kind == code][:share])
+        most -= share
+    return np.concatenate([np.zeros(0, np.int64), *own])
 
 
 def _place(facts: LinkFacts, link: int) -> str:
@@ -105,21 +117,33 @@ def link_table(
 
 def draw_links(table: pd.DataFrame, ax: Axes, end_s: float) -> None:
     """Draw a :func:`link_table` that ends at ``end_s`` on ``ax``, with a scale below."""
-    import matplotlib as mpl
-
     factor, unit = next((pair for pair in _TIME_UNITS if end_s >= pair[0]), _TIME_UNITS[-1])
-    shares = 100 * table.to_numpy()
-    most = max(float(shares.max(initial=0.0)), 1e-6)
-    colors = mpl.colormaps[_COLORS].with_extremes(under=_IDLE_COLOR)
-    image = ax.imshow(shares, cmap=colors, vmin=_IDLE_SHARE * most, vmax=most,
-                      aspect="auto", interpolation="nearest",
-                      extent=(0, end_s / factor, len(table) - 0.5, -0.5))  # fmt: skip
+    ax.set_xlim(0, end_s / factor)
+    ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_yticks(range(len(table)), list(table.index.get_level_values("link")), fontsize=7)
     ax.set_xlabel(f"time ({unit})", color=TEXT_COLOR)
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)
+    _draw_shares(100 * table.to_numpy(), ax)
     _draw_groups(list(table.index.get_level_values("group")), ax)
-    bar = ax.figure.colorbar(image, ax=ax, orientation="horizontal", fraction=0.05, pad=0.01,
+
+
+def _draw_shares(shares: NDArray[np.float64], ax: Axes) -> None:
+    """Fill the axes with shares in per cent as colours, and put their scale below."""
+    import matplotlib as mpl
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    from flexsim.plotting.pixels import Pixels
+
+    most = max(float(shares.max()), 1e-6)
+    colors = mpl.colormaps[_COLORS].with_extremes(under=_IDLE_COLOR)
+    scale = ScalarMappable(Normalize(_IDLE_SHARE * most, most), colors)
+    picture = Pixels(ax, extent=(*ax.get_xlim(), *ax.get_ylim()))
+    picture.set_data(scale.to_rgba(shares, bytes=True))
+    picture.set_clip_path(ax.patch)
+    ax.add_image(picture)
+    bar = ax.figure.colorbar(scale, ax=ax, orientation="horizontal", fraction=0.05, pad=0.01,
                              shrink=0.5, aspect=50)  # fmt: skip
     bar.set_label("utilization: share of the link's bandwidth (%)", color=TEXT_COLOR)
     bar.outline.set_visible(False)
@@ -144,7 +168,10 @@ def link_figure(facts: LinkFacts, title: str) -> Figure:
     table = link_table(facts)
     figure = Figure(figsize=(12.0, 2.6 + 0.16 * len(table)), layout="constrained")
     ax = figure.subplots()
-    draw_links(table, ax, facts.makespan_ns / NS_PER_S)
+    if len(table):
+        draw_links(table, ax, facts.makespan_ns / NS_PER_S)
+    else:
+        ax.set_axis_off()
     wrapped = textwrap.fill(title, 90, max_lines=2, placeholder=" …")
     ax.set_title(f"{wrapped}\n", loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR,
                  parse_math=False)  # fmt: skip
@@ -155,13 +182,18 @@ def link_figure(facts: LinkFacts, title: str) -> Figure:
 
 def _counts_text(facts: LinkFacts) -> str:
     used, count = int(facts.is_used.sum()), len(facts.is_used)
-    return f"{used:,} of {count:,} directed links carried {facts.num_bytes.sum() / 1e9:,.4g} GB"
+    carried = format_bytes(int(facts.num_bytes.sum()))
+    return f"{used:,} of {count:,} directed links carried {carried}"
 
 
 def save_link_picture(facts: LinkFacts, title: str, path: Path) -> Path:
     """Write the picture of the links and return its path."""
     import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with mpl.rc_context({"text.parse_math": False}), whole_file(path) as temporary:
-        link_figure(facts, title).savefig(temporary, dpi=_DPI)
+        figure = link_figure(facts, title)
+        figure.set_dpi(_DPI)
+        canvas: Any = FigureCanvasAgg(figure)  # savefig lays out and draws twice
+        canvas.print_png(temporary)
     return path

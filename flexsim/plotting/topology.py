@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from flexsim.device_graph import DeviceGraph
+from flexsim.device_graph.cuts import torus_of
 from flexsim.device_graph.describe import link_classes
 from flexsim.plotting.topology_layout import HostBox, Layout, Place, lay_out
+from flexsim.plotting.topology_legend import Bounds, draw_legend, frame, line_width, link_colours
+from flexsim.plotting.topology_ring import is_ring, lay_out_ring
+from flexsim.plotting.topology_torus import draw_tori
+from flexsim.plotting.topology_tree import draw_tree, tree_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {
-    "nvlink": "#4c9a2a",
-    "infiniband": "#1f6fb4",
-    "pcie": "#d9822b",
-    "socket": "#a23b72",
-    "ethernet": "#17807e",
-}
-_OTHER_COLOURS = ("#6a4c93", "#8c564b", "#c0392b", "#7f7f7f")
 _LONG = ("bar", "trunk")
 _INCHES_PER_UNIT = 0.4
 
@@ -28,37 +27,50 @@ def topology_figure(graph: DeviceGraph) -> Figure:
     """Return a figure of the size that the device graph needs, drawn and ready to be saved."""
     from matplotlib.figure import Figure
 
-    left, right, bottom, top = lay_out(graph).bounds
+    figure = Figure(layout="constrained")
+    left, right, bottom, top = draw_topology(graph, figure.subplots())
     width = max(8.0, (right - left) * _INCHES_PER_UNIT + 1.0)
     height = (top - bottom) * _INCHES_PER_UNIT + 1.8 + 0.2 * len(link_classes(graph))
-    figure = Figure(figsize=(width, height), layout="constrained")
-    draw_topology(graph, figure.subplots())
+    figure.set_size_inches(width, height)
     return figure
 
 
-def draw_topology(graph: DeviceGraph, ax: Axes) -> None:
-    """Draw up to 8 hosts of up to 16 devices; what is left out is said under the title.
+def draw_topology(graph: DeviceGraph, ax: Axes) -> Bounds:
+    """Draw a torus as a grid, a fat tree by its levels, anything else host by host.
 
-    The legend gives every kind of link with its bandwidth per direction and its latency.
+    Return the bounds of the picture. What is left out is said under the title. The legend gives
+    every kind of link with its bandwidth per direction and its latency.
     """
-    layout = lay_out(graph)
+    torus, tree = torus_of(graph), tree_of(graph)
+    if torus:
+        bounds, note = draw_tori(ax, graph, torus)
+    elif tree:
+        bounds, note = draw_tree(ax, graph, tree)
+    else:
+        bounds, note = draw_hosts(ax, graph)
+    draw_legend(ax, graph)
+    frame(ax, graph, bounds, note)
+    return bounds
+
+
+def draw_hosts(ax: Axes, graph: DeviceGraph) -> tuple[Bounds, str]:
+    """Draw up to 8 hosts of up to 16 devices, or one host as a ring; return what is left out."""
+    layout = layout_of(graph)
     colours = link_colours(graph)
     for box in layout.boxes:
         _draw_box(ax, box)
     for source, target, kind, is_two_way in drawn_links(graph, layout):
-        _draw_link(ax, layout, (source, target), colours[kind], is_two_way)
+        width = line_width(graph, kind, _bandwidth(graph, source, target))
+        _draw_link(ax, layout, (source, target), (colours[kind], width, is_two_way))
         _draw_joints(ax, layout, (source, target), colours[kind])
     for place in layout.places.values():
         _draw_vertex(ax, place, layout)
-    _draw_legend(ax, graph, colours)
-    _frame(ax, graph, layout)
+    return layout.bounds, layout.note
 
 
-def link_colours(graph: DeviceGraph) -> dict[str, str]:
-    """Return a colour for each kind of link; the common kinds always have the same."""
-    others = [kind for kind in graph.link_kinds if kind not in _COLOURS]
-    spare = {kind: _OTHER_COLOURS[i % len(_OTHER_COLOURS)] for i, kind in enumerate(others)}
-    return {kind: _COLOURS.get(kind) or spare[kind] for kind in graph.link_kinds}
+def layout_of(graph: DeviceGraph) -> Layout:
+    """Return one host as a ring where it is one, anything else host by host."""
+    return lay_out_ring(graph) if is_ring(graph) else lay_out(graph)
 
 
 def drawn_links(graph: DeviceGraph, layout: Layout) -> list[tuple[int, int, str, bool]]:
@@ -96,15 +108,22 @@ def _draw_box(ax: Axes, box: HostBox) -> None:
     ax.text(middle, y, box.label, ha="center", va=anchor, fontsize=9, color="#444444")
 
 
+def _bandwidth(graph: DeviceGraph, source: int, target: int) -> float:
+    links = graph.links
+    found = np.flatnonzero((links.source == source) & (links.target == target))
+    return float(links.bandwidth_bytes_per_s[found].max())
+
+
 def _draw_link(
-    ax: Axes, layout: Layout, ends: tuple[int, int], colour: str, is_two_way: bool
+    ax: Axes, layout: Layout, ends: tuple[int, int], look: tuple[str, float, bool]
 ) -> None:
+    colour, width, is_two_way = look
     (x0, y0), (x1, y1) = layout.ends(*ends)
     style = "-" if is_two_way else "->"
     arrow = {
         "arrowstyle": style,
         "color": colour,
-        "linewidth": 1.3,
+        "linewidth": width,
         "alpha": 0.75,
         "connectionstyle": f"arc3,rad={_bend(x1 - x0) if y0 == y1 else 0}",
         "shrinkA": 0,
@@ -149,34 +168,3 @@ def _draw_long(ax: Axes, place: Place, layout: Layout) -> None:
         heights = [bar.y for bar in layout.bars]
         xs, ys = [place.x] * 2, [min(heights) - 0.2, max(heights) + 0.6]
     ax.plot(xs, ys, color="#b3bcc7", linewidth=3, zorder=0.5, solid_capstyle="butt")
-
-
-def _draw_legend(ax: Axes, graph: DeviceGraph, colours: dict[str, str]) -> None:
-    from matplotlib.lines import Line2D
-
-    lines = [
-        Line2D([], [], color=colours[each.kind], linewidth=2.5, label=f"{each.kind}: {each.text}")
-        for each in link_classes(graph)
-    ]
-    if lines:
-        ax.legend(
-            handles=lines,
-            title="links (per direction)",
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0.0),
-            ncols=min(3, len(lines)),
-            fontsize=9,
-            title_fontsize=9,
-            frameon=False,
-        )
-
-
-def _frame(ax: Axes, graph: DeviceGraph, layout: Layout) -> None:
-    left, right, bottom, top = layout.bounds
-    ax.set_xlim(left - 0.3, right + 0.3)
-    ax.set_ylim(bottom - 0.9, top + 0.9)
-    ax.set_aspect("equal")
-    ax.set_axis_off()
-    hosts = "1 host" if graph.num_hosts == 1 else f"{graph.num_hosts:,} hosts"
-    note = f"\n{layout.note}" if layout.note else ""
-    ax.set_title(f"{graph.name}: {hosts}, {graph.num_devices:,} devices{note}", fontsize=11)

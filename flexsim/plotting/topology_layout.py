@@ -90,7 +90,7 @@ class Layout:
 def lay_out(graph: DeviceGraph) -> Layout:
     """Return the places of the first hosts and devices, and a note where some are left out."""
     shown = _shown(graph)
-    neighbours = _neighbours(graph, shown)
+    neighbours = neighbours_of(graph, shown)
     hosts = [_members(graph, shown, host) for host in range(min(graph.num_hosts, MOST_HOSTS))]
     heights = [_heights(graph, members, neighbours) for members in hosts]
     width = max(_width(each) for each in heights) + 1.0
@@ -128,7 +128,8 @@ def _shown(graph: DeviceGraph) -> set[int]:
     return set(np.flatnonzero(is_shown).tolist())
 
 
-def _neighbours(graph: DeviceGraph, shown: set[int]) -> dict[int, list[int]]:
+def neighbours_of(graph: DeviceGraph, shown: set[int]) -> dict[int, list[int]]:
+    """Return for every vertex shown those that it has a link with, of these."""
     near: dict[int, set[int]] = {vertex: set() for vertex in sorted(shown)}
     ends = np.stack([graph.links.source, graph.links.target], axis=1)
     for source, target in np.unique(ends, axis=0).tolist():
@@ -202,7 +203,7 @@ def _place_host(
         y = corner[1] + depth if is_above else corner[1] - depth
         for vertex, x in across.items():
             role = "switch" if height else "device"
-            places[vertex] = Place(vertex, x, y, role, _label(graph, vertex))
+            places[vertex] = Place(vertex, x, y, role, label_of(graph, vertex))
     return places
 
 
@@ -251,20 +252,21 @@ def _place_network(graph: DeviceGraph, rows: list[list[int]], width: float) -> d
         return {}
     front, behind = rows[0], [vertex for row in rows[1:] for vertex in row]
     if len(front) == 1 and not behind:
-        return {front[0]: Place(front[0], width / 2, 0.0, "switch", _label(graph, front[0]))}
+        return {front[0]: Place(front[0], width / 2, 0.0, "switch", label_of(graph, front[0]))}
     top = _half_height(rows)
     bars = [
-        Place(vertex, -0.6, top - position * _BAR_STEP, "bar", _label(graph, vertex))
+        Place(vertex, -0.6, top - position * _BAR_STEP, "bar", label_of(graph, vertex))
         for position, vertex in enumerate(front)
     ]
     trunks = [
-        Place(vertex, width + (position + 1) * _TRUNK_STEP, 0.0, "trunk", _label(graph, vertex))
+        Place(vertex, width + (position + 1) * _TRUNK_STEP, 0.0, "trunk", label_of(graph, vertex))
         for position, vertex in enumerate(behind)
     ]
     return {place.vertex: place for place in (*bars, *trunks)}
 
 
-def _label(graph: DeviceGraph, vertex: int) -> str:
+def label_of(graph: DeviceGraph, vertex: int) -> str:
+    """Return a device's id, or a switch's name without that of its host."""
     if vertex < graph.num_devices:
         return str(vertex)
     host, name = int(graph.host_of_vertex[vertex]), graph.vertex_names[vertex]

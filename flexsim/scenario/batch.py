@@ -64,6 +64,8 @@ class Batch:
             return Outcome(scenario, {}, str(problem))
 
     def _metrics(self, scenario: Scenario) -> dict[str, Any]:
+        if scenario.simulation.network != "analytic":
+            return dict(run(scenario).metrics)
         setting = self._nursery.once(setting_key(scenario), lambda: setting_of(scenario))
         sizes = sizes_of(scenario, setting)
         uniform = self._nursery.grow(scenario, setting, sizes)

@@ -56,7 +56,7 @@ class Sizes:
 def in_file(source: str, key: str) -> Iterator[None]:
     """Put file and key in front of any error of ours that is raised inside.
 
-    A message that already begins with a key of that table gets the file alone.
+    A message that already begins with a key of that table or of [simulation] gets the file alone.
     """
     try:
         yield
@@ -64,7 +64,8 @@ def in_file(source: str, key: str) -> Iterator[None]:
         message = str(problem)
         if message.startswith(f"{source}: "):
             raise
-        where = source if message.startswith(f"{key}.") else f"{source}: {key}"
+        own = (f"{key}.", "simulation.")
+        where = source if message.startswith(own) else f"{source}: {key}"
         raise type(problem)(f"{where}: {message}") from problem
 
 

@@ -28,7 +28,6 @@ NETWORKS = ("analytic", "links", "fair")
 MOST_BYTES = 2**50
 _SOFTWARE = "megatron-lm"
 _LEAST_GROUP = 2
-_MOST_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,13 @@ def message_sizes(
     """
     if step_factor < 2:
         raise FlexSimError(f"the step factor must be at least 2, not {step_factor}")
+    if min_bytes > max_bytes:
+        raise FlexSimError(
+            f"the least size, {min_bytes:,.0f} B, is above the largest, {max_bytes:,.0f} B"
+        )
     if not 1 <= min_bytes <= max_bytes <= MOST_BYTES:
         raise FlexSimError(
-            f"sizes from {min_bytes:,.0f} B to {max_bytes:,.0f} B: the least must be at least "
-            f"1 B and no more than the largest, which must be at most {MOST_BYTES:,} B"
+            f"sizes from {min_bytes:,.0f} B to {max_bytes:,.0f} B: choose from 1 B to 1 PiB"
         )
     sizes = [1 << (int(np.ceil(min_bytes)) - 1).bit_length()]
     while sizes[-1] * step_factor <= max_bytes:
@@ -118,8 +120,8 @@ def collective_table(
     _check(collective, algorithm, network)
     communication = Communication.of(graph, load_software_profile(_SOFTWARE))
     rows = [
-        _row(_Question(collective, algorithm, network, operator.index(size)), communication, group)
-        for size in (message_sizes() if sizes is None else sizes)
+        _row(_Question(collective, algorithm, network, size), communication, group)
+        for size in (message_sizes() if sizes is None else map(_checked_size, sizes))
     ]
     return CollectiveTable(collective, graph.name, len(group), network, tuple(rows))
 
@@ -138,10 +140,17 @@ def _group(graph: DeviceGraph, devices: int | None) -> NDArray[np.int32]:
     count = graph.num_devices if devices is None else devices
     if not _LEAST_GROUP <= count <= graph.num_devices:
         raise FlexSimError(
-            f"{graph.name}: devices = {count}: a collective takes at least {_LEAST_GROUP} devices, "
-            f"and with {graph.num_hosts:,} hosts there are {graph.num_devices:,}"
+            f"{graph.name}: devices = {count}: choose from {_LEAST_GROUP} to "
+            f"{graph.num_devices:,}, which are all of its devices with hosts = {graph.num_hosts:,}"
         )
     return np.arange(count, dtype=np.int32)
+
+
+def _checked_size(size: int) -> int:
+    num_bytes = operator.index(size)
+    if not 1 <= num_bytes <= MOST_BYTES:
+        raise FlexSimError(f"size = {num_bytes:,} B: choose from 1 B to 1 PiB")
+    return num_bytes
 
 
 def _check(collective: str, algorithm: str, network: str) -> None:

@@ -17,6 +17,7 @@ from flexsim.scenario.checks import Sizes, check_divides, in_file
 from flexsim.scenario.free_memory import free_bytes
 from flexsim.scenario.schema import Scenario
 from flexsim.strategy import Strategy
+from flexsim.task_graph.build import OFF
 from flexsim.task_graph.plan import Plan
 
 MOST_LAYERS = 10_000
@@ -27,6 +28,8 @@ MOST_FLOPS = 10**22
 """In one iteration: about a year of a hundred devices, which nanoseconds still count."""
 BYTES_PER_TASK = 160
 """What a run takes at its peak beyond the libraries, for each task: graph, replay, metrics."""
+BYTES_PER_ROW = {"links": 160, "fair": 700}
+"""The same for each row of a network of links."""
 MOST_TASKS = 2**31 - 1
 """Tasks that 32 bits can number."""
 _GIB = 2**30
@@ -105,10 +108,18 @@ def check_strategy_memory(scenario: Scenario, operators: OperatorGraph, strategy
     Nothing is built yet: every operator counts as one task forward and one backward on each of
     its devices, in every microbatch, which is less than there will be.
     """
-    if scenario.strategy.fold:
+    why = why_unfolded(scenario)
+    if not why:
         return
     on_devices = sum(strategy.configs[op.name].mesh.size for op in operators.operators)
-    _check_tasks(scenario, 2 * on_devices * strategy.num_microbatches, "folding is switched off")
+    _check_tasks(scenario, 2 * on_devices * strategy.num_microbatches, why)
+
+
+def why_unfolded(scenario: Scenario) -> str:
+    """Return why all devices of a scenario are to be simulated; "" where they may be folded."""
+    if scenario.simulation.network != "analytic":
+        return "flows of different devices meet on links"
+    return "" if scenario.strategy.fold else OFF
 
 
 def check_plan_memory(scenario: Scenario, plan: Plan) -> None:
@@ -118,10 +129,12 @@ def check_plan_memory(scenario: Scenario, plan: Plan) -> None:
 
 
 def _check_tasks(scenario: Scenario, num_tasks: int, folding: str) -> None:
-    why = _why_too_many(num_tasks, free_bytes())
+    why = _why_too_many(num_tasks * BYTES_PER_TASK, num_tasks)
     if not why:
         return
     fold = "" if scenario.strategy.fold else "strategy.fold = true, "
+    if scenario.simulation.network != "analytic":
+        fold = "simulation.network = 'analytic', "
     raise ScenarioError(
         f"{scenario.source}: {num_tasks:,} tasks or more ({folding}) {why}; choose {fold}fewer"
         " microbatches (a larger training.micro_batch or strategy.data, a smaller"
@@ -129,11 +142,26 @@ def _check_tasks(scenario: Scenario, num_tasks: int, folding: str) -> None:
     )
 
 
-def _why_too_many(num_tasks: int, free: int | None) -> str:
-    """Return what is wrong with a number of tasks; "" if nothing is."""
+def check_flows(scenario: Scenario, num_rows: int, num_flows: int) -> None:
+    """Raise :class:`ScenarioError` where the rows of flows would not fit in memory."""
+    table = scenario.simulation
+    why = _why_too_many(num_rows * BYTES_PER_ROW[table.network], num_rows)
+    if not why:
+        return
+    pieces = "a larger simulation.segment or none, " if table.segment else ""
+    raise ScenarioError(
+        f"{scenario.source}: simulation.network = {table.network!r} makes {num_flows:,} flows in"
+        f" {num_rows:,} rows, which {why}; choose fewer microbatches, {pieces}another"
+        " simulation.collective_algorithm (hierarchical and tree take fewer steps than ring), or"
+        " simulation.network = 'analytic'"
+    )
+
+
+def _why_too_many(need: int, num_tasks: int) -> str:
+    """Return what is wrong with ``num_tasks`` that need so many bytes; "" if nothing is."""
     if num_tasks > MOST_TASKS:
         return f"are more than the {MOST_TASKS:,} that can be numbered"
-    need = num_tasks * BYTES_PER_TASK
+    free = free_bytes()
     if free is None or need <= free:
         return ""
     return f"would take {need / _GIB:,.1f} GiB where {free / _GIB:,.1f} GiB are free"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from flexsim.collectives import ALGORITHMS
+from flexsim.cost.chosen import ChosenAlgorithm
 from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import Costs
 from flexsim.cost.profiles import SoftwareProfile, load_device_profile, load_software_profile
@@ -13,6 +15,7 @@ from flexsim.cost.roofline import Roofline
 from flexsim.cost.work import CostModel, checked
 from flexsim.device_graph import DeviceGraph, load_device_graph
 from flexsim.models import FAMILIES, PRESETS, ModelConfig, build_model, model_config
+from flexsim.network.options import AUTO
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import (
     Sizes,
@@ -89,6 +92,7 @@ def setting_of(scenario: Scenario, cost_model: CostModel | None = None) -> Setti
     with in_file(source, "training.software"):
         costs = make_costs(devices, scenario.beside(scenario.training.software), cost_model)
     costs = replace(costs, software=_with_optimizer(costs.software, scenario.training))
+    costs = _with_algorithm(costs, scenario)
     return Setting(devices, usable_devices(scenario, devices.num_devices), config, costs)
 
 
@@ -171,6 +175,16 @@ def _check_model_names(scenario: Scenario) -> None:
 
 def _given(choice: bool | None, default: bool) -> bool:
     return default if choice is None else choice
+
+
+def _with_algorithm(costs: Costs, scenario: Scenario) -> Costs:
+    """Return the costs with collectives by the algorithm that the scenario names, if it does."""
+    name = scenario.simulation.collective_algorithm
+    known = dict.fromkeys(name for some in ALGORITHMS.values() for name in some)
+    if name is None or name == AUTO or not isinstance(costs.communication, Communication):
+        return costs
+    check_name(scenario.source, "simulation.collective_algorithm", name, (AUTO, *known))
+    return replace(costs, communication=ChosenAlgorithm(costs.communication, name))
 
 
 def _with_optimizer(software: SoftwareProfile, training: TrainingTable) -> SoftwareProfile:

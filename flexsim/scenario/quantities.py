@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from flexsim.units import parse_seconds
+from flexsim.units import parse_bytes, parse_seconds
 from flexsim.validation import as_value_error
 
 MOST = 2**31 - 1
+MOST_BYTES = 10**15
 
 
 class Table(BaseModel):
@@ -24,6 +25,14 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
+def whole_bytes(text: str | int) -> int:
+    """Return a size such as "4 MB", or one given in bytes, as a whole number of at least 1."""
+    size = text if type(text) is int else parse_bytes(text)  # type: ignore[arg-type]
+    if not 1 <= size <= MOST_BYTES:
+        raise ValueError(f"{text!r} is not a size from 1 B to {MOST_BYTES:.0e} B")
+    return round(size)
+
+
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("it should not hold line breaks or control characters")
@@ -36,6 +45,11 @@ Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Bytes = Annotated[
+    int,
+    BeforeValidator(as_value_error(whole_bytes)),
+    WithJsonSchema({"type": "string", "examples": ["4 MB"]}),
+]
 Seconds = Annotated[
     float,
     BeforeValidator(as_value_error(parse_seconds)),

@@ -9,9 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flexsim.scenario.communication_report import communication_parts
+from flexsim.scenario.report_cells import percent, report_table
 from flexsim.scenario.schema import PublishedTable
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.kinds import ACTION_CODE
+from flexsim.timeline.links import LinkFacts
 from flexsim.timeline.memory import action_spans_ns
 from flexsim.timeline.spans import Timeline
 from flexsim.units import NS_PER_S, format_bytes, format_seconds
@@ -24,7 +27,6 @@ _BAR_WIDTH = 20
 _MEMORY_PARTS = ("weights", "gradients", "optimizer", "activations")
 _MOST_STAGES = 16
 _LARGE_ERROR = 0.1
-_LEAST_SHARE = 0.0005
 
 
 class Reportable(Protocol):
@@ -59,6 +61,14 @@ class Reportable(Protocol):
         """What the replay of whole actions saved, or why it was not exact."""
 
     @property
+    def network(self) -> str:
+        """What was replayed on a network of links; empty where messages took a priced time."""
+
+    @property
+    def links(self) -> LinkFacts | str:
+        """What the links did, or why that was not followed."""
+
+    @property
     def published(self) -> PublishedTable | None:
         """What was measured."""
 
@@ -72,6 +82,7 @@ def summary_table(result: Reportable) -> RenderableType:
         _source_line(result.published),
         time_table(metrics),
         Text(),
+        *communication_parts(result),
         *_memory_parts(metrics, result.memory_capacity_bytes),
         Text(_size_sentence(result), style="dim"),
         Text(),
@@ -83,7 +94,7 @@ def speed_table(result: Reportable) -> Table:
     published = result.published or PublishedTable()
     rows = [*_speed_rows(result.metrics, published), *_pass_rows(result.timeline, published)]
     is_compared = any(measured is not None for *_, measured in rows)
-    table = _table("One iteration", "simulated", *(("published", "error") * is_compared))
+    table = report_table("One iteration", "simulated", *(("published", "error") * is_compared))
     for label, value, measured in rows:
         beside = _compared(label, value, measured) if is_compared else ()
         table.add_row(label, _shown(label, value), *beside)
@@ -92,23 +103,23 @@ def speed_table(result: Reportable) -> Table:
 
 def time_table(metrics: Metrics) -> Table:
     """Return where an average device's time goes, the largest communication first."""
-    table = _table("Where the time goes", "time a device")
+    table = report_table("Where the time goes", "time a device")
     table.add_column("share", justify="right")
     table.add_column("")
     for label, share, colour in _time_rows(metrics):
         time = format_seconds(share * metrics["iteration_time_s"])
-        table.add_row(label, time, _percent(share), Text(_bar(share), style=colour))
+        table.add_row(label, time, percent(share), Text(_bar(share), style=colour))
     return table
 
 
 def memory_table(metrics: Metrics, capacity_bytes: int) -> Table:
     """Return the peak memory of each stage's fullest device, in red where it does not fit."""
     share = f"of {format_bytes(capacity_bytes)}"
-    table = _table("Peak memory", *_MEMORY_PARTS, "total", share)
+    table = report_table("Peak memory", *_MEMORY_PARTS, "total", share)
     for stage in _fullest(metrics["peak_memory_bytes_per_stage"]):
         style = "red" if stage["total"] > capacity_bytes else ""
         cells = [format_bytes(stage[part]) for part in (*_MEMORY_PARTS, "total")]
-        share = _percent(stage["total"] / capacity_bytes)
+        share = percent(stage["total"] / capacity_bytes)
         table.add_row(f"stage {stage['stage']}", *cells, share, style=style)
     return table
 
@@ -125,16 +136,6 @@ def _memory_parts(metrics: Metrics, capacity_bytes: int) -> list[Table | Text]:
 def _source_line(published: PublishedTable | None) -> Text:
     source = published.source if published else None
     return Text(f"published: {source}\n" if source else "", style="dim")
-
-
-def _table(title: str, *columns: str) -> Table:
-    from rich import box
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(title, no_wrap=True, header_style="bold cyan")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
 
 
 def _speed_rows(metrics: Metrics, published: PublishedTable) -> list[SpeedRow]:
@@ -180,7 +181,7 @@ def _shown(label: str, value: float) -> str:
     if "time" in label:
         return f"{value:.2f} s" if 10 <= value < 1000 else format_seconds(value)
     if "utilization" in label:
-        return _percent(value)
+        return percent(value)
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
@@ -218,6 +219,8 @@ def _size_sentence(result: Reportable) -> str:
     lines = [f"{sizes}, {result.engine} engine", f"folding: {result.task_graph.folding}"]
     if result.contraction:
         lines.append(f"contraction: {result.contraction}")
+    if result.network:
+        lines.append(f"network: {result.network}")
     return "\n".join(lines)
 
 
@@ -226,9 +229,3 @@ def _bar(share: float) -> str:
     eighths = round(min(max(share, 0.0), 1.0) * _BAR_WIDTH * 8)
     whole, rest = divmod(eighths, 8)
     return "█" * whole + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
-
-
-def _percent(share: float) -> str:
-    if 0 < share < _LEAST_SHARE:
-        return "<0.1 %"
-    return f"{100 * share:.1f} %"

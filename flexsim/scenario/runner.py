@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flexsim.cost.chosen import plain
 from flexsim.cost.costs import Costs
 from flexsim.cost.work import CostModel
 from flexsim.device_graph import DeviceGraph
@@ -20,15 +21,22 @@ from flexsim.scenario.checks import (
 from flexsim.scenario.limits import (
     check_plan_memory,
     check_strategy_memory,
+    why_unfolded,
 )
-from flexsim.scenario.prepare import facts_of, prepare, setting_of, sizes_of
+from flexsim.scenario.links import links_of, lowered_links
+from flexsim.scenario.networks import FlowRun, replay_flows
+from flexsim.scenario.prepare import Prepared, facts_of, prepare, setting_of, sizes_of
 from flexsim.scenario.schema import PublishedTable, Scenario, SimulationTable
 from flexsim.strategy import Strategy
-from flexsim.task_graph.build import build_task_graph, plan_task_graph
+from flexsim.task_graph.build import OFF, build_task_graph, plan_task_graph
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.plan import Plan
+from flexsim.timeline.links import LinkFacts
 from flexsim.timeline.metrics import IterationFacts, metrics
 from flexsim.timeline.spans import Timeline
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +59,21 @@ class Result:
     detail: str = "auto"
     published: PublishedTable | None = None
     scenario: Scenario | None = None
+    links: LinkFacts | str = "not followed"
+    """What the links did, or why that was not followed."""
+    flow_run: FlowRun | None = None
+    """The flows below the timeline, where the network is one of links."""
+
+    @property
+    def network(self) -> str:
+        """What was replayed on a network of links; empty where messages took a priced time."""
+        return self.flow_run.sentence if self.flow_run else ""
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write metrics.csv, timeline.csv, trace.json, bubbles.png and .svg; return their paths.
 
-        The directory is made if need be and never emptied; each file is written whole.
+        Where links were followed, links.csv and links.png too. The directory is made if need
+        be and never emptied; each file is written whole.
         """
         from flexsim.plotting.bubbles import save_bubbles
         from flexsim.timeline.export import write_metrics, write_timeline
@@ -67,7 +85,18 @@ class Result:
         write_timeline(table, self.timeline, self.detail)
         write_trace(trace, self.timeline, self.detail)
         pictures = save_bubbles(self.timeline, dict(self.metrics), self.title, folder)
-        return [csv, table, trace, *pictures]
+        return [csv, table, trace, *pictures, *self._save_links(folder)]
+
+    def _save_links(self, folder: Path) -> list[Path]:
+        if isinstance(self.links, str):
+            return []
+        from flexsim.plotting.links import save_link_picture
+        from flexsim.timeline.export import write_links
+
+        paths = [folder / "links.csv", folder / "links.png"]
+        write_links(paths[0], self.links)
+        save_link_picture(self.links, self.title, paths[1])
+        return paths
 
 
 def run(
@@ -79,18 +108,42 @@ def run(
     the replay is. Raise a :class:`FlexSimError` in one sentence where the scenario cannot be
     simulated.
     """
+    simulated = _run_priced if scenario.simulation.network == "analytic" else _run_flows
+    result = simulated(scenario, cost_model, progress)
+    return replace(
+        result,
+        title=scenario.title or scenario.name,
+        keys={**scenario.keys(), "simulation.engine": result.engine},
+        detail=scenario.output.detail,
+        published=scenario.published,
+        scenario=scenario,
+    )
+
+
+def _run_priced(
+    scenario: Scenario, cost_model: CostModel | None, progress: Progress | None
+) -> Result:
+    """Simulate a scenario whose messages take their priced time."""
     plan, facts = planned(scenario, cost_model)
     check_plan_memory(scenario, plan)
     timeline, engine, contraction = replay(plan, scenario.simulation, progress)
     result = _measured(timeline, facts, engine)
+    return replace(result, links=links_of(scenario, plan, timeline), contraction=contraction)
+
+
+def _run_flows(
+    scenario: Scenario, cost_model: CostModel | None, progress: Progress | None
+) -> Result:
+    """Simulate a scenario whose messages are flows over links."""
+    found = prepare(scenario, cost_model)
+    plan, facts = _planned(scenario, found)
+    check_plan_memory(scenario, plan)
+    communication = plain(found.costs.communication)
+    flow_run = replay_flows(scenario, plan, communication, progress)
     return replace(
-        result,
-        contraction=contraction,
-        title=scenario.title or scenario.name,
-        keys={**scenario.keys(), "simulation.engine": engine},
-        detail=scenario.output.detail,
-        published=scenario.published,
-        scenario=scenario,
+        _measured(flow_run.timeline, facts, flow_run.engine),
+        links=lowered_links(flow_run.lowered, flow_run.flows, communication),
+        flow_run=flow_run,
     )
 
 
@@ -109,11 +162,17 @@ def planned_in_full(
     scenario: Scenario, cost_model: CostModel | None = None
 ) -> tuple[Plan, IterationFacts]:
     """Return what :func:`planned` does, built operator by operator for every device."""
-    found = prepare(scenario, cost_model)
+    return _planned(scenario, prepare(scenario, cost_model))
+
+
+def _planned(scenario: Scenario, found: Prepared) -> tuple[Plan, IterationFacts]:
     graph, devices, strategy = found.graph, found.devices, found.strategy
     check_strategy_memory(scenario, graph, strategy)
+    folds = not why_unfolded(scenario)
     with in_file(scenario.source, "strategy"), in_schedule(scenario, found.sizes):
-        plan = plan_task_graph(graph, strategy, devices, found.costs, scenario.strategy.fold)
+        plan = plan_task_graph(graph, strategy, devices, found.costs, folds)
+    if not folds:
+        plan = replace(plan, folding=plan.folding.replace(OFF, why_unfolded(scenario)))
     return plan, facts_of(graph, strategy, devices, plan.hardware_flops)
 
 

@@ -17,7 +17,17 @@ from pydantic import (
 
 from flexsim.errors import ScenarioError
 from flexsim.files import is_file
-from flexsim.scenario.quantities import Count, Flag, Fraction, Name, Positive, Seconds, Table, Text
+from flexsim.scenario.quantities import (
+    Bytes,
+    Count,
+    Flag,
+    Fraction,
+    Name,
+    Positive,
+    Seconds,
+    Table,
+    Text,
+)
 from flexsim.validation import one_sentence
 
 DEFAULT_ORDER = "tensor,data,pipeline"
@@ -159,11 +169,41 @@ class SimulationTable(Table):
     engine: Literal["event", "compiled"] | None = Field(
         default=None, description="event up to 400,000 tasks and compiled beyond unless given"
     )
-    network: Literal["analytic"] = "analytic"
+    network: Literal["analytic", "links", "fair"] = Field(
+        default="analytic",
+        description="formulas; or flows that hold the links of their routes, or share them",
+    )
+    collective_algorithm: Name | None = Field(
+        default=None,
+        description="ring, tree … for all collectives that have it; the fastest unless given",
+    )
+    segment: Bytes | None = Field(
+        default=None, description="most that a flow sends at once; all of it unless given"
+    )
+    forwarding: Literal["cut-through", "store-and-forward"] | None = Field(
+        default=None,
+        description="whether a segment holds its whole route at once, as unless given, or link "
+        "by link",
+    )
     contract: Flag | None = Field(
         default=None,
         description="true unless given: compiled may replay whole actions where that is exact",
     )
+
+    @model_validator(mode="after")
+    def _has_flows(self) -> SimulationTable:
+        needless = [key for key in ("segment", "forwarding") if getattr(self, key) is not None]
+        if self.network == "analytic" and needless:
+            raise ValueError(
+                f"simulation.{needless[0]} has no meaning for simulation.network = 'analytic', "
+                "which has no flows; choose links or fair"
+            )
+        if self.network == "fair" and self.engine == "compiled":
+            raise ValueError(
+                "simulation.network = 'fair' is replayed by the event engine, not by "
+                "simulation.engine = 'compiled'; choose event, or the network links"
+            )
+        return self
 
 
 class OutputTable(Table):

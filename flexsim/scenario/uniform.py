@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar, cast
 
+from flexsim.collectives.table import ALGORITHMS
 from flexsim.cost.collectives import Communication
+from flexsim.cost.costs import CommunicationModel
 from flexsim.cost.profiles import load_device_profile
 from flexsim.models import build_model
 from flexsim.operator_graph import OperatorGraph
@@ -27,7 +29,12 @@ from flexsim.task_graph.grown_plan import Parts, grown_plan, parts_of
 from flexsim.task_graph.grown_update import GrownUpdate, build_update
 from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.plan import Plan
-from flexsim.task_graph.schedules import PipelineShape, Schedule, build_schedule
+from flexsim.task_graph.schedules import (
+    GROWN_SCHEDULES,
+    PipelineShape,
+    Schedule,
+    build_schedule,
+)
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.strips import BLOCKS
 from flexsim.task_graph.uniform import Seed, build_seed, priced
@@ -152,7 +159,8 @@ class Nursery:
 def setting_key(scenario: Scenario) -> Hashable:
     """Return what a scenario's setting follows from."""
     training = scenario.training
-    things = (training.precision, training.software, training.optimizer)
+    algorithm = scenario.simulation.collective_algorithm
+    things = (training.precision, training.software, training.optimizer, algorithm)
     return ("setting", scenario.source, scenario.model, scenario.cluster, *things)
 
 
@@ -165,10 +173,15 @@ def _may_grow(scenario: Scenario, setting: Setting) -> bool:
         and scenario.strategy.fold
         and scenario.strategy.file is None
         and scenario.strategy.zero == 0
+        and scenario.strategy.chosen_schedule in GROWN_SCHEDULES
         and not adds_up
-        and isinstance(setting.costs.communication, Communication)
+        and _prices_on_rings(setting.costs.communication)
         and len(set(setting.devices.device_types)) == 1
     )
+
+
+def _prices_on_rings(prices: CommunicationModel) -> bool:
+    return isinstance(prices, Communication) and all(map(prices.prices_on_rings, ALGORITHMS))
 
 
 def _is_regular(whole: OperatorGraph, layers: int) -> bool:

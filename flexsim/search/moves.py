@@ -97,10 +97,15 @@ class Moves:
     @cached_property
     def sharers(self) -> tuple[tuple[Unit, ...], ...]:
         """The units that share a weight, where they have configs of their own."""
-        groups: dict[tuple[str, object], list[Unit]] = {}
+        groups: dict[tuple[str, str], list[Unit]] = {}
         for unit in self.units:
-            groups.setdefault((unit.leader, unit.role), []).append(unit)
+            groups.setdefault((unit.leader, unit.operators[0].kind), []).append(unit)
         return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+    @cached_property
+    def roles(self) -> tuple[tuple[Unit, ...], ...]:
+        """The units by role."""
+        return tuple(dict.fromkeys(self.peers.values()))
 
     @cached_property
     def repeated(self) -> tuple[Unit, ...]:
@@ -123,10 +128,16 @@ class Moves:
     def letters(self, state: State, change: Change) -> str:
         """Return which of S, O, A and P a change touches, before it is applied."""
         found: set[str] = set()
-        for name in change.configs:
-            unit = self.space.by_operator[name]
-            found |= changed_letters(unit.letters, state.configs[name], change.configs[name])
-        return "".join(letter for letter in LETTERS if letter in found)
+        new = {**state.configs, **change.configs}
+        for unit in dict.fromkeys(self.space.by_operator[name] for name in change.configs):
+            both = state.configs, new
+            if all(unit.is_on_one_mesh(configs) for configs in both):
+                pairs = [tuple(unit.config(configs) for configs in both)]
+            else:
+                pairs = [(state.configs[op.name], new[op.name]) for op in unit.operators]
+            for old, other in pairs:
+                found |= changed_letters(unit.letters, old, other) if old != other else set()
+        return "".join(letter for letter in LETTERS if letter in found) or "O"
 
     def _apart(self, one: Operator, other: Operator) -> bool:
         by_operator = self.space.by_operator
@@ -138,12 +149,14 @@ def changed_letters(
 ) -> set[str]:
     """Return the letters of the dimensions whose degree differs, and O if parts change places.
 
-    Copies and the order of parts are matters of placement.
+    Devices that more or fewer parts need at the end are no change of place. Copies and the
+    order of parts are matters of placement.
     """
     before, after = degrees_of(old), degrees_of(new)
     dims = [dim for dim in {**before, **after} if before.get(dim) != after.get(dim)]
     found = {letters[dim] for dim in dims if dim in letters}
-    same = old.mesh.flat.tolist() == new.mesh.flat.tolist()
+    common = min(old.mesh.size, new.mesh.size)
+    same = old.mesh.flat[:common].tolist() == new.mesh.flat[:common].tolist()
     return found if same and found else {*found, "O"}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from math import perm
 
@@ -17,6 +18,8 @@ from flexsim.device_graph import DeviceGraph
 from flexsim.errors import FlexSimError, choices_text
 
 Devices = tuple[int, ...]
+_IRREGULAR = 0.15
+_MOST_LISTS = 256
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ def contiguous(pool: Pool, count: int) -> Iterator[Devices]:
         yield pool.devices[start : start + count]
 
 
+def aligned(pool: Pool, count: int) -> Iterator[Devices]:
+    """Runs that begin at a multiple of their length, as whole hosts do."""
+    for start in range(0, pool.size - count + 1, count):
+        yield pool.devices[start : start + count]
+
+
 def strided(pool: Pool, count: int) -> Iterator[Devices]:
     """Devices at equal distances, runs among them."""
     most = 1 if count == 1 else (pool.size - 1) // (count - 1)
@@ -107,8 +116,12 @@ def _listed(members: Callable[[Pool, int], Iterator[Devices]]) -> Family:
     def count(pool: Pool, number: int) -> int:
         return sum(1 for _ in members(pool, number))
 
+    @lru_cache(maxsize=_MOST_LISTS)
+    def listed(pool: Pool, number: int) -> tuple[Devices, ...]:
+        return tuple(members(pool, number))
+
     def draw(pool: Pool, number: int, rng: np.random.Generator) -> Devices | None:
-        found = list(members(pool, number))
+        found = listed(pool, number)
         return found[int(rng.integers(len(found)))] if found else None
 
     return Family(members, count, draw)
@@ -119,25 +132,34 @@ def _permutations(pool: Pool, number: int) -> int:
 
 
 def _draw_any(pool: Pool, number: int, rng: np.random.Generator) -> Devices | None:
-    """Draw a regular choice half of the time, since among all they hardly ever come up."""
+    """Draw a regular choice most of the time, since among all they hardly ever come up."""
     if number > pool.size:
         return None
-    if rng.random() < 0.5:
+    if rng.random() >= _IRREGULAR:
         regular = REGULAR[int(rng.integers(len(REGULAR)))]
-        return FAMILIES[regular].draw(pool, number, rng)
+        return regular.draw(pool, number, rng)
     chosen = rng.choice(np.array(pool.devices), number, replace=False)
     return tuple(chosen.tolist())
 
 
-FIRST = "first"
+FIRST, ARBITRARY = "first", "arbitrary"
+_ALIGNED = _listed(aligned)
 FAMILIES: Mapping[str, Family] = {
     FIRST: _listed(first_devices),
     "contiguous": _listed(contiguous),
     "strided": _listed(strided),
     "hierarchical": _listed(hierarchical),
-    "arbitrary": Family(arbitrary, _permutations, _draw_any),
+    ARBITRARY: Family(arbitrary, _permutations, _draw_any),
 }
-REGULAR = ("contiguous", "strided", "hierarchical")
+REGULAR = (
+    _ALIGNED,
+    _ALIGNED,
+    FAMILIES["contiguous"],
+    FAMILIES["strided"],
+    FAMILIES["hierarchical"],
+    FAMILIES["hierarchical"],
+)
+"""What arbitrary placements are drawn from most of the time, the usual ones more often."""
 
 
 def family(name: str) -> Family:

@@ -24,6 +24,7 @@ from flexsim.search.transformation_proposals import best_transformed
 from flexsim.search.units import find_units
 from flexsim.strategy import ParallelConfig, Strategy
 from flexsim.strategy.files import load_strategy
+from flexsim.strategy.sharding import WHOLE
 
 Start = tuple[Configs, Mapping[str, int]]
 """Configs and stages, an entry an operator."""
@@ -40,7 +41,18 @@ def plain_problem(scenario: Scenario, cost_model: CostModel | None = None) -> Pr
 
     The scenario's own strategy gives the microbatches, the schedule and the stages.
     """
+    network = scenario.simulation.network
+    if network != "analytic":
+        raise ScenarioError(
+            f"{scenario.source}: simulation.network = {network!r} is too slow to search on: search"
+            " with --set simulation.network=analytic, then run what is found on links or fair"
+        )
     found = prepare(scenario, cost_model)
+    if found.strategy.sharding != WHOLE:
+        raise ScenarioError(
+            f"{scenario.source}: a search keeps weights, gradients and optimizer state whole;"
+            " leave strategy.zero at 0"
+        )
     types = sorted(set(found.devices.device_types))
     capacity = min(load_device_profile(name).memory_capacity_bytes for name in types)
     limit = capacity if scenario.search.memory_limit == "device" else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -26,14 +26,14 @@ _SPREAD = 0.2
 
 def operator(moves: Moves, state: State, rng: Rng) -> Change | None:
     """One unit gets any config of the space."""
-    unit = _pick(moves.units, rng)
+    unit = _unit(moves, rng)
     found = moves.space.draw(unit, moves.pool(unit, state), rng)
     return _of_unit("operator", unit, found, state)
 
 
 def degree(moves: Moves, state: State, rng: Rng) -> Change | None:
     """One unit gets a prime factor more, less, or on another dimension, on devices drawn anew."""
-    unit = _pick(moves.units, rng)
+    unit = _unit(moves, rng)
     if not unit.is_on_one_mesh(state.configs):
         return None
     pool = moves.pool(unit, state)
@@ -59,7 +59,7 @@ def spread(moves: Moves, state: State, rng: Rng) -> Change | None:
 
     Half of the time all repeated layers get what one of them got.
     """
-    unit = _pick(moves.units, rng)
+    unit = _unit(moves, rng)
     config = moves.space.draw(unit, moves.pool(unit, state), rng)
     if config is None:
         return None
@@ -118,7 +118,7 @@ def layer(moves: Moves, state: State, rng: Rng) -> Change | None:
 
 def swap(moves: Moves, state: State, rng: Rng) -> Change | None:
     """Two devices change places in one unit, or in all units on the same mesh."""
-    unit = _pick(moves.units, rng)
+    unit = _unit(moves, rng)
     pool, restrictions = moves.pool(unit, state), moves.space.restrictions
     if "O" not in restrictions.dimensions or not unit.is_on_one_mesh(state.configs):
         return None
@@ -193,9 +193,29 @@ def propose(moves: Moves, state: State, rng: Rng) -> Change | None:
     for _ in range(_MOST_DRAWS):
         name = names[int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))]
         change = PROPOSALS[name].propose(moves, state, rng)
+        change = change and _in_order(change, moves, state)
         if change is not None:
             return change
     return None
+
+
+def _in_order(change: Change, moves: Moves, state: State) -> Change | None:
+    """Return a change whose parts lie as the space lists them; None if it changes nothing."""
+    if moves.space.has_any_order:
+        return change
+    new = {**state.configs, **change.configs}
+    configs: dict[str, ParallelConfig] = {}
+    for unit in dict.fromkeys(moves.space.by_operator[name] for name in change.configs):
+        if unit.is_on_one_mesh(new):
+            configs |= unit.configs(moves.space.in_order(unit, unit.config(new)))
+    if change.stages:
+        return replace(change, configs={**change.configs, **configs})
+    return _changing(change.kind, configs, state)
+
+
+def _unit(moves: Moves, rng: Rng) -> Unit:
+    """Return a unit: any role, then any of its units, so that what is repeated counts once."""
+    return _pick(_pick(moves.roles, rng), rng)
 
 
 def _pick(choices: Sequence[T], rng: Rng) -> T:

@@ -11,7 +11,7 @@ import numpy as np
 
 from flexsim.errors import FlexSimError
 from flexsim.search.arrangement import COPIES, arranged, degrees_of, prime_factors
-from flexsim.search.placements import FIRST, Family, Pool, family
+from flexsim.search.placements import ARBITRARY, FIRST, Family, Pool, family
 from flexsim.search.units import Unit
 from flexsim.strategy import ParallelConfig
 
@@ -30,7 +30,7 @@ class Restrictions:
 
     dimensions: str = LETTERS
     powers_of_two: bool = False
-    placement: str = "arbitrary"
+    placement: str = ARBITRARY
     copies: bool = True
 
     def __post_init__(self) -> None:
@@ -109,6 +109,17 @@ class Space:
             degree & (degree - 1) == 0 for degree in degrees.values()
         )
         return powers and degrees.keys() <= limits.keys() and unit.accepts(config)
+
+    @cached_property
+    def has_any_order(self) -> bool:
+        """Whether a config's parts may lie on its devices in any order."""
+        return self.restrictions.family is family(ARBITRARY)
+
+    def in_order(self, unit: Unit, config: ParallelConfig) -> ParallelConfig:
+        """Return a config with its parts on its devices in the order that :meth:`configs` has."""
+        degrees = degrees_of(config)
+        order = [dim for dim in [*self.limits(unit), *degrees] if dim in degrees]
+        return arranged({dim: degrees[dim] for dim in order}, config.mesh.flat.tolist())
 
     def draw(self, unit: Unit, pool: Pool, rng: np.random.Generator) -> ParallelConfig | None:
         """Return a config of a unit at random; None if none came up that fits."""

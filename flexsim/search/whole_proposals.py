@@ -32,13 +32,14 @@ def even(moves: Moves, state: State, rng: Rng) -> Change | None:
         return None
     pools = dict.fromkeys(moves.pool(unit, state) for unit in moves.units)
     devices = {pool: _all_of(pool, moves.space.restrictions) for pool in pools}
-    share = float(rng.random())
+    share = float(rng.random(2).max())
     configs: dict[str, ParallelConfig] = {}
     for role in dict.fromkeys(moves.peers.values()):
         order = [float(number) for number in rng.random(len(role[0].dims) + 1)]
-        for unit in role:
-            found = _spread_over(devices[moves.pool(unit, state)], moves, unit, share, order)
-            configs |= unit.configs(found) if found is not None else {}
+        for pool, units in _by_pool(moves, state, role).items():
+            found = _spread_over(devices[pool], moves, units[0], share, order)
+            if found is not None:
+                configs |= {n: c for unit in units for n, c in unit.configs(found).items()}
     return _changing("even", configs, state)
 
 
@@ -46,7 +47,7 @@ def axis(moves: Moves, state: State, rng: Rng) -> Change | None:
     """A mesh axis is taken from a dimension and given to another one, or to copies.
 
     It is so for one unit, for all units of a role, for those that the new cut flows on to along
-    edges, or for all that use the axis in the same way.
+    edges, for all that use the axis in the same way, or for all whatever they use it for.
     """
     roles = list(dict.fromkeys(moves.peers.values()))
     unit = _pick(_pick(roles, rng), rng)
@@ -83,7 +84,9 @@ def sharers(moves: Moves, state: State, rng: Rng) -> Change | None:
         group = group[low : high + 1]
     configs: dict[str, ParallelConfig] = {}
     for each in group:
-        configs |= each.configs(config) if moves.pool(each, state) == pool else {}
+        own = each.configs(config)
+        fits = moves.space.contains(each, each.config(own))
+        configs |= own if fits and moves.pool(each, state) == pool else {}
     return _changing("sharers", configs, state)
 
 
@@ -124,12 +127,19 @@ class _Taking:
                 if self.give_role(taker, taken):
                     reached.append((taker, taken))
 
-    def give_all(self, unit: Unit, target: str) -> None:
+    def give_alike(self, unit: Unit, target: str) -> None:
         """Give the axis to the dimension of this name, or to copies, wherever it is used alike."""
+        self._give_all(target, self._source)
+
+    def claim(self, unit: Unit, target: str) -> None:
+        """Give the axis to the samples, or the dimension of this name, of all units."""
+        self._give_all(SAMPLE_DIM if self._source != SAMPLE_DIM else target, None)
+
+    def _give_all(self, target: str, source: str | None) -> None:
         for each in self.moves.units:
             known = target if target in each.limits else COPIES
-            if not self.give(each, known, self._source):
-                self.give(each, COPIES, self._source)
+            if not self.give(each, known, source):
+                self.give(each, COPIES, source)
 
 
 def _give_unit(taking: _Taking, unit: Unit, target: str) -> None:
@@ -141,7 +151,7 @@ def _give_role(taking: _Taking, unit: Unit, target: str) -> None:
 
 
 _ONWARDS = (_Taking.give_onwards,) * 3
-_SCOPES = (_give_unit, _give_role, *_ONWARDS, _Taking.give_all)
+_SCOPES = (_give_unit, _give_role, *_ONWARDS, _Taking.give_alike, _Taking.claim)
 
 
 def _followers(moves: Moves, giver: Unit, dim: str) -> Iterable[tuple[Unit, str]]:
@@ -177,6 +187,13 @@ def _given(config: ParallelConfig, name: str, target: str) -> ParallelConfig:
     if target != COPIES:
         splits[target] = (*splits.get(target, ()), name)
     return ParallelConfig.of(config.mesh, splits)
+
+
+def _by_pool(moves: Moves, state: State, units: Iterable[Unit]) -> dict[Pool, list[Unit]]:
+    found: dict[Pool, list[Unit]] = {}
+    for unit in units:
+        found.setdefault(moves.pool(unit, state), []).append(unit)
+    return found
 
 
 def _all_of(pool: Pool, restrictions: Restrictions) -> Devices:

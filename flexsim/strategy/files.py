@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flexsim.device_graph import DeviceGraph
 from flexsim.errors import ModelError, StrategyError
@@ -29,13 +29,14 @@ from flexsim.strategy.fingerprint import (
 )
 from flexsim.strategy.flexflow_files import read_flexflow
 from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.sharding import WHOLE, Sharding
 from flexsim.strategy.strategy import Strategy, check_strategy
 from flexsim.validation import one_sentence
 
 FORMAT = "flexsim-strategy"
 VERSION = 1
 
-_TABLES = ("configs", "stage_of")
+_TABLES = ("configs", "stage_of", "sharding")
 _PLAIN = tuple(f.name for f in fields(Strategy) if f.name not in _TABLES)
 
 
@@ -73,6 +74,15 @@ class _Mesh(_Table):
     devices: list[int]
 
 
+class _Sharding(_Table):
+    axes: list[str]
+    optimizer: bool
+    gradients: bool
+    weights: bool
+    reshard: bool
+    prefetch: int = Field(ge=0)
+
+
 class _Run(_Table):
     """The fields of a strategy beside its configs and stages."""
 
@@ -86,6 +96,7 @@ class _Run(_Table):
     scatter_gather: bool
     blocking_transfers: bool
     gradient_norm: bool
+    sharding: _Sharding | None = None
 
 
 class StrategyFile(_Table):
@@ -190,6 +201,8 @@ def strategy_of(
 def strategy_content(strategy: Strategy, graph: OperatorGraph, devices: DeviceGraph) -> Content:
     """Return a strategy, and what it is for, as plain lists and dictionaries."""
     plain = {name: getattr(strategy, name) for name in _PLAIN}
+    if strategy.sharding != WHOLE:
+        plain["sharding"] = asdict(strategy.sharding)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -245,7 +258,14 @@ def _strategy(file: StrategyFile, configs: Mapping[str, ParallelConfig]) -> Stra
     plain = file.strategy.model_dump()
     plain["rank_of_stage"] = _ranks(file.strategy.rank_of_stage)
     plain["recompute"] = tuple(tuple(segment) for segment in file.strategy.recompute)
+    plain["sharding"] = _sharding(file.strategy.sharding)
     return Strategy(configs=configs, stage_of=file.stage_of, **plain)
+
+
+def _sharding(table: _Sharding | None) -> Sharding:
+    if table is None:
+        return WHOLE
+    return Sharding(**{**table.model_dump(), "axes": tuple(table.axes)})
 
 
 def _ranks(rank_of_stage: Sequence[int]) -> tuple[int, ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.ragged import offsets_of
 from flexsim.task_graph.block_chains import Brought
 from flexsim.task_graph.block_kernel import PART_SHIFT, Chains, Linked, Sites
 from flexsim.task_graph.block_outline import Outline
-from flexsim.task_graph.block_pool import Column, Pool
+from flexsim.task_graph.block_pool import Pool
 from flexsim.task_graph.columns import Int32, Int64
 
 
@@ -41,6 +42,30 @@ def sites_of(outline: Outline) -> Sites:
 def _ragged(rows: Sequence[Sequence[int]]) -> tuple[Int64, Int32]:
     counts = np.array([len(row) for row in rows], np.int64)
     return offsets_of(counts), np.array([value for row in rows for value in row], np.int32)
+
+
+class Column:
+    """A growing array."""
+
+    def __init__(self, dtype: type[np.generic], width: int = 0) -> None:
+        """Begin empty, with lines of ``width`` values or single ones."""
+        shape = (1024, width) if width else (1024,)
+        self._values: NDArray[np.generic] = np.zeros(shape, dtype)
+        self.length = 0
+
+    @property
+    def values(self) -> NDArray[np.generic]:
+        """All values so far, and room behind them."""
+        return self._values
+
+    def extend(self, more: Sequence[int] | NDArray[np.generic]) -> int:
+        """Append values and return the position of the first."""
+        first, after = self.length, self.length + len(more)
+        while after > len(self._values):
+            self._values = np.concatenate([self._values, np.zeros_like(self._values)])
+        self._values[first:after] = more
+        self.length = after
+        return first
 
 
 class ChainTable:

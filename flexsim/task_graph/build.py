@@ -21,6 +21,9 @@ from flexsim.task_graph.split import WHOLE, passes_of, split_rows
 from flexsim.task_graph.templates import Templates
 from flexsim.task_graph.update import write_update
 
+OFF = "folding is switched off"
+"""Why nothing is folded where the caller wants that."""
+
 
 def build_task_graph(
     operators: OperatorGraph,
@@ -53,8 +56,7 @@ def plan_task_graph(
     parts = write_update(program, costs.software)
     rows: Sequence[Row] = program.notebook.rows
     names = tuple(op.name for op in operators.operators)
-    off = "folding is switched off"
-    folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, off)
+    folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, OFF)
     static = static_memory(program, parts, costs.software, folding.devices)
     return Plan(
         templates=_templates(folding.rows, strategy, passes),

@@ -19,6 +19,8 @@ from flexsim.timeline.text import Column, labelled, write_rows
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flexsim.timeline.links import LinkFacts
+
 MOST_SPANS = 50_000
 """With more spans than this, files hold one row a block."""
 
@@ -99,6 +101,12 @@ def write_metrics(
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([key for key, _ in cells])
         writer.writerow(["" if value is None else value for _, value in cells])
+
+
+def write_links(path: Path, facts: LinkFacts) -> None:
+    """Write ``links.csv``: the columns of :meth:`LinkFacts.to_frame`, the busiest link first."""
+    with whole_file(path) as temporary:
+        facts.to_frame().to_csv(temporary, index=False, lineterminator="\n")
 
 
 def flattened(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -60,7 +60,7 @@ def speed(makespan_ns: int, facts: IterationFacts) -> dict[str, object]:
 
 def _shares(timeline: Timeline) -> dict[str, object]:
     times = device_times(timeline)
-    weights = _devices_alike(timeline.task_graph, times.device)
+    weights = devices_alike(timeline.task_graph, times.device)
     compute_ns, bubble_ns = _mean(times.compute_ns, weights), _mean(times.bubble_ns, weights)
     makespan_ns = timeline.makespan_ns
     return {
@@ -75,7 +75,7 @@ def _exposed_s(times: DeviceTimes, weights: Int64) -> dict[str, float]:
     return {kind: _mean(ns, weights) / NS_PER_S for kind, ns in times.exposed_ns.items()}
 
 
-def _devices_alike(graph: TaskGraph, devices: Int64) -> Int64:
+def devices_alike(graph: TaskGraph, devices: Int64) -> Int64:
     """Return how many devices each of ``devices`` (sorted) stands for."""
     weights, memory = np.ones(len(devices), np.int64), graph.static_memory
     if memory is not None and memory.num_alike is not None:

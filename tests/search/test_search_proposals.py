@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_search import gpt, moves_of, scenario, walk_of
+from small_search import gpt, moves_of, scenario, steps_apart, walk_of
 
 from flexsim.search.arrangement import degrees_of
 from flexsim.search.moves import State
@@ -23,14 +23,16 @@ def drawn(one, kind, number=NUM_DRAWS):
     """Draw changes of one kind, all of the same state, in which layers differ."""
     moves, state, rng = moves_of(one), start_of(one), np.random.default_rng(5)
     for _ in range(10):
-        state.apply(PROPOSALS["operator"].propose(moves, state, rng))
+        change = PROPOSALS["operator"].propose(moves, state, rng)
+        if change is not None:
+            state.apply(change)
     found = (PROPOSALS[kind].propose(moves, state, rng) for _ in range(number))
     return moves, state, [change for change in found if change is not None]
 
 
 @pytest.mark.parametrize("kind", PROPOSALS)
 def test_every_kind_proposes_something_new_that_operators_accept(kind):
-    one = gpt(pipeline=2, cluster={"hosts": 2})
+    one = steps_apart() if kind == "sharers" else gpt(pipeline=2, cluster={"hosts": 2})
     moves, state, changes = drawn(one, kind)
     assert changes
     for change in changes:

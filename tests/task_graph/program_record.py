@@ -18,8 +18,8 @@ from flexsim.operator_graph import OperatorGraph
 from flexsim.strategy import Degrees, ParallelConfig, Strategy, check_strategy, megatron
 from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.kinds import ACTION_KINDS, TASK_KINDS
-from flexsim.task_graph.program import Program
 from flexsim.task_graph.parts import WeightPart
+from flexsim.task_graph.program import Program
 from flexsim.task_graph.update import write_update
 
 SHAPE = {"layers": 2, "hidden": 16, "heads": 4, "sequence": 8, "vocabulary": 32}

@@ -18,22 +18,31 @@ class ScheduleEntry:
     description: str
     supports_chunks: bool = False
     """Whether a rank may hold more than one stage."""
+    is_plain: bool = False
+    """Whether backwards are whole, ranks hold stages in turn, and nothing runs side by side."""
 
 
 SCHEDULES: dict[str, ScheduleEntry] = {
     "gpipe": ScheduleEntry(
-        gpipe, "all forwards, then all backwards (Huang et al. 2019, arXiv 1811.06965)"
+        gpipe,
+        "all forwards, then all backwards (Huang et al. 2019, arXiv 1811.06965)",
+        is_plain=True,
     ),
     "1f1b": ScheduleEntry(
         one_f_one_b,
         "one forward, one backward, with a flush (Narayanan et al. 2021, arXiv 2006.09503)",
+        is_plain=True,
     ),
     "interleaved-1f1b": ScheduleEntry(
         interleaved_1f1b,
         "1F1B over several chunks a rank (Narayanan et al. 2021, arXiv 2104.04473)",
         supports_chunks=True,
+        is_plain=True,
     ),
 }
+
+GROWN_SCHEDULES = frozenset(name for name, entry in SCHEDULES.items() if entry.is_plain)
+"""Schedules under which a long pipeline is built from a short one."""
 
 
 def build_schedule(name: str, shape: PipelineShape) -> Schedule:

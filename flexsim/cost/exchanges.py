@@ -1,0 +1,142 @@
+"""What the members of a group send one another at once, for the algorithms priced that way.
+
+An algorithm is a run of exchanges. In an exchange all flows run at once, and again and again;
+a *lane* is a set of links of its own, such as a dimension of a torus. A share of the message
+takes ``fraction[share, lane]`` of it over every flow of the lane, in ``hops[share, lane]``
+steps; the exchange ends when its last share has passed all lanes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.collectives.layouts import hosts_and_members, ring_orders
+from flexsim.collectives.tree import CHUNKS, broadcast_parents, depths
+
+Float = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Flows between members (positions in the order of the layout), a row a flow."""
+
+    source: Ints
+    target: Ints
+    lane: Ints
+    fraction: Float
+    hops: Float
+    in_a_ring: bool = False
+    """Whether a part passes all flows in turn, so that their mean latency counts."""
+
+
+Exchanges = Callable[[int, tuple[int, ...]], list[Exchange]]
+"""From the number of passes (2 for an all-reduce, else 1) and the layout."""
+
+
+def bidirectional_ring(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
+    """Return both directions of all rings, each with its share of the message."""
+    orders = ring_orders(layout)
+    orders = np.concatenate([orders, orders[:, ::-1]])
+    num_rings, n = orders.shape
+    steps = passes * (n - 1)
+    ends = orders.ravel(), np.roll(orders, -1, axis=1).ravel()
+    return [_exchange(*ends, steps / n / num_rings, steps, in_a_ring=True)]
+
+
+def halving_doubling(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
+    """Return the exchanges at distances 1, 2, 4, ..., of halves, quarters, ..."""
+    n = math.prod(layout)
+    member = np.arange(n)
+    distances = [1 << bit for bit in range(n.bit_length() - 1)]
+    return [_exchange(member, member ^ d, passes / (2 * d), passes) for d in distances]
+
+
+def direct(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
+    """Return everybody's part to everybody else at once."""
+    n = math.prod(layout)
+    source, target = np.divmod(np.arange(n * n), n)
+    other = source != target
+    return [_exchange(source[other], target[other], passes / n, passes)]
+
+
+def hierarchical_all_to_all(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
+    """Return exchanges of all pairs inside hosts, then of all pairs on each rail."""
+    hosts, k = hosts_and_members(layout)
+    members = np.arange(hosts * k).reshape(hosts, k)
+    inside = _pairs(members)
+    between = _pairs(members.T)
+    legs = [_exchange(*inside, 1 / k, 1), _exchange(*between, 1 / hosts, 1)]
+    return [leg for leg in legs if len(leg.source)]
+
+
+def tree_broadcast(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
+    """Return all edges of both trees, each with half of the message, in chunks."""
+    n = math.prod(layout)
+    above = broadcast_parents(n)
+    levels = max(int(depths(parent).max()) for parent in above)
+    ends = above[:, 1:].ravel(), np.tile(np.arange(1, n), 2)
+    return [_exchange(*ends, (CHUNKS + levels - 1) / CHUNKS / 2, levels)]
+
+
+def torus(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
+    """Return the rings of all dimensions, both ways; share j begins with dimension j."""
+    n, num_dims = math.prod(layout), len(layout)
+    here = np.stack(np.unravel_index(np.arange(n), layout))
+    ends = [_neighbours(here, layout, dim, way) for dim in range(num_dims) for way in (1, -1)]
+    fraction = np.empty((num_dims, num_dims))
+    for share in range(num_dims):
+        rest = passes / (2 * num_dims)
+        for dim in (*range(share, num_dims), *range(share)):
+            fraction[share, dim] = rest * (layout[dim] - 1) / layout[dim]
+            rest /= layout[dim]
+    hops = np.tile(passes * (np.array(layout, np.float64) - 1), (num_dims, 1))
+    lane = np.repeat(np.arange(num_dims), 2 * n)
+    source = np.tile(np.arange(n), 2 * num_dims)
+    return [Exchange(source, np.concatenate(ends), lane, fraction, hops)]
+
+
+EXCHANGES: Mapping[str, Exchanges] = {
+    "bidirectional-ring": bidirectional_ring,
+    "halving-doubling": halving_doubling,
+    "direct": direct,
+    "torus": torus,
+}
+"""What sums and gathers exchange, by algorithm."""
+
+
+def exchanges_of(collective: str, algorithm: str, layout: tuple[int, ...]) -> list[Exchange]:
+    """Return the exchanges of one collective by one algorithm in a layout."""
+    passes = 2 if collective == "all-reduce" else 1
+    special = {
+        ("all-to-all", "hierarchical"): hierarchical_all_to_all,
+        ("broadcast", "tree"): tree_broadcast,
+    }
+    return (special.get((collective, algorithm)) or EXCHANGES[algorithm])(passes, layout)
+
+
+def _exchange(
+    source: Ints, target: Ints, fraction: float, hops: int, *, in_a_ring: bool = False
+) -> Exchange:
+    lane = np.zeros(len(source), np.int64)
+    one = np.ones((1, 1))
+    return Exchange(source, target, lane, one * fraction, one * hops, in_a_ring)
+
+
+def _pairs(blocks: Ints) -> tuple[Ints, Ints]:
+    """Return all pairs of different members of each row."""
+    shape = (*blocks.shape, blocks.shape[1])
+    source = np.broadcast_to(blocks[:, :, None], shape).ravel()
+    target = np.broadcast_to(blocks[:, None, :], shape).ravel()
+    return source[source != target], target[source != target]
+
+
+def _neighbours(here: Ints, layout: tuple[int, ...], dim: int, way: int) -> Ints:
+    there = here.copy()
+    there[dim] = (there[dim] + way) % layout[dim]
+    return np.asarray(np.ravel_multi_index(tuple(there), layout), np.int64)
