@@ -49,8 +49,8 @@ class Plan:
     num_parts: int
     owner: Int64
     """The member that each part belongs to."""
-    delay: Int64 | None = None
-    """By channel: how many steps later than the first one it runs; none where None."""
+    num_pieces: int = 1
+    """In how many pieces every flow travels."""
     in_switch: bool = False
 
 
@@ -94,22 +94,9 @@ def joined(parts: Iterable[Flows]) -> Flows:
     return Flows(**{name: np.concatenate([getattr(r, name) for r in rows]) for name in names})
 
 
-def copies(base: Flows, count: int, stride: int, first: int, parts: int) -> Flows:
-    """Return ``count`` copies of flows, on the channels ``first + stride · i``.
-
-    Channel c has the parts from ``parts · c`` on.
-    """
-    channel = np.repeat(first + stride * np.arange(count), len(base))
-    names = [item.name for item in fields(Flows)]
-    tiled = Flows(**{name: np.tile(getattr(base, name), count) for name in names})
-    return replace(tiled, channel=channel, first_part=tiled.first_part + parts * channel)
-
-
 def linked(plan: Plan, layout: tuple[int, ...]) -> Program:
     """Return the program of a plan: rows in order of step and channel, and who waits for whom."""
-    late = 0 if plan.delay is None else plan.delay[plan.flows.channel]
-    slot = plan.flows.step + late
-    order = np.argsort(slot, kind="stable")
+    order = np.argsort(plan.flows.step, kind="stable")
     rows = Flows(**{f.name: getattr(plan.flows, f.name)[order] for f in fields(Flows)})
     return Program(
         num_members=math.prod(layout),
@@ -121,8 +108,9 @@ def linked(plan: Plan, layout: tuple[int, ...]) -> Program:
         part_stride=rows.part_stride,
         sums=rows.sums.astype(np.bool_),
         after=_after(rows, math.prod(layout)),
-        step=slot[order].astype(np.int32),
+        step=rows.step.astype(np.int32),
         owner=plan.owner.astype(np.int32),
+        num_pieces=plan.num_pieces,
         in_switch=plan.in_switch,
     )
 

@@ -42,6 +42,9 @@ class Program:
     """Flows of equal step run at one time, as far as nobody has to wait."""
     owner: Int32
     """The member that an all-gather has each part from and a reduce-scatter leaves it at."""
+    num_pieces: int = 1
+    """Every flow travels in this many equal pieces, one after the other: a stream. A piece
+    starts when the same pieces of the flows in ``after`` have arrived."""
     in_switch: bool = False
     """Whether switches sum: a flow brings its target the sum over all members."""
 

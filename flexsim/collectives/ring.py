@@ -14,7 +14,7 @@ from flexsim.collectives.program import Int64
 
 FORWARD = 1
 BACKWARD = -1
-CHAIN_CHUNKS = 64
+CHAIN_PIECES = 64
 """Pieces in which a broadcast streams along its chain."""
 
 _PASSES = {"all-reduce": (True, False), "reduce-scatter": (True,), "all-gather": (False,)}
@@ -51,22 +51,19 @@ def _round(orders: Int64, reducing: bool) -> Flows:
 
 
 def chain(layout: tuple[int, ...]) -> Plan:
-    """Return a broadcast from member 0 along every ring, chunk after chunk."""
+    """Return a broadcast from member 0 along every ring, piece after piece."""
     orders = ring_orders(layout)
     num_rings, n = orders.shape
     start = np.argmin(orders, axis=1)
-    chunk, c, r = np.ogrid[:CHAIN_CHUNKS, :num_rings, : n - 1]
-    piece = chunk * num_rings + c
+    c, r = np.ogrid[:num_rings, : n - 1]
     rows = flows(
         step=r,
-        channel=piece,
+        channel=c,
         source=orders[c, (start[c] + r) % n],
         target=orders[c, (start[c] + r + 1) % n],
-        first_part=piece,
+        first_part=c,
         part_stride=1,
         parts=1,
         sums=0,
     )
-    num_parts = CHAIN_CHUNKS * num_rings
-    delay = np.arange(num_parts) // num_rings
-    return Plan(rows, num_parts, np.zeros(num_parts, np.int64), delay)
+    return Plan(rows, num_rings, np.zeros(num_rings, np.int64), num_pieces=CHAIN_PIECES)

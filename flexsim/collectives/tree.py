@@ -1,60 +1,64 @@
 """Double binary trees: two trees that each carry half, in which nobody is inside both.
 
 Sanders, Speck and Träff, "Two-tree algorithms for full bandwidth broadcast, reduction and
-scan", 2009; NCCL has them since 2.4. Chunks stream through them.
+scan", 2009; NCCL has them since 2.4. Messages stream through them.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from flexsim.collectives.flows import Flows, Plan, copies, flows, in_turn, joined
-from flexsim.collectives.hierarchical import inside
+from flexsim.collectives.flows import Flows, Plan, flows, in_turn, joined
+from flexsim.collectives.hierarchical import hierarchical, inside
 from flexsim.collectives.layouts import hosts_and_members
 from flexsim.collectives.program import Int64
 
-CHUNKS = 32
+PIECES = 32
 """Pieces in which each tree carries its half."""
 
 
 def tree_all_reduce(layout: tuple[int, ...]) -> Plan:
     """Return rings inside hosts and, for each member's share, two trees of the hosts.
 
-    A piece is a chunk of one tree, of k parts; part m goes over rail m.
+    In one host there is nothing for trees to do, as in NCCL. Tree t has the parts from ``t · k`` on, of which rail m carries part m.
     """
     hosts, k = hosts_and_members(layout)
-    chunks = CHUNKS if hosts > 1 else 1
-    pieces = [copies(_piece(k, parent), chunks, 2, tree, k) for tree, parent in _trees(hosts)]
-    num_parts = 2 * chunks * k
-    delay = np.arange(2 * chunks) // 2
-    return Plan(joined(pieces), num_parts, np.zeros(num_parts, np.int64), delay)
+    if hosts == 1:
+        return hierarchical("all-reduce", layout)
+    rows = [_on_tree(_piece(k, parent), tree, k) for tree, parent in enumerate(two_trees(hosts))]
+    return Plan(joined(rows), 2 * k, np.zeros(2 * k, np.int64), num_pieces=PIECES)
 
 
 def tree_broadcast(layout: tuple[int, ...]) -> Plan:
     """Return a broadcast from member 0, which sends half to each root of two trees."""
     above = broadcast_parents(math.prod(layout))
-    pieces = [copies(_down(row, 1), CHUNKS, 2, tree, 1) for tree, row in enumerate(above)]
-    delay = np.arange(2 * CHUNKS) // 2
-    return Plan(joined(pieces), 2 * CHUNKS, np.zeros(2 * CHUNKS, np.int64), delay)
+    rows = [_on_tree(_down(parent, 1), tree, 1) for tree, parent in enumerate(above)]
+    return Plan(joined(rows), 2, np.zeros(2, np.int64), num_pieces=PIECES)
+
+
+def _on_tree(rows: Flows, tree: int, parts: int) -> Flows:
+    channel = np.full(len(rows), tree)
+    return replace(rows, channel=channel, first_part=rows.first_part + tree * parts)
 
 
 def broadcast_parents(n: int) -> Int64:
     """Return from whom each of ``n`` members has each half; member 0 is above both roots."""
     roots = np.arange(n - 1)
-    above = [np.where(tree == roots, 0, tree + 1) for _, tree in _trees(n - 1)]
+    above = [np.where(tree == roots, 0, tree + 1) for tree in two_trees(n - 1)]
     return np.pad(np.stack(above), ((0, 0), (1, 0)))
 
 
-def _trees(n: int) -> list[tuple[int, Int64]]:
-    """Return both trees: each one's number, and the parent of each of its ``n`` vertices.
+def two_trees(n: int) -> tuple[Int64, Int64]:
+    """Return the parent of each of ``n`` vertices in both trees; a root is its own parent.
 
-    The second is the first mirrored, or for odd ``n`` shifted by one; a root is its own parent.
+    The second is the first mirrored, or for odd ``n`` shifted by one.
     """
     first = parents(n)
     second = n - 1 - first[::-1] if n % 2 == 0 else np.roll((first + 1) % n, 1)
-    return [(0, first), (1, second)]
+    return first, second
 
 
 def parents(n: int) -> Int64:

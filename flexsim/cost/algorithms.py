@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.collectives.ring import CHAIN_CHUNKS
+from flexsim.collectives.ring import CHAIN_PIECES
 from flexsim.cost.rings import Rings
 from flexsim.units import NS_PER_S
 
@@ -105,10 +105,10 @@ def pairwise_all_to_all(num_bytes: Float, rings: Rings) -> Cost:
 
 
 def pipelined_broadcast(num_bytes: Float, rings: Rings) -> Cost:
-    """A chain of all members in c chunks: ``(c+n-2)/c·S/B + (n-1)·α``."""
+    """A chain of all members in c pieces: ``(c+n-2)/c·S/B + (n-1)·α``."""
     steps = rings.num_members - 1
-    chunks = (CHAIN_CHUNKS + steps - 1) / CHAIN_CHUNKS
-    return Cost(chunks * num_bytes / _ring_bandwidth(rings), steps * _mean_step_s(rings))
+    filling = (CHAIN_PIECES + steps - 1) / CHAIN_PIECES
+    return Cost(filling * num_bytes / _ring_bandwidth(rings), steps * _mean_step_s(rings))
 
 
 STAR = "star"

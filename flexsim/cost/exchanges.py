@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.collectives.layouts import hosts_and_members, ring_orders
-from flexsim.collectives.tree import CHUNKS, broadcast_parents, depths
+from flexsim.collectives.tree import PIECES, broadcast_parents, depths
 
 Float = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -76,12 +76,12 @@ def hierarchical_all_to_all(passes: int, layout: tuple[int, ...]) -> list[Exchan
 
 
 def tree_broadcast(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
-    """Return all edges of both trees, each with half of the message, in chunks."""
+    """Return all edges of both trees, each with half of the message, in pieces."""
     n = math.prod(layout)
     above = broadcast_parents(n)
     levels = max(int(depths(parent).max()) for parent in above)
     ends = above[:, 1:].ravel(), np.tile(np.arange(1, n), 2)
-    return [_exchange(*ends, (CHUNKS + levels - 1) / CHUNKS / 2, levels)]
+    return [_exchange(*ends, (PIECES + levels - 1) / PIECES / 2, levels)]
 
 
 def torus(passes: int, layout: tuple[int, ...]) -> list[Exchange]:

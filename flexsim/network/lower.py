@@ -14,6 +14,7 @@ from flexsim.network.options import NetworkOptions
 from flexsim.network.order import in_turn
 from flexsim.network.roads import link_bandwidth
 from flexsim.network.score import Scores
+from flexsim.network.size import check_rows
 from flexsim.ragged import Csr, offsets_of
 from flexsim.task_graph.columns import Int64, ResourceTable, TaskGraph
 
@@ -43,7 +44,7 @@ class Lowering:
         """Find the messages, their flows and how many rows these make."""
         self._graph, self._communication = task_graph, communication
         messages = find_messages(task_graph, communication, options.algorithm)
-        self._message = messages.of_task
+        self._message, self._memory_bytes = messages.of_task, options.memory_bytes
         self._scores = Scores(messages, communication, options)
         sends = self._message >= 0
         self._times = np.bincount(self._message[sends], minlength=len(messages))
@@ -61,7 +62,8 @@ class Lowering:
         return int(self._num_rows.sum())
 
     def lowered(self, hold_links: bool, start_ns: Int64 | None) -> Lowered:
-        """Return the lowered graph."""
+        """Return the lowered graph; raise :class:`FlexSimError` where memory cannot hold it."""
+        check_rows(self.num_rows, self.num_flows, hold_links, self._memory_bytes)
         graph = self._graph
         when = np.arange(graph.num_tasks) if start_ns is None else start_ns
         first = offsets_of(self._num_rows)

@@ -25,6 +25,8 @@ class NetworkOptions:
     algorithm: str = AUTO
     segment_bytes: int | None = None
     forwarding: str = CUT_THROUGH
+    memory_bytes: int | None = None
+    """What flows may take; no limit where None."""
 
     def __post_init__(self) -> None:
         if self.forwarding not in FORWARDINGS:

@@ -65,7 +65,7 @@ def _look(lanes: Lanes, queue: Queue, shift: int, step: int, front: Int64) -> in
     chains, when the flow is ready; then when links become free. Times count from the first.
     """
     width = len(lanes.wire_ns)
-    base_ns = queue.heap[0] >> shift
+    base_ns = int(queue.heap[0] >> shift)
     for place in range(width):
         key = queue.heap[place]
         number = key & ((1 << shift) - 1)
@@ -119,7 +119,7 @@ def _commit(lanes: Lanes, queue: Queue, lane: int, ready_ns: int) -> int:
     end_ns = ready_ns + lanes.wire_ns[lane]
     for place in range(first, last):
         queue.free_ns[lanes.link[place]] = end_ns
-    return end_ns + lanes.latency_ns[lane]
+    return int(end_ns + lanes.latency_ns[lane])
 
 
 @kept_uncounted

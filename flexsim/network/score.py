@@ -30,7 +30,7 @@ class Scores:
         self, messages: Messages, communication: Communication, options: NetworkOptions
     ) -> None:
         """Find the flows of all messages and count their rows."""
-        self._shapes, self._sent, keys = shaped(messages, communication)
+        self._shapes, self._sent, keys = shaped(messages, communication, options.memory_bytes)
         self.roads = find_roads(communication, keys)
         self._manner = Manner(options.segment_bytes or 0, options.forwarding == STORE_AND_FORWARD)
         self._counts = np.zeros((len(messages), 4), np.int64)

@@ -34,6 +34,8 @@ class Shapes(NamedTuple):
     num_before: Int64
     first_next: Int64
     following: Int32
+    num_pieces: Int64
+    """In how many pieces at least the flows of p stream."""
 
 
 class Sent(NamedTuple):
@@ -86,11 +88,13 @@ class Score(NamedTuple):
 
 
 @inlined
-def _num_segments(share: float, num_bytes: int, segment_bytes: int) -> int:
+def _num_segments(share: float, num_bytes: int, segment_bytes: int, least: int) -> int:
     """Return in how many pieces a flow of a share of a message travels."""
+    size = share * num_bytes
+    pieces = max(1.0, min(np.float64(least), np.floor(size)))
     if segment_bytes == 0:
-        return 1
-    return int(max(1.0, np.ceil(share * num_bytes / segment_bytes)))
+        return int(pieces)
+    return int(max(pieces, np.ceil(size / segment_bytes)))
 
 
 @inlined
@@ -103,7 +107,7 @@ def _piece(total: float, index: int, num_pieces: int) -> int:
 @kept_on_disk
 def count(shapes: Shapes, sent: Sent, roads: Roads, manner: Manner, counts: Int64) -> None:
     """Fill a row a message: its rows, wires, links of wires, and edges."""
-    first_flow, num_parts, has_ends, way, parts, num_before, first_next, following = shapes
+    first_flow, num_parts, has_ends, way, parts, num_before, first_next, following, streams = shapes
     shape, num_bytes, _, first_way, road = sent
     segment_bytes, stores = manner
     for message in range(len(shape)):
@@ -113,7 +117,8 @@ def count(shapes: Shapes, sent: Sent, roads: Roads, manner: Manner, counts: Int6
         for flow in range(base, first_flow[kind + 1]):
             here = road[first_way[message] + way[flow]]
             length = roads.first_link[here + 1] - roads.first_link[here]
-            pieces = _num_segments(parts[flow] / num_parts[kind], size, segment_bytes)
+            share = parts[flow] / num_parts[kind]
+            pieces = _num_segments(share, size, segment_bytes, streams[kind])
             hops = length if stores else 1
             wires += pieces * hops
             links += pieces * length
@@ -121,7 +126,7 @@ def count(shapes: Shapes, sent: Sent, roads: Roads, manner: Manner, counts: Int6
             edges += ends * ((num_before[flow] == 0) + (first_next[flow] == first_next[flow + 1]))
             for place in range(first_next[flow], first_next[flow + 1]):
                 share = parts[base + following[place]] / num_parts[kind]
-                edges += _num_segments(share, size, segment_bytes)
+                edges += _num_segments(share, size, segment_bytes, streams[kind])
         counts[message, 0], counts[message, 1] = rows + 2 * wires, wires
         counts[message, 2], counts[message, 3] = links, edges
 
@@ -143,7 +148,8 @@ def write_rows(shapes: Shapes, sent: Sent, roads: Roads, manner: Manner, score: 
             here = road[first_way[message] + way[flow]]
             start, end = road_start[here], road_start[here + 1]
             share = parts[flow] / num_parts[kind]
-            pieces = _num_segments(share, num_bytes[message], segment_bytes)
+            least = shapes.num_pieces[kind]
+            pieces = _num_segments(share, num_bytes[message], segment_bytes, least)
             exact = share * num_bytes[message]
             for piece in range(pieces):
                 for hop in range(start, end if stores else start + 1):
@@ -168,12 +174,13 @@ def _lay_out(
 ) -> int:
     """Fill the room for a message and return the row behind its flows, numbered within it."""
     kind = sent.shape[message]
-    base, row = shapes.first_flow[kind], np.int64(shapes.has_ends[kind])
+    base, row = shapes.first_flow[kind], int(shapes.has_ends[kind])
     for flow in range(shapes.first_flow[kind + 1] - base):
         road = sent.road[sent.first_way[message] + shapes.way[base + flow]]
         hops = roads.first_link[road + 1] - roads.first_link[road] if manner.stores else 1
         share = shapes.parts[base + flow] / shapes.num_parts[kind]
-        pieces = _num_segments(share, sent.num_bytes[message], manner.segment_bytes)
+        least = shapes.num_pieces[kind]
+        pieces = _num_segments(share, sent.num_bytes[message], manner.segment_bytes, least)
         room.first_row[flow], room.num_pieces[flow] = row, pieces
         row += 2 * pieces * hops
         room.first_row[flow + 1] = row

@@ -12,12 +12,10 @@ from flexsim.cost.collectives import Communication
 from flexsim.network.messages import Messages
 from flexsim.network.roads import road_key, sort_of
 from flexsim.network.score_kernel import Sent, Shapes
+from flexsim.network.size import Key, check_program
 from flexsim.ragged import Csr, offsets_of
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import COLLECTIVES
-
-Key = tuple[str, str, tuple[int, ...]]
-"""Collective, algorithm and layout."""
 
 _TRANSFER: Key = ("", "", (2,))
 _NOBODY = np.zeros(0, np.int32)
@@ -38,14 +36,21 @@ class Shape:
     num_parts: int
     num_before: Int64
     following: Csr
+    num_pieces: int = 1
 
 
-def shaped(messages: Messages, communication: Communication) -> tuple[Shapes, Sent, Int64]:
-    """Return the shapes of messages, the messages themselves, and the keys of their roads."""
+def shaped(
+    messages: Messages, communication: Communication, memory_bytes: int | None = None
+) -> tuple[Shapes, Sent, Int64]:
+    """Return the shapes of messages, the messages themselves, and the keys of their roads.
+
+    Raise :class:`~flexsim.errors.FlexSimError` for a program that ``memory_bytes`` cannot hold.
+    """
     number: dict[Key, int] = {}
     shape, overheads, ways, counts = [], [], [], []
     for message in range(len(messages)):
         key, members, overhead_ns = _placed(messages, message, communication)
+        check_program(key, memory_bytes)
         shape.append(number.setdefault(key, len(number)))
         overheads.append(overhead_ns)
         kind = shape_of(key)
@@ -102,6 +107,7 @@ def _shape_of_program(flows: Program) -> Shape:
         flows.num_parts,
         flows.after.counts,
         Csr.from_pairs(len(flows), flows.after.values, flows.after.rows.astype(np.int32)),
+        flows.num_pieces,
     )
 
 
@@ -118,6 +124,7 @@ def _joined(shapes: list[Shape]) -> Shapes:
         num_before=_below([one.num_before for one in shapes]),
         first_next=offsets_of(_below(next_counts)),
         following=np.concatenate([one.following.values for one in shapes] or [_NOBODY]),
+        num_pieces=np.array([one.num_pieces for one in shapes], np.int64),
     )
 
 

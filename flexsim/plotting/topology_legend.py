@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from typing import TYPE_CHECKING
 
 from flexsim.device_graph import DeviceGraph
@@ -21,6 +23,8 @@ _COLOURS = {
     "dcn": "#1f6fb4",
 }
 _OTHER_COLOURS = ("#b8860b", "#8c564b", "#c0392b", "#7f7f7f")
+_LONGEST_LINE = 78
+
 Bounds = tuple[float, float, float, float]
 """Left, right, bottom and top of everything that is drawn."""
 
@@ -34,9 +38,9 @@ def link_colours(graph: DeviceGraph) -> dict[str, str]:
 
 def line_width(graph: DeviceGraph, kind: str, bandwidth_bytes_per_s: float) -> float:
     """Return a width for a link: wider ones of a kind carry more than its narrowest."""
-    same = [each for each in link_classes(graph) if each.kind == kind]
-    least = min(each.bandwidth_bytes_per_s for each in same)
-    return min(3.2, 1.3 * (bandwidth_bytes_per_s / least) ** 0.75)
+    links = graph.links
+    same = links.bandwidth_bytes_per_s[links.kind == links.link_kinds.index(kind)]
+    return min(3.2, 1.3 * math.pow(bandwidth_bytes_per_s / float(same.min()), 0.75))
 
 
 def draw_legend(ax: Axes, graph: DeviceGraph) -> None:
@@ -74,5 +78,5 @@ def frame(ax: Axes, graph: DeviceGraph, bounds: Bounds, note: str) -> None:
     ax.set_aspect("equal")
     ax.set_axis_off()
     hosts = "1 host" if graph.num_hosts == 1 else f"{graph.num_hosts:,} hosts"
-    below = f"\n{note}" if note else ""
+    below = "\n" + textwrap.fill(note, _LONGEST_LINE) if note else ""
     ax.set_title(f"{graph.name}: {hosts}, {graph.num_devices:,} devices{below}", fontsize=11)

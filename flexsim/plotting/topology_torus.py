@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class TorusLayout:
         if self.num_dimensions < 3:
             return steps
         depth = _along(self.shown[1], self.shown[1][-1]) * steps[1][1]
-        return ((0.0, -(depth + 1.7)), *steps[1:])
+        return ((0.0, -(depth + 1.1)), *steps[1:])
 
 
 def shown_of(size: int, most: int) -> tuple[int, ...]:
@@ -148,8 +148,10 @@ def _draw_pod(
     first = pod * layout.torus.size
     for point, other, is_cut in layout.lines():
         (x0, y0), (x1, y1) = layout.spots[point], layout.spots[other]
-        style = (0, (1, 2.5)) if is_cut else "-"
-        ax.plot([left + x0, left + x1], [y0, y1], color=colour, lw=1.2, ls=style, zorder=1)
+        is_between_layers = layout.num_dimensions == 3 and point[0] != other[0]
+        look: dict[str, Any] = {"linestyle": (0, (1, 2.5)) if is_cut else "-", "color": colour}
+        look |= {"linewidth": 0.8, "alpha": 0.5} if is_between_layers else {"linewidth": 1.3}
+        ax.plot([left + x0, left + x1], [y0, y1], zorder=1, **look)
     for point, last, dimension in layout.rings():
         offset = _ARCS[layout.num_dimensions][dimension]
         dashed = dimension in layout.torus.seams
@@ -159,11 +161,9 @@ def _draw_pod(
     for point, (x, y) in layout.spots.items():
         device = first + int(np.ravel_multi_index(point, layout.torus.shape))
         host = int(graph.host_of_device[device])
-        style = {"boxstyle": "round,pad=0.25", "facecolor": _TINTS[host % len(_TINTS)]}
-        style |= {"edgecolor": "#555555", "linewidth": 0.7}
-        ax.text(
-            left + x, y, str(device), ha="center", va="center", fontsize=7, bbox=style, zorder=3
-        )
+        box = {"boxstyle": "round,pad=0.25", "facecolor": _TINTS[host % len(_TINTS)]}
+        box |= {"edgecolor": "#555555"}
+        ax.text(left + x, y, str(device), ha="center", va="center", fontsize=7, bbox=box, zorder=3)
 
 
 def _draw_way_back(

@@ -69,7 +69,7 @@ class TreeLayout:
         pods = _shown(self.tree.num_pods, _MOST_PODS)
         for pod in pods:
             if pod is None:
-                found["pods"] = Item("leaf", "", left, self.tree.num_pods - _MOST_PODS)
+                found["pods"] = Item("leaf", "pods", left, self.tree.num_pods - _MOST_PODS)
                 left += _STEP
                 continue
             rows = self._rows(pod)
@@ -146,7 +146,7 @@ def draw_tree(ax: Axes, graph: DeviceGraph, tree: FatTree) -> tuple[Bounds, str]
     xs, ys = [item.x for item in items], [item.y for item in items]
     _draw_counts(ax, graph, tree, max(xs) + 1.5)
     is_cut = any(item.left_out for item in items)
-    note = "a dotted line of boxes stands for those left out" if is_cut else ""
+    note = "large levels are abbreviated" if is_cut else ""
     return (min(xs) - 1.2, max(xs) + 6.5, min(ys) - 0.8, max(ys) + 0.4), note
 
 
@@ -183,7 +183,7 @@ def _draw_line(ax: Axes, graph: DeviceGraph, line: Line) -> None:
 
 def _draw_item(ax: Axes, graph: DeviceGraph, item: Item) -> None:
     if item.left_out:
-        text = f"⋯\n{item.left_out:,} more"
+        text = f"⋯\n{item.left_out:,} more {item.name}"
         ax.text(item.x, item.y, text, ha="center", va="center", fontsize=7, color="#444444")
         return
     is_host = item.level == "host"

@@ -15,9 +15,7 @@ from flexsim.cost.collectives import Communication
 from flexsim.cost.profiles import load_software_profile
 from flexsim.device_graph import DeviceGraph, load_device_graph
 from flexsim.errors import FlexSimError, choices_text
-from flexsim.ragged import Csr
-from flexsim.task_graph.columns import ActionTable, ResourceTable, TaskGraph
-from flexsim.task_graph.kinds import COLLECTIVE_CODE, TASK_CODE
+from flexsim.scenario.free_memory import free_bytes
 from flexsim.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -182,35 +180,14 @@ def _time_ns(question: _Question, communication: Communication, group: NDArray[n
             collective, num_bytes, group[None], algorithm=question.algorithm
         )
         return int(found[0])
-    from flexsim.engine.compiled import simulate
+    from flexsim.engine.alone import collective_alone
     from flexsim.engine.fair import simulate_fair
+    from flexsim.network.alone import alone_graph
     from flexsim.network.lower import lower
     from flexsim.network.options import NetworkOptions
 
-    options = NetworkOptions(algorithm=question.algorithm)
-    task = _task(collective, num_bytes, group)
-    lowered = lower(task, communication, options, hold_links=question.network == "links")
-    if question.network == "fair":
-        return simulate_fair(lowered).makespan_ns
-    return simulate(lowered.graph).makespan_ns
-
-
-def _task(collective: str, num_bytes: int, group: NDArray[np.int32]) -> TaskGraph:
-    """Return a graph of one task: the collective, which holds a stream of each member."""
-    count, zero = len(group), np.zeros(1, np.int32)
-    kind, none = np.full(count, TASK_CODE["data"], np.uint8), np.zeros(0, np.int32)
-    return TaskGraph(
-        action=zero - 1,
-        operator=zero,
-        kind=kind[:1],
-        part=zero,
-        duration_ns=np.ones(1, np.int64),
-        num_bytes=np.array([num_bytes], np.int64),
-        resources=Csr(np.array([0, count]), np.arange(count, dtype=np.int32)),
-        successors=Csr(np.zeros(2, np.int64), none),
-        in_degree=zero,
-        actions=ActionTable(none.astype(np.uint8), none, none, none),
-        resource_table=ResourceTable(kind, group, np.full(count, -1, np.int32)),
-        operator_names=(collective,),
-        collective=np.array([COLLECTIVE_CODE[collective]], np.uint8),
-    )
+    options = NetworkOptions(algorithm=question.algorithm, memory_bytes=free_bytes())
+    if question.network == "links":
+        return collective_alone(communication, collective, num_bytes, group[None], options).time_ns
+    graph = alone_graph(collective, num_bytes, group[None])
+    return simulate_fair(lower(graph, communication, options, hold_links=False)).makespan_ns

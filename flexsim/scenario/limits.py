@@ -28,8 +28,6 @@ MOST_FLOPS = 10**22
 """In one iteration: about a year of a hundred devices, which nanoseconds still count."""
 BYTES_PER_TASK = 160
 """What a run takes at its peak beyond the libraries, for each task: graph, replay, metrics."""
-BYTES_PER_ROW = {"links": 160, "fair": 700}
-"""The same for each row of a network of links."""
 MOST_TASKS = 2**31 - 1
 """Tasks that 32 bits can number."""
 _GIB = 2**30
@@ -129,7 +127,7 @@ def check_plan_memory(scenario: Scenario, plan: Plan) -> None:
 
 
 def _check_tasks(scenario: Scenario, num_tasks: int, folding: str) -> None:
-    why = _why_too_many(num_tasks * BYTES_PER_TASK, num_tasks)
+    why = _why_too_many(num_tasks, free_bytes())
     if not why:
         return
     fold = "" if scenario.strategy.fold else "strategy.fold = true, "
@@ -142,26 +140,11 @@ def _check_tasks(scenario: Scenario, num_tasks: int, folding: str) -> None:
     )
 
 
-def check_flows(scenario: Scenario, num_rows: int, num_flows: int) -> None:
-    """Raise :class:`ScenarioError` where the rows of flows would not fit in memory."""
-    table = scenario.simulation
-    why = _why_too_many(num_rows * BYTES_PER_ROW[table.network], num_rows)
-    if not why:
-        return
-    pieces = "a larger simulation.segment or none, " if table.segment else ""
-    raise ScenarioError(
-        f"{scenario.source}: simulation.network = {table.network!r} makes {num_flows:,} flows in"
-        f" {num_rows:,} rows, which {why}; choose fewer microbatches, {pieces}another"
-        " simulation.collective_algorithm (hierarchical and tree take fewer steps than ring), or"
-        " simulation.network = 'analytic'"
-    )
-
-
-def _why_too_many(need: int, num_tasks: int) -> str:
-    """Return what is wrong with ``num_tasks`` that need so many bytes; "" if nothing is."""
+def _why_too_many(num_tasks: int, free: int | None) -> str:
+    """Return what is wrong with a number of tasks; "" if nothing is."""
     if num_tasks > MOST_TASKS:
         return f"are more than the {MOST_TASKS:,} that can be numbered"
-    free = free_bytes()
+    need = num_tasks * BYTES_PER_TASK
     if free is None or need <= free:
         return ""
     return f"would take {need / _GIB:,.1f} GiB where {free / _GIB:,.1f} GiB are free"

@@ -9,7 +9,8 @@ from flexsim.engine.event import Progress
 from flexsim.engine.table import choose_engine, load_engine
 from flexsim.network.lowered import Lowered
 from flexsim.network.options import AUTO, CUT_THROUGH, NetworkOptions
-from flexsim.scenario.limits import check_flows
+from flexsim.scenario.checks import in_file
+from flexsim.scenario.free_memory import free_bytes
 from flexsim.scenario.schema import Scenario, SimulationTable
 from flexsim.task_graph.plan import Plan
 from flexsim.timeline.raised import raised
@@ -42,6 +43,7 @@ def options_of(table: SimulationTable) -> NetworkOptions:
         algorithm=table.collective_algorithm or AUTO,
         segment_bytes=table.segment,
         forwarding=table.forwarding or CUT_THROUGH,
+        memory_bytes=free_bytes(),
     )
 
 
@@ -56,14 +58,14 @@ def replay_flows(
     Raise :class:`~flexsim.errors.ScenarioError` where its flows would not fit in memory.
     """
     from flexsim.engine.compiled import simulate
-    from flexsim.network.lower import Lowering
+    from flexsim.network.lower import lower
 
     table = scenario.simulation
+    is_held = table.network == "links"
     graph = replace(plan.task_graph(), collective=plan.collective)
     priced = simulate(graph)
-    lowering = Lowering(graph, communication, options_of(table))
-    check_flows(scenario, lowering.num_rows, lowering.num_flows)
-    lowered = lowering.lowered(table.network == "links", priced.start_ns)
+    with in_file(scenario.source, f"simulation.network = {table.network!r}"):
+        lowered = lower(graph, communication, options_of(table), is_held, priced.start_ns)
     flows, engine = _replayed(lowered, table, progress)
     return FlowRun(raised(lowered, flows), lowered, flows, engine)
 

@@ -13,7 +13,7 @@ from flexsim.search.objective import (
     Problem,
     Stages,
 )
-from flexsim.task_graph.blocks import Blocks, why_not
+from flexsim.task_graph.blocks import NO_LIMIT_NS, Blocks, why_not
 
 
 class DeltaObjective:
@@ -52,7 +52,8 @@ class DeltaObjective:
         """Evaluate the changed strategy; None as soon as it is above the limit for sure."""
         self._is_changed = False
         try:
-            self._blocks.change(changes)
+            if not self._blocks.change(changes, NO_LIMIT_NS if limit_ns is None else limit_ns):
+                return None
         except StrategyError as refusal:
             return Evaluation(0, 0, False, str(refusal))
         self._is_changed = True

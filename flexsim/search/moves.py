@@ -127,21 +127,29 @@ class Moves:
 
     def letters(self, state: State, change: Change) -> str:
         """Return which of S, O, A and P a change touches, before it is applied."""
-        found: set[str] = set()
         new = {**state.configs, **change.configs}
+        pairs: dict[tuple[int, ParallelConfig, ParallelConfig], Unit] = {}
         for unit in dict.fromkeys(self.space.by_operator[name] for name in change.configs):
-            both = state.configs, new
-            if all(unit.is_on_one_mesh(configs) for configs in both):
-                pairs = [tuple(unit.config(configs) for configs in both)]
-            else:
-                pairs = [(state.configs[op.name], new[op.name]) for op in unit.operators]
-            for old, other in pairs:
-                found |= changed_letters(unit.letters, old, other) if old != other else set()
+            role = id(self.peers.get(unit.name, unit))
+            for old, other in _pairs(unit, state.configs, new):
+                pairs.setdefault((role, old, other), unit)
+        found: set[str] = set()
+        for (_, old, other), unit in pairs.items():
+            found |= changed_letters(unit.letters, old, other) if old != other else set()
         return "".join(letter for letter in LETTERS if letter in found) or "O"
 
     def _apart(self, one: Operator, other: Operator) -> bool:
         by_operator = self.space.by_operator
         return by_operator[one.name] is not by_operator[other.name]
+
+
+def _pairs(
+    unit: Unit, before: Configs, after: Configs
+) -> list[tuple[ParallelConfig, ParallelConfig]]:
+    """Return a unit's config before and after, or its operators' where they lie apart."""
+    if unit.is_on_one_mesh(before) and unit.is_on_one_mesh(after):
+        return [(unit.config(before), unit.config(after))]
+    return [(before[op.name], after[op.name]) for op in unit.operators]
 
 
 def changed_letters(

@@ -9,12 +9,19 @@ simulated like any other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.search.moves import Change, Moves
+from flexsim.cost.transfer_table import with_transfer_table
+from flexsim.operator_graph import Operator
+from flexsim.operator_graph.graph import SAMPLE_DIM
+from flexsim.search.arrangement import arranged
+from flexsim.search.moves import Change, Edge, Moves
+from flexsim.search.placements import Pool
 from flexsim.search.prices import Prices, longest
 from flexsim.search.space import Restrictions, Space
 from flexsim.search.units import Unit
@@ -22,22 +29,40 @@ from flexsim.search.walk import NEVER, Walk
 from flexsim.strategy import ParallelConfig
 
 Costs = NDArray[np.float64]
-_MOST_CONFIGS = 128
-"""Configs a unit that are looked at; those that compute fastest are kept."""
+_MOST_ALIKE = 4
+"""Of configs that cut the samples equally often, so many are looked at: the cheapest."""
 
 
 def optcnn(walk: Walk) -> bool:
     """Propose the strategy of least summed cost; it is kept if it is better than the start."""
-    space = _on_first_devices(walk.moves.space)
-    prices = Prices(walk.problem)
-    candidates = {unit.name: _candidates(space, prices, unit) for unit in walk.moves.units}
-    table = _table(walk.moves, prices, candidates)
-    choice = _least(table, walk.moves.units)
+    problem = replace(walk.problem, costs=with_transfer_table(walk.problem.costs))
     configs: dict[str, ParallelConfig] = {}
-    for unit in walk.moves.units:
-        configs |= unit.configs(candidates[unit.name][choice[unit.name]])
+    for unit, config in least_cost(walk.moves, Prices(problem)):
+        configs |= unit.configs(config)
     walk.step(Change("optcnn", configs), NEVER)
     return False
+
+
+def least_cost(moves: Moves, prices: Prices) -> list[tuple[Unit, ParallelConfig]]:
+    """Return the config of every unit in the strategy of least summed cost."""
+    space = _on_first_devices(moves.space)
+    known: dict[object, tuple[list[ParallelConfig], Costs]] = {}
+    for unit in moves.units:
+        if _signature(unit) not in known:
+            known[_signature(unit)] = _candidates(space, prices, unit)
+    candidates = {unit.name: known[_signature(unit)] for unit in moves.units}
+    choice = _least(_table(moves, prices, candidates), moves.units)
+    return [(unit, candidates[unit.name][0][choice[unit.name]]) for unit in moves.units]
+
+
+def _signature(unit: Unit) -> tuple[object, ...]:
+    """Return what units that cost the same under every config have in common."""
+    return tuple(_alike(op) for op in unit.operators), unit.limits.get(SAMPLE_DIM)
+
+
+def _alike(operator: Operator) -> tuple[object, ...]:
+    passes = tuple(step.pass_name for step in operator.steps)
+    return operator.kind, operator.dims, passes, len(operator.inputs)
 
 
 def _on_first_devices(space: Space) -> Space:
@@ -47,9 +72,38 @@ def _on_first_devices(space: Space) -> Space:
     return Space(space.units, space.pools, space.rank_of, own)
 
 
-def _candidates(space: Space, prices: Prices, unit: Unit) -> list[ParallelConfig]:
-    found = list(space.configs(unit))
-    return sorted(found, key=lambda config: _unit_cost(prices, unit, config))[:_MOST_CONFIGS]
+def _candidates(
+    space: Space, prices: Prices, unit: Unit
+) -> tuple[list[ParallelConfig], NDArray[np.float64]]:
+    """Return configs of a unit and what each costs: for every degree of samples the cheapest."""
+    ranked = sorted(
+        ((_unit_cost(prices, unit, config), config) for config in _configs(space, unit)),
+        key=lambda pair: pair[0],
+    )
+    seen: dict[int, int] = {}
+    kept = []
+    for cost, config in ranked:
+        samples = config.degree(SAMPLE_DIM)
+        seen[samples] = seen.get(samples, 0) + 1
+        if seen[samples] <= _MOST_ALIKE:
+            kept.append((cost, config))
+    return [config for _, config in kept], np.array([cost for cost, _ in kept])
+
+
+def _configs(space: Space, unit: Unit) -> Iterator[ParallelConfig]:
+    """Yield configs on one device, on one host and on all devices."""
+    pool = space.pool(unit)
+    counts = _counts(pool)
+    for degrees in space.degrees(unit):
+        count = prod(degrees.values())
+        if count in counts:
+            config = arranged(degrees, pool.devices[:count])
+            if unit.accepts(config):
+                yield config
+
+
+def _counts(pool: Pool) -> set[int]:
+    return {1, 1 << pool.per_host.bit_length() >> 1, 1 << pool.size.bit_length() >> 1}
 
 
 def _unit_cost(prices: Prices, unit: Unit, config: ParallelConfig) -> float:
@@ -88,31 +142,47 @@ class _Table:
         del self.nodes[name]
 
 
-def _table(moves: Moves, prices: Prices, candidates: dict[str, list[ParallelConfig]]) -> _Table:
-    units = {unit.name: unit for unit in moves.units}
-    nodes = {
-        name: np.array([_unit_cost(prices, units[name], config) for config in configs])
-        for name, configs in candidates.items()
-    }
-    table = _Table(nodes, {})
+def _table(
+    moves: Moves, prices: Prices, candidates: Mapping[str, tuple[list[ParallelConfig], Costs]]
+) -> _Table:
+    table = _Table({name: costs for name, (_, costs) in candidates.items()}, {})
+    known: dict[object, Costs] = {}
     for edge in moves.edges:
         pair = [moves.space.by_operator[op.name] for op in (edge.writer, edge.reader)]
         if not all(unit.name in candidates for unit in pair):
             continue
-        configs = [
-            [unit.configs(config)[op.name] for config in candidates[unit.name]]
-            for unit, op in zip(pair, (edge.writer, edge.reader), strict=True)
-        ]
-        costs = [
-            [
-                longest(prices.forward(edge, writer, reader))
-                + longest(prices.backward(edge, writer, reader))
-                for reader in configs[1]
-            ]
-            for writer in configs[0]
-        ]
-        table.add(pair[0].name, pair[1].name, np.array(costs, float))
+        key = _edge_signature(edge, pair)
+        if key not in known:
+            known[key] = _edge_costs(prices, edge, pair, [candidates[u.name][0] for u in pair])
+        table.add(pair[0].name, pair[1].name, known[key])
     return table
+
+
+def _edge_signature(edge: Edge, pair: list[Unit]) -> tuple[object, ...]:
+    """Return what edges that cost the same have in common."""
+    written = [use.tensor for step in edge.writer.forward for use in step.writes]
+    places = written.index(edge.written.tensor), list(edge.reader.inputs).index(edge.read.tensor)
+    ends = _alike(edge.writer), _alike(edge.reader)
+    return places, ends, edge.written.axes, edge.read.axes, *map(_signature, pair)
+
+
+def _edge_costs(
+    prices: Prices, edge: Edge, pair: list[Unit], candidates: list[list[ParallelConfig]]
+) -> Costs:
+    """Return what an edge costs there and back, a row a config of the writer."""
+    writers, readers = (
+        [unit.configs(config)[op.name] for config in configs]
+        for unit, op, configs in zip(pair, (edge.writer, edge.reader), candidates, strict=True)
+    )
+    costs = [
+        [_round_trip(prices, edge, writer, reader) for reader in readers] for writer in writers
+    ]
+    return np.array(costs, float)
+
+
+def _round_trip(prices: Prices, edge: Edge, writer: ParallelConfig, reader: ParallelConfig) -> int:
+    forward = prices.forward(edge, writer, reader)
+    return longest(forward) + longest(prices.backward(edge, writer, reader))
 
 
 def _least(table: _Table, units: tuple[Unit, ...]) -> dict[str, int]:

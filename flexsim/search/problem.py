@@ -23,9 +23,12 @@ from flexsim.search.space import Restrictions, Space
 from flexsim.search.transformation_proposals import best_transformed
 from flexsim.search.units import find_units
 from flexsim.strategy import ParallelConfig, Strategy
+from flexsim.strategy.baselines import Degrees
+from flexsim.strategy.experts import EXPERT_DEGREES, EXPERTS
 from flexsim.strategy.files import load_strategy
 from flexsim.strategy.sharding import WHOLE
 
+NAMED_STARTS = ("data", "expert", "random", *EXPERTS)
 Start = tuple[Configs, Mapping[str, int]]
 """Configs and stages, an entry an operator."""
 
@@ -82,10 +85,11 @@ def starts(scenario: Scenario, problem: Problem, space: Space) -> dict[str, Call
         "data": lambda rng: (data_parallel(problem, space), problem.base.stage_of),
         "expert": lambda rng: (normal_configs(problem.base), problem.base.stage_of),
         "random": lambda rng: (random_configs(problem, space, rng), problem.base.stage_of),
+        **{name: partial(_of_experts, problem, space, name) for name in EXPERTS},
         **{
             name: partial(_from_file, scenario, problem, name)
             for name in scenario.search.starts
-            if name not in ("data", "expert", "random")
+            if name not in NAMED_STARTS
         },
     }
 
@@ -155,11 +159,19 @@ def baseline_scenario(scenario: Scenario) -> Scenario:
 def check_starts(scenario: Scenario) -> None:
     """Raise :class:`ScenarioError` for a start that is neither a name nor a file."""
     for name in scenario.search.starts:
-        if name not in ("data", "expert", "random") and not is_file(_path(scenario, name)):
+        if name not in NAMED_STARTS and not is_file(_path(scenario, name)):
             raise ScenarioError(
                 f"{scenario.source}: search.starts names {name!r}, which is no file; choose from "
-                "data, expert, random, or the path of a strategy file"
+                f"{', '.join(NAMED_STARTS)}, or the path of a strategy file"
             )
+
+
+def _of_experts(problem: Problem, space: Space, name: str, rng: np.random.Generator) -> Start:
+    """Return a published strategy, its model parallelism inside hosts, on all devices."""
+    pool = space.pools[0]
+    width = pool.per_host or pool.size
+    degrees = Degrees(data=pool.size // width, **{EXPERT_DEGREES[name]: width})
+    return normal_configs(EXPERTS[name](problem.graph, degrees)), problem.base.stage_of
 
 
 def _path(scenario: Scenario, name: str) -> Path:

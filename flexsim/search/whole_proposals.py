@@ -97,6 +97,7 @@ class _Taking:
         self.moves, self._state = moves, state
         self._name, self._source = name, source
         self.configs: dict[str, ParallelConfig] = {}
+        self._known: dict[tuple[int, ParallelConfig, str], ParallelConfig | None] = {}
 
     def give(self, unit: Unit, target: str, source: str | None = None) -> bool:
         """Give the axis to a dimension of a unit; return whether that could be done."""
@@ -105,14 +106,18 @@ class _Taking:
             return False
         if source is not None and _holder(config, self._name) != source:
             return False
-        found = _given(config, self._name, target)
-        limits = self.moves.space.limits(unit)
-        if not degrees_of(found).keys() <= limits.keys() or not self.moves.space.contains(
-            unit, found
-        ):
-            return False
-        self.configs |= unit.configs(found)
-        return True
+        key = id(self.moves.peers[unit.name]), config, target
+        if key not in self._known:
+            self._known[key] = self._taken(unit, config, target)
+        found = self._known[key]
+        self.configs |= unit.configs(found) if found is not None else {}
+        return found is not None
+
+    def _taken(self, unit: Unit, config: ParallelConfig, target: str) -> ParallelConfig | None:
+        """Return the config with the axis given to ``target``; None if it is not in the space."""
+        found, space = _given(config, self._name, target), self.moves.space
+        known = degrees_of(found).keys() <= space.limits(unit).keys()
+        return found if known and space.contains(unit, found) else None
 
     def give_role(self, unit: Unit, target: str) -> list[Unit]:
         """Give the axis to a dimension of all units of a role that used it alike."""

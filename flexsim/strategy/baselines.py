@@ -22,6 +22,8 @@ from flexsim.strategy.sharding import WHOLE, Sharding, shard_axes
 from flexsim.strategy.strategy import Strategy
 
 AXES = ("tensor", "data", "pipeline")
+SHARD_AXES = frozenset(("shard", "replica"))
+"""What may stand in place of data in an order: groups that keep shares, and the groups."""
 TENSOR_DIMS = ("f", "v")
 """Dimensions that tensor parallelism cuts, beside the heads (g, r)."""
 
@@ -152,15 +154,28 @@ def check_degrees(name: str, degrees: Degrees) -> None:
 
 def ranks_of_devices(degrees: Degrees) -> NDArray[np.int32]:
     """Return the devices of every pipeline rank, ``[pipeline, data, tensor]``."""
-    order = [name.strip() for name in degrees.order.split(",")]
-    if sorted(order) != sorted(AXES):
+    order = [name.strip() for name in degrees.order.split(",")][::-1]
+    sizes = {"tensor": degrees.tensor, "pipeline": degrees.pipeline, "data": degrees.data}
+    if SHARD_AXES & set(order):
+        (_, sizes["replica"]), (_, sizes["shard"]) = _replicas(degrees)
+        del sizes["data"]
+    if sorted(order) != sorted(sizes):
         raise StrategyError(
             f"strategy.order = {degrees.order!r} must name {', '.join(AXES)} once each"
+            + (", or shard and replica in place of data" if degrees.shard else "")
         )
-    sizes = [getattr(degrees, name) for name in reversed(order)]
-    array = np.arange(degrees.num_devices, dtype=np.int32).reshape(sizes)
-    slowest_first = [order[::-1].index(name) for name in ("pipeline", "data", "tensor")]
-    return array.transpose(slowest_first)
+    array = np.arange(degrees.num_devices, dtype=np.int32).reshape([sizes[name] for name in order])
+    slowest_first = [
+        name for name in ("pipeline", "data", "replica", "shard", "tensor") if name in sizes
+    ]
+    in_order = array.transpose([order.index(name) for name in slowest_first])
+    return in_order.reshape(degrees.pipeline, degrees.data, degrees.tensor)
+
+
+def _replicas(degrees: Degrees) -> tuple[tuple[str, int], ...]:
+    """Return the two axes of replicas; the slower one is 1 where all keep shares together."""
+    axes = shard_axes(degrees.data, degrees.shard)
+    return axes if len(axes) > 1 else (("data.replica", 1), *axes)
 
 
 def _mesh(degrees: Degrees, tensor_axes: tuple[int, int], stage: NDArray[np.int32]) -> Mesh:

@@ -64,6 +64,8 @@ EXPERTS: Mapping[str, Callable[[OperatorGraph, Degrees], Strategy]] = {
     "one-weird-trick": one_weird_trick,
     "layer-placement": layer_placement,
 }
+EXPERT_DEGREES: Mapping[str, str] = {"one-weird-trick": "tensor", "layer-placement": "pipeline"}
+"""The degree that is an expert's own, beside data parallelism."""
 
 
 def _strategy(

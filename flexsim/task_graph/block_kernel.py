@@ -178,6 +178,41 @@ def _link_update(current: Current, linked: Linked, num_slots: int, row: int) -> 
     return begins
 
 
+@inlined
+def _link_slots(
+    sites: Sites, chains: Chains, current: Current, linked: Linked, num_slots: int
+) -> None:
+    """Write the rows of the first slots."""
+    counts = linked.counts
+    counts[:] = 0
+    for slot in range(num_slots):
+        linked.first_row[slot] = counts[0]
+        linked.result_offsets[slot] = min(counts[2], len(linked.results))
+        if sites.chain[slot] >= 0:
+            _link_read(sites, chains, current, linked, slot)
+        else:
+            _link_step(sites, current, linked, slot)
+        linked.result_offsets[slot + 1] = min(counts[2], len(linked.results))
+    linked.first_row[num_slots] = counts[0]
+
+
+@inlined
+def _end_rows(linked: Linked) -> None:
+    """Write where the needs of the last row end."""
+    if linked.counts[0] < len(linked.need_offsets):
+        linked.need_offsets[linked.counts[0]] = linked.counts[1]
+
+
+@kept_uncounted
+def link_slots(
+    sites: Sites, chains: Chains, current: Current, num_slots: int, linked: Linked
+) -> int:
+    """Write the rows of the first slots only, as :func:`link` does; return their number."""
+    _link_slots(sites, chains, current, linked, num_slots)
+    _end_rows(linked)
+    return int(linked.counts[0])
+
+
 @kept_uncounted
 def link(
     sites: Sites, chains: Chains, current: Current, kinds: Int64, waits_for: int, linked: Linked
@@ -189,21 +224,11 @@ def link(
     room, nothing but the counts is of use.
     """
     counts, num_slots = linked.counts, len(sites.chain)
-    counts[:] = 0
-    for slot in range(num_slots):
-        linked.first_row[slot] = counts[0]
-        linked.result_offsets[slot] = min(counts[2], len(linked.results))
-        if sites.chain[slot] >= 0:
-            _link_read(sites, chains, current, linked, slot)
-        else:
-            _link_step(sites, current, linked, slot)
-        linked.result_offsets[slot + 1] = min(counts[2], len(linked.results))
-    linked.first_row[num_slots] = counts[0]
+    _link_slots(sites, chains, current, linked, num_slots)
     for row in range(len(current.update_offsets) - 1):
         begins = _link_update(current, linked, num_slots, row)
         if begins and waits_for >= 0:
             before = linked.first_row[num_slots]
             counts[1] = _append_rows_of_kind(kinds, waits_for, linked, before, counts[1])
-    if counts[0] < len(linked.need_offsets):
-        linked.need_offsets[counts[0]] = counts[1]
+    _end_rows(linked)
     return int(counts[0])

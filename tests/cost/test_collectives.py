@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexsim.collectives.ring import CHAIN_CHUNKS
+from flexsim.collectives.ring import CHAIN_PIECES
 from flexsim.cost import Communication, load_device_profile, load_software_profile
 from flexsim.cost.algorithms import ALGORITHMS
 from flexsim.cost.profiles import CollectiveConstants
@@ -62,7 +62,7 @@ def test_an_all_to_all_in_a_host_moves_all_but_the_own_share() -> None:
 
 def test_a_broadcast_streams_through_a_chain() -> None:
     time = plain().collective_ns("broadcast", 10**8, np.arange(8)[None])
-    filling = (CHAIN_CHUNKS + 6) / CHAIN_CHUNKS
+    filling = (CHAIN_PIECES + 6) / CHAIN_PIECES
     assert time[0] == nanoseconds(filling * 1e8 / NVLINK + 7 * LOCAL_NS * 1e-9)
 
 

@@ -1,0 +1,206 @@
+"""Branch and bound over the strategies of a chain of operators on devices that are all alike.
+
+Units are given configs in the chain's order. Devices are numbered anew after each, so that the
+last unit lies on devices 0, 1, … and what comes next is looked up in tables, for all its configs
+at once; strategies that differ only in the devices' numbers are met once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.cost.transfer_table import with_transfer_table
+from flexsim.search.bound_chain import Prefix, begin, extend
+from flexsim.search.bound_rest import Rest, rests
+from flexsim.search.exhaustive_tables import (
+    NEVER,
+    EdgeTable,
+    UnitTable,
+    edge_table,
+    renumbered,
+    unit_table,
+)
+from flexsim.search.moves import Change, Edge
+from flexsim.search.prices import Int64, Prices, reads_once
+from flexsim.search.walk import Walk
+from flexsim.strategy import ParallelConfig
+from flexsim.strategy.sharding import WHOLE
+from flexsim.task_graph.blocks import why_not
+
+_MOST_PAIRS = 500_000
+"""Pairs of neighbours' configs up to which tables are made."""
+
+
+def chain_tree(walk: Walk) -> ChainTree | None:
+    """Return the search of a problem that is a chain; None where it is none, or too wide.
+
+    The caller has made sure that all devices are alike.
+    """
+    edges = _chain_edges(walk)
+    if edges is None:
+        return None
+    problem = walk.problem
+    prices = Prices(replace(problem, costs=with_transfer_table(problem.costs)))
+    num_devices = walk.moves.space.pools[0].size
+    configs = [list(walk.moves.space.configs(unit)) for unit in walk.moves.units]
+    is_apart = _bucket_bytes(walk) == 0
+    tables = [
+        unit_table(unit, found, prices, num_devices, is_apart)
+        for unit, found in zip(walk.moves.units, configs, strict=True)
+    ]
+    pairs = zip(tables, tables[1:], strict=False)
+    if sum(len(a.first_forms) * len(b.configs) for a, b in pairs) > _MOST_PAIRS:
+        return None
+    return ChainTree(walk, tables, _edge_tables(walk, edges, tables, prices), prices)
+
+
+def _edge_tables(
+    walk: Walk, edges: tuple[Edge, ...], tables: list[UnitTable], prices: Prices
+) -> list[EdgeTable]:
+    """Return the tables of all edges; those that the budget leaves no time for stay out."""
+    found = []
+    for edge, writer, reader in zip(edges, tables, tables[1:], strict=False):
+        if not walk.goes_on():
+            break
+        found.append(edge_table(edge, writer, reader, prices))
+    return found
+
+
+def _bucket_bytes(walk: Walk) -> float:
+    software = walk.problem.costs.software
+    if walk.problem.base.overlap_gradients:
+        return software.overlapped_gradient_bucket_bytes
+    return software.gradient_bucket_bytes
+
+
+def _chain_edges(walk: Walk) -> tuple[Edge, ...] | None:
+    """Return the edges of a chain in order; None where the problem is no chain."""
+    moves, base, graph = walk.moves, walk.problem.base, walk.problem.graph
+    units = moves.units
+    if why_not(base) or base.sharding != WHOLE or len(units) != len(moves.space.units):
+        return None
+    if len(units) < 2 or any(len(unit.operators) > 1 for unit in units):
+        return None
+    names = [(edge.writer.name, edge.reader.name) for edge in moves.edges]
+    chain = [(a.name, b.name) for a, b in zip(units, units[1:], strict=False)]
+    once = all(reads_once(edge, graph.readers[edge.read.tensor]) for edge in moves.edges)
+    return moves.edges if once and list(dict.fromkeys(names)) == chain else None
+
+
+@dataclass
+class ChainTree:
+    """The search: what it knows of a chain, and how much of the tree it has seen."""
+
+    walk: Walk
+    tables: list[UnitTable]
+    edges: list[EdgeTable]
+    prices: Prices
+    num_visited: int = 0
+
+    @cached_property
+    def rests(self) -> list[Rest]:
+        """What comes after every unit."""
+        return rests(self.tables, self.edges)
+
+    @cached_property
+    def step_ns(self) -> lru_cache:  # type: ignore[type-arg]
+        """The optimizer's time for a number of parameters."""
+        return lru_cache(maxsize=None)(self.prices.optimizer_ns)
+
+    def search(self) -> bool:
+        """Try every strategy that the bound does not rule out; return whether all were tried."""
+        if len(self.edges) < len(self.tables) - 1:
+            return False
+        first = self.tables[0]
+        lines = begin(first)
+        bounds = self.bounds(0, lines)
+        others = np.ones(len(bounds), bool)
+        others[first.first_forms] = False
+        bounds[others] = -NEVER
+        return self._visit(lines, bounds, np.arange(first.uses.shape[1]), [])
+
+    def _visit(
+        self,
+        lines: Prefix,
+        bounds: Int64,
+        numbers: NDArray[np.int64],
+        chosen: list[ParallelConfig],
+    ) -> bool:
+        """Try the configs of a unit, the lowest bound first, in the numbers of the last one."""
+        depth = len(chosen)
+        table = self.tables[depth]
+        for row in np.argsort(bounds, kind="stable").tolist():
+            if not self.walk.goes_on():
+                return False
+            if bounds[row] >= self.walk.best_evaluation.makespan_ns:
+                break
+            self.num_visited += 1
+            here = [*chosen, renumbered(table.configs[row], numbers)]
+            if depth + 1 == len(self.tables):
+                self._try(here)
+            elif not self._descend(lines.line(row), row, numbers, here):
+                return False
+        return True
+
+    def _descend(
+        self, prefix: Prefix, row: int, numbers: NDArray[np.int64], chosen: list[ParallelConfig]
+    ) -> bool:
+        """Go on with one prefix, in the numbers in which its last unit's config is first."""
+        depth = len(chosen) - 1
+        table = self.tables[depth]
+        own = table.renumbering[row]
+        form = int(table.first_form_of[row])
+        pair = table, self.tables[depth + 1]
+        more = extend(prefix.renumbered(own), form, self.edges[depth], *pair)
+        return self._visit(more, self.bounds(depth + 1, more), numbers[own], chosen)
+
+    def _try(self, chosen: list[ParallelConfig]) -> None:
+        """Simulate a whole strategy."""
+        configs: dict[str, ParallelConfig] = {}
+        for table, config in zip(self.tables, chosen, strict=True):
+            configs |= table.unit.configs(config)
+        limit_ns = self.walk.best_evaluation.makespan_ns - 1
+        self.walk.step(Change("exhaustive", configs), limit_ns)
+
+    def bounds(self, depth: int, lines: Prefix) -> Int64:
+        """Return the bound of every prefix, whose last unit is that of the given depth."""
+        table, rest = self.tables[depth], self.rests[depth]
+        steps = self._steps_ns(lines.parameters)
+        joint = (table.is_joint & lines.is_kept) | table.is_weightless
+        back = np.where(joint[:, None, None], lines.block_ns[0], lines.back_ns)
+        after = (back + steps[:, None, :]).max(2)
+        syncs = lines.sync_ns.sum(1) // table.uses.shape[1] + steps.min(1)
+        ends = [
+            (_last(lines.ready_ns, table), _first(after, table)),
+            (_first(lines.ready_ns, table), _last(after, table)),
+        ]
+        found = np.zeros(len(table.configs), np.int64)
+        for (begins, after_way), frontiers in zip(ends, rest.frontiers, strict=True):
+            for form, frontier in enumerate(frontiers):
+                at = table.first_form_of == form
+                ways = (begins + after_way)[at, None] + frontier[:, 0]
+                sums = (begins + syncs)[at, None] + frontier[:, 1]
+                found[at] = np.maximum(found[at], np.maximum(ways, sums).min(1))
+        return found
+
+    def _steps_ns(self, parameters: Int64) -> Int64:
+        values, at = np.unique(parameters, return_inverse=True)
+        steps = np.array([self.step_ns(value) if value else 0 for value in values.tolist()])
+        found: Int64 = steps[at].reshape(parameters.shape)
+        return found
+
+
+def _first(times: Int64, table: UnitTable) -> Int64:
+    """Return the least of the devices that a config uses."""
+    found: Int64 = np.where(table.uses, times, -NEVER).min(1)
+    return found
+
+
+def _last(times: Int64, table: UnitTable) -> Int64:
+    """Return the most of the devices that a config uses."""
+    found: Int64 = np.where(table.uses, times, NEVER).max(1)
+    return found
