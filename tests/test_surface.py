@@ -51,6 +51,7 @@ OPTIONS = {
     ],
     "list": [],
     "describe": ["--hosts", "--plot"],
+    "import-topology": ["--device-type", "--output", "--bandwidth"],
     "collective": [
         "--device-graph",
         "--hosts",

@@ -11,6 +11,7 @@ import typer
 
 from flexsim.cli.collective import collective_command
 from flexsim.cli.describe import describe_command
+from flexsim.cli.import_topology import import_topology_command
 from flexsim.cli.listing import list_command
 from flexsim.cli.run import run_command
 from flexsim.cli.schedule import schedule_command
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("run")(run_command)
 app.command("list")(list_command)
 app.command("describe")(describe_command)
+app.command("import-topology")(import_topology_command)
 app.command("collective")(collective_command)
 app.command("schedule")(schedule_command)
 app.command("schema")(schema_command)

@@ -121,10 +121,12 @@ class _Board:
 
 
 def _told(standing: Standing, rate: float) -> str:
+    from flexsim.search.trace import NEVER
     from flexsim.units import NS_PER_S, format_seconds
 
     accepted = standing.accepted / max(1, standing.proposals)
     best = format_seconds(standing.best_ns / NS_PER_S)
+    best = best if standing.best_ns < NEVER else "does not fit yet"
     return f"best {best}, {accepted:.0%} accepted, {rate:,.0f} proposals/s"
 
 

@@ -23,7 +23,8 @@ PIECES = 32
 def tree_all_reduce(layout: tuple[int, ...]) -> Plan:
     """Return rings inside hosts and, for each member's share, two trees of the hosts.
 
-    In one host there is nothing for trees to do, as in NCCL. Tree t has the parts from ``t · k`` on, of which rail m carries part m.
+    Tree t has the parts from ``t · k`` on, of which rail m carries part m. In one host there
+    is nothing for trees to do, as in NCCL.
     """
     hosts, k = hosts_and_members(layout)
     if hosts == 1:

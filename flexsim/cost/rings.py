@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.cost.link_table import LinkTable
+from flexsim.cost.meshes import ring_places
 from flexsim.cost.tori import pod_and_place
 from flexsim.device_graph.graph import DeviceGraph
 from flexsim.ragged import Csr
@@ -82,12 +83,14 @@ def find_rings(graph: DeviceGraph, table: LinkTable, groups: NDArray[np.integer]
 def ordered_by_host(graph: DeviceGraph, groups: NDArray[np.integer]) -> tuple[Ints, Ints]:
     """Return the members of each group by host, and into how many equal blocks they fall.
 
-    There is a block a host; where hosts hold unequal numbers, one a member. On tori a pod
-    stands for a host, and its members are in the order of a path through the torus.
+    There is a block a host; where hosts hold unequal numbers, one a member. Inside hosts,
+    neighbours are next to each other where devices are linked directly. On tori a pod stands
+    for a host, and its members are in the order of a path through the torus.
     """
     host: NDArray[np.integer] = graph.host_of_device
-    place = np.arange(graph.num_devices, dtype=np.int64)
-    if graph.torus is not None:
+    if graph.torus is None:
+        place = ring_places(graph)
+    else:
         host, place = pod_and_place(graph)
     ordered = _sorted_by_host(host, place, np.asarray(groups, np.int64))
     return ordered, _hosts_of_groups(host, ordered)

@@ -49,14 +49,17 @@ class Host:
 
     @cached_property
     def port_of_device(self) -> Int64:
-        """The nearest port of every device; devices that are as near to several take turns.
+        """The nearest port of every device; devices that are as near to several share them.
 
-        Nearest is by hops, then latency. Of n equally near ones the first n-th of the devices
-        takes the first, the next n-th the second, and so on.
+        Nearest is by hops, then latency. Of the devices that are equally near to the same n
+        ports, the first n-th takes the first port, the next n-th the second, and so on.
         """
         costs = np.stack([self._costs(device) for device in range(self.num_devices)])
-        nearest = costs == costs.min(axis=1, keepdims=True)
-        nth = np.arange(self.num_devices) * nearest.sum(axis=1) // self.num_devices
+        nearest = costs == costs.min(axis=1)[:, None]
+        _, alike, sizes = np.unique(nearest, axis=0, return_inverse=True, return_counts=True)
+        same = alike[:, None] == alike[None, :]
+        rank = np.tril(same, -1).sum(axis=1)
+        nth = rank * nearest.sum(axis=1) // sizes[alike]
         taken = np.argmax(np.cumsum(nearest, axis=1) > nth[:, None], axis=1)
         return np.asarray(taken, np.int64)
 

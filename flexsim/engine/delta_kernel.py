@@ -28,6 +28,7 @@ from flexsim.task_graph.block_pool import (
     HEAD_DEVICE,
     HEAD_DURATION,
     HEAD_KIND,
+    HEAD_LEAST,
     HEAD_MEMBERS,
     HEAD_TYPE,
     HEAD_WIDTH,
@@ -48,7 +49,7 @@ _MANY = 2**30
 _ROW_MASK = (1 << ROW_BITS) - 1
 _COMPUTE, _COLLECTIVE = COMPUTE, COLLECTIVE
 _TYPE, _KIND, _MEMBERS, _WIDTH = HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH
-_DURATION, _DEVICE = HEAD_DURATION, HEAD_DEVICE
+_DURATION, _DEVICE, _LEAST = HEAD_DURATION, HEAD_DEVICE, HEAD_LEAST
 _NEXT, _ABOVE, _MAKESPAN, _LATE = NEXT, ABOVE, MAKESPAN, LATE
 _NONE, _ONE, _SHIFT = np.uint64(0), np.uint64(1), np.uint64(58)
 _FACTOR = np.uint64(0x03F79D71B4CB0A89)
@@ -169,6 +170,8 @@ def _compute(contents: Contents, sweep: Sweep, head: Int64, now: Now, count: int
     """Place the listed members of a compute row; return on how many devices that ends."""
     ready, begin = sweep.ready_ns[now.row], sweep.start_ns[now.row]
     free, left = sweep.stream_free_ns[0], sweep.left_ns[0]
+    ends, numbers = sweep.done[0], sweep.done[1]
+    latest_ns, above_ns = 0, _NEVER_NS
     for i in range(count):
         device = sweep.listed[i]
         here = ready[device]
@@ -180,9 +183,12 @@ def _compute(contents: Contents, sweep: Sweep, head: Int64, now: Now, count: int
         end_ns = begin_ns + duration_ns
         begin[device], free[device] = begin_ns, end_ns
         left[device] -= duration_ns
-        sweep.done[0, device], sweep.done[1, device] = end_ns, 1
+        ends[device], numbers[device] = end_ns, 1
         sweep.told[i] = device
-        _note(sweep, now, here, end_ns, end_ns + left[device])
+        latest_ns = max(latest_ns, end_ns)
+        above_ns = min(above_ns, here if end_ns + left[device] > now.limit_ns else _NEVER_NS)
+    sweep.noted_ns[_MAKESPAN] = max(sweep.noted_ns[_MAKESPAN], latest_ns)
+    sweep.noted_ns[_ABOVE] = min(sweep.noted_ns[_ABOVE], above_ns)
     return count
 
 
@@ -386,7 +392,11 @@ def replay_rows(
         if now_ns > noted[_ABOVE] and noted[_LATE] == 0:
             return ABOVE_LIMIT
         is_cautious = is_exact or sweep.is_cautious[sweep.site[row]] > 0
-        until_ns = now_ns if is_cautious else _NEVER_NS
+        until_ns = _NEVER_NS
+        if is_cautious:
+            least_ns = contents.head[linked.content[row], _LEAST]
+            next_ns = sweep.heap[0] >> ROW_BITS if num_queued > 0 else _NEVER_NS
+            until_ns = max(now_ns, min(next_ns, now_ns + least_ns) - 1)
         now = Now(row, linked.content[row], until_ns, limit_ns, not is_exact)
         num_told = _place(contents, sweep, now)
         if noted[_MAKESPAN] >= _LONGEST_NS:

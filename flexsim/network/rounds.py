@@ -53,7 +53,12 @@ class Alone:
 
 
 def rounds_of(collective: str, algorithm: str, layout: tuple[int, ...]) -> Rounds | None:
-    """Return the program of a collective as rounds; None for one of another form."""
+    """Return the program of a collective as rounds; None for one of another form.
+
+    In a program the flows of a second time round also wait for earlier ones over the link from
+    which their last one comes. These have arrived before it, since equal flows that take the
+    same links in the same order cannot overtake each other.
+    """
     if collective not in _PASSES or algorithm not in _DIRECTIONS:
         return None
     orders = ring_orders(layout)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _DPI = 150
 _NEVER_S = 1e9
-"""A chain that has found nothing feasible yet stands above this."""
+"""The best of a chain that has found nothing feasible yet stands above this."""
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _CHAIN_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
 
@@ -53,7 +53,7 @@ def search_table(trace: Sequence[TraceRow]) -> pd.DataFrame:
             "best_s": [row.best_ns / NS_PER_S for row in trace],
         }
     )
-    return frame[frame["current_s"] < _NEVER_S]
+    return frame[frame["best_s"] < _NEVER_S]
 
 
 def draw_search(table: pd.DataFrame, ax: Axes) -> None:

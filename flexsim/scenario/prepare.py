@@ -134,6 +134,7 @@ def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> D
         shard=table.shard,
         reshard=table.reshard,
         prefetch=table.prefetch,
+        placement=SCHEDULES[table.chosen_schedule].placement,
     )
 
 

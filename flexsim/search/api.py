@@ -68,6 +68,8 @@ def search(
         interrupted = stop.is_asked()
     seconds = time.monotonic() - begun
     first = min(found, key=lambda each: (each.evaluation.makespan_ns, each.chain))
+    if not first.best.configs:
+        raise _nothing_fits(scenario, found)
     strategy = replace(problem.strategy(first.best.configs, first.best.stage_of), name="search")
     return SearchResult(
         best_strategy=strategy,
@@ -191,6 +193,14 @@ def _refusals(found: Sequence[Found]) -> dict[str, int]:
     for each in found:
         total += each.refusals
     return dict(total.most_common())
+
+
+def _nothing_fits(scenario: Scenario, found: Sequence[Found]) -> FlexSimError:
+    reasons = [*_refusals(found), "all start too large"]
+    return FlexSimError(
+        f"{scenario.source}: the search found no strategy that fits: {reasons[0]}; give it more"
+        " proposals, or another start than random in search.starts"
+    )
 
 
 @contextlib.contextmanager

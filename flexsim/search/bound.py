@@ -22,6 +22,7 @@ from flexsim.search.objective import Problem
 from flexsim.search.prices import Carry, Int64, Prices, reads_once
 from flexsim.search.units import Unit
 from flexsim.strategy import ParallelConfig
+from flexsim.strategy.sharding import WHOLE
 
 Partial = Mapping[str, ParallelConfig]
 """Configs of some operators."""
@@ -63,7 +64,8 @@ class Bound:
             self._edges.setdefault(edge.reader.name, []).append(edge)
         self._least: dict[str, Least] = {}
         self._known: dict[tuple[str, ParallelConfig], Chosen] = {}
-        self._step_ns = lru_cache(maxsize=None)(prices.optimizer_ns)
+        self._is_whole = problem.base.sharding == WHOLE
+        self._step_ns = lru_cache(maxsize=None)(self._optimizer_ns)
         self._follows_all = problem.base.gradient_norm
         self._num_parameters = problem.graph.num_parameters
 
@@ -82,7 +84,7 @@ class Bound:
         """Return what a unit takes under a config."""
         key = (unit.name, config)
         if key not in self._known:
-            sync = _shortest(self._prices.synchronization(unit, config))
+            sync = _shortest(self._prices.synchronization(unit, config)) if self._is_whole else 0
             own = unit.configs(config)
             least = {op.name: self._of(op, own[op.name], sync) for op in unit.operators}
             loads = sum(self._prices.parts(op, own[op.name], "FIW") for op in unit.operators)
@@ -95,14 +97,35 @@ class Bound:
         least = dict(self._least)
         for unit in chosen:
             least.update(unit.least)
-        loads, held = self._loads(chosen)
-        steps = [self._step_ns(int(each)) for each in held.tolist()]
-        busy = int((self._num_microbatches * loads + np.array(steps)).max())
-        together = sum(each.all_parts for each in least.values())
-        shared = self._num_microbatches * -(-together // self._num_devices)
+        _, held = self._loads(chosen)
         after = self._step_ns(max(int(held.max()), self._num_parameters // self._num_devices))
         path = self._path(partial, least) + (after if self._follows_all else 0)
-        return max(busy, shared, path)
+        return max(self._busy_ns(chosen, least), path)
+
+    def busy_ns(self, chosen: Mapping[str, Chosen]) -> int:
+        """Return the share of the bound that is found fast: for how long devices compute.
+
+        ``chosen`` has units by name.
+        """
+        least = dict(self._least)
+        for unit in chosen.values():
+            least.update(unit.least)
+        return self._busy_ns(chosen.values(), least)
+
+    def _busy_ns(self, chosen: Collection[Chosen], least: Mapping[str, Least]) -> int:
+        """Return how long the busiest device computes, or the mean one of all.
+
+        Of the optimizer's steps the devices' own count: what they hold of the chosen units.
+        """
+        loads, held = self._loads(chosen)
+        steps = np.array([self._step_ns(each) if each else 0 for each in held.tolist()])
+        busy = int((self._num_microbatches * loads + steps).max())
+        together = self._num_microbatches * sum(each.all_parts for each in least.values())
+        return max(busy, -(-(together + int(steps.sum())) // self._num_devices))
+
+    def _optimizer_ns(self, num_parameters: int) -> int:
+        """Return the time of an optimizer's step; 0 where replicas share it among themselves."""
+        return self._prices.optimizer_ns(num_parameters) if self._is_whole else 0
 
     def _of(self, operator: Operator, config: ParallelConfig, sync: int) -> Least:
         parts = {p: self._prices.parts(operator, config, p) for p in "FIW"}

@@ -88,7 +88,9 @@ def begin(table: UnitTable) -> Prefix:
     return _extended(table, ready, (below[0], below[0], queue[0]), above, kept)
 
 
-def extend(prefix: Prefix, form: int, edge: EdgeTable, below: UnitTable, table: UnitTable) -> Prefix:
+def extend(
+    prefix: Prefix, form: int, edge: EdgeTable, below: UnitTable, table: UnitTable
+) -> Prefix:
     """Return one prefix with every config of the next unit.
 
     The last unit of ``prefix``, in ``below``, has its ``form``-th first form.

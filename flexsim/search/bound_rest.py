@@ -36,9 +36,7 @@ def rests(tables: list[UnitTable], edges: list[EdgeTable]) -> list[Rest]:
     """Return the rest after every unit of a chain, in the chain's order."""
     last = tables[-1]
     num_forms = len(last.first_forms)
-    ends = [
-        np.array([[0, last.back_ns[row][last.uses[row]].min()]]) for row in last.first_forms
-    ]
+    ends = [np.array([[0, last.back_ns[row][last.uses[row]].min()]]) for row in last.first_forms]
     found = [Rest((ends, ends), np.zeros(num_forms, np.int64))]
     for number in range(len(edges) - 1, -1, -1):
         found.append(_before(tables[number], tables[number + 1], edges[number], found[-1]))
@@ -58,7 +56,8 @@ def _before(writer: UnitTable, reader: UnitTable, edge: EdgeTable, rest: Rest) -
         for measure, frontier in enumerate(frontiers):
             ways = [_least(m, u, measure) for m, u in _ends(writer, reader, row, there, back)]
             points = [
-                rest.frontiers[measure][form_of[j]] + (ways[0][j] + ways[1][j], ways[0][j] + syncs[j])
+                rest.frontiers[measure][form_of[j]]
+                + (ways[0][j] + ways[1][j], ways[0][j] + syncs[j])
                 for j in range(len(form_of))
             ]
             frontier.append(_frontier(np.concatenate(points)))

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexsim.errors import FlexSimError
+import numpy as np
+
+from flexsim.errors import FlexSimError, StrategyError
 from flexsim.files import whole_file
 from flexsim.search.moves import State
+from flexsim.search.trace import Row
 from flexsim.search.walk import Walk
 from flexsim.strategy.files import configs_content, configs_of
 
 FORMAT = "flexsim-search-checkpoint"
 VERSION = 1
+_STATES = ("current", "best")
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,7 @@ class Checkpoints:
             "version": VERSION,
             "identity": self.identity,
             "walk": walk.content(),
-            "current": _state_content(walk.state),
-            "best": _state_content(walk.best),
+            **dict(zip(_STATES, map(_state_content, (walk.state, walk.best)), strict=True)),
         }
         with whole_file(self.path(walk.chain)) as temporary:
             temporary.write_text(json.dumps(content), encoding="utf-8")
@@ -54,7 +57,11 @@ class Checkpoints:
         if not path.is_file():
             return False
         content = self._content(path)
-        walk.restore(content["walk"], _state(content["current"]), _state(content["best"]))
+        try:
+            walked, states = _checked(content["walk"]), [_state(content[k]) for k in _STATES]
+        except (LookupError, TypeError, ValueError, AttributeError, StrategyError) as problem:
+            raise FlexSimError(f"{path}: this checkpoint of a search is damaged") from problem
+        walk.restore(walked, *states)
         return True
 
     def _content(self, path: Path) -> dict[str, Any]:
@@ -82,6 +89,16 @@ class Checkpoints:
             f"this checkpoint is of a search with {key} = {identity.get(key)!r}, not"
             f" {self.identity[key]!r}; leave --resume out, or give another --output"
         )
+
+
+def _checked(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what :meth:`Walk.content` wrote; raise what a wrong value raises."""
+    np.random.default_rng().bit_generator.state = content["rng"]
+    for key in ("spent_s", "improved_at", "restarts_since"):
+        float(content[key])
+    for row in content["rows"]:
+        Row(*row)
+    return {**content, "is_over": bool(content["is_over"])}
 
 
 def _state_content(state: State) -> dict[str, Any]:

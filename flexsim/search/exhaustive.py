@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 
 from flexsim.search.bound import Bound, Chosen
+from flexsim.search.exhaustive_chain import chain_tree
+from flexsim.search.mcmc import limit_of
 from flexsim.search.moves import Change
 from flexsim.search.objective import Problem
 from flexsim.search.optcnn import optcnn
 from flexsim.search.placements import Pool
 from flexsim.search.prices import Prices
+from flexsim.search.proposals import propose
 from flexsim.search.simple import greedy
 from flexsim.search.units import Unit
 from flexsim.search.walk import Walk
@@ -21,6 +24,8 @@ from flexsim.strategy import ParallelConfig
 
 _MOST_GREEDY = 500
 """Proposals before the tree is searched."""
+_MOST_WALKED = 1000
+"""Proposals of a Markov chain before the tree is searched."""
 _MOST_CHECKED = 8
 """Devices up to which it is checked that all are interchangeable."""
 
@@ -28,16 +33,32 @@ _MOST_CHECKED = 8
 def exhaustive(walk: Walk) -> bool:
     """Try every strategy that a lower bound does not rule out; return whether all were tried.
 
-    Units are given configs in program order, those with the lowest bound first, after a few
-    proposals that lower what has to be beaten. Where all devices are alike, strategies that
-    differ only in the devices' numbers are tried once.
+    First come proposals of the quick searches, which lower what has to be beaten. Where all
+    devices are alike, strategies that differ only in the devices' numbers are tried once.
     """
     optcnn(walk)
     greedy(walk, _MOST_GREEDY)
+    _wander(walk)
+    alike = _are_alike(walk.problem, list(walk.moves.space.pools.values()))
+    chain = chain_tree(walk) if alike and walk.goes_on() else None
+    return chain.search() if chain is not None else _tree(walk, alike).descend(0, 0)
+
+
+def _wander(walk: Walk) -> None:
+    """Walk as a Markov chain for a while, from the best found so far."""
+    walk.return_to_best()
+    for _ in range(_MOST_WALKED):
+        u = 1.0 - walk.rng.random()
+        change = propose(walk.moves, walk.state, walk.rng) if walk.goes_on() else None
+        if change is None:
+            break
+        walk.step(change, limit_of(walk.current.makespan_ns, walk.temperature, u))
+
+
+def _tree(walk: Walk, alike: bool) -> _Tree:
+    """Return the tree of any problem: units in program order, those that are fixed beforehand."""
     space = walk.moves.space
-    prices = Prices(walk.problem)
-    bound = Bound(walk.problem, walk.moves, prices)
-    choices = []
+    bound = Bound(walk.problem, walk.moves, Prices(walk.problem))
     fixed = {
         op.name: walk.state.configs[op.name]
         for unit in space.units
@@ -46,13 +67,10 @@ def exhaustive(walk: Walk) -> bool:
     }
     for name, config in fixed.items():
         bound.fix(walk.problem.graph.by_name[name], config)
-    for unit in walk.moves.units:
-        configs = list(space.configs(unit))
+    choices = [list(space.configs(unit)) for unit in walk.moves.units]
+    for unit, configs in zip(walk.moves.units, choices, strict=True):
         bound.prepare(unit, configs)
-        choices.append(configs)
-    alike = _are_alike(walk.problem, list(space.pools.values()))
-    tree = _Tree(walk, bound, choices, alike, fixed)
-    return tree.descend(0, 0)
+    return _Tree(walk, bound, choices, alike, fixed)
 
 
 @dataclass
@@ -81,21 +99,29 @@ class _Tree:
                 break
             self._choose(units[depth], config)
             used = max(num_used, int(config.mesh.flat.max()) + 1)
-            if not self.descend(depth + 1, used):
+            if self._path_ns(depth) < self.walk.best_evaluation.makespan_ns and not self.descend(
+                depth + 1, used
+            ):
                 return False
             self._forget(units[depth])
         return True
 
+    def _path_ns(self, depth: int) -> int:
+        """Return the longer bound, by paths; 0 for the last units, where simulating is as quick."""
+        if depth + 1 == len(self.choices):
+            return 0
+        return self.bound(self.configs, self.chosen.values())
+
     def _children(
         self, unit: Unit, depth: int, num_used: int
     ) -> Iterator[tuple[int, ParallelConfig]]:
-        """Yield the configs of a unit with their bounds, the lowest first."""
+        """Yield the configs of a unit with what devices compute at least, the lowest first."""
         found = []
         for config in self.choices[depth]:
             if self.are_alike and not _is_first_of_alike(config, num_used):
                 continue
             self._choose(unit, config)
-            found.append((self.bound(self.configs, self.chosen.values()), config))
+            found.append((self.bound.busy_ns(self.chosen), config))
         self._forget(unit)
         found.sort(key=lambda pair: pair[0])
         yield from found
@@ -119,7 +145,7 @@ def _is_first_of_alike(config: ParallelConfig, num_used: int) -> bool:
 def _are_alike(problem: Problem, pools: list[Pool]) -> bool:
     """Whether devices 0, 1, … of one pool may be numbered in any way without any price changing.
 
-    All are of one type on one host, and every group of a size has the same price.
+    All are of one type on one host, and transfers and groups of a size have one price.
     """
     devices = pools[0].devices
     graph = problem.devices
@@ -129,6 +155,10 @@ def _are_alike(problem: Problem, pools: list[Pool]) -> bool:
     if len(types) > 1 or len(set(graph.host_of_device[list(devices)].tolist())) > 1:
         return False
     prices = problem.costs.communication
+    pairs = np.array(list(permutations(devices, 2)), np.int32).reshape(-1, 2)
+    sent = [prices.transfer_ns(np.array([2**20]), pair[:1], pair[1:]) for pair in pairs]
+    if len(np.unique(sent)) > 1:
+        return False
     for size in range(2, len(devices) + 1):
         groups = np.array(list(combinations(devices, size)), np.int32)
         single = [prices.collective_ns("all-reduce", 2**20, group[None, :]) for group in groups]

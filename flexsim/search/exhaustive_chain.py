@@ -7,13 +7,17 @@ at once; strategies that differ only in the devices' numbers are met once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.cost.transfer_table import with_transfer_table
+from flexsim.operator_graph import Operator
+from flexsim.operator_graph.records import gradient
 from flexsim.search.bound_chain import Prefix, begin, extend
 from flexsim.search.bound_rest import Rest, rests
 from flexsim.search.exhaustive_tables import (
@@ -52,7 +56,7 @@ def chain_tree(walk: Walk) -> ChainTree | None:
         unit_table(unit, found, prices, num_devices, is_apart)
         for unit, found in zip(walk.moves.units, configs, strict=True)
     ]
-    pairs = zip(tables, tables[1:], strict=False)
+    pairs = pairwise(tables)
     if sum(len(a.first_forms) * len(b.configs) for a, b in pairs) > _MOST_PAIRS:
         return None
     return ChainTree(walk, tables, _edge_tables(walk, edges, tables, prices), prices)
@@ -85,10 +89,39 @@ def _chain_edges(walk: Walk) -> tuple[Edge, ...] | None:
         return None
     if len(units) < 2 or any(len(unit.operators) > 1 for unit in units):
         return None
-    names = [(edge.writer.name, edge.reader.name) for edge in moves.edges]
-    chain = [(a.name, b.name) for a, b in zip(units, units[1:], strict=False)]
-    once = all(reads_once(edge, graph.readers[edge.read.tensor]) for edge in moves.edges)
-    return moves.edges if once and list(dict.fromkeys(names)) == chain else None
+    edges = _distinct(moves.edges)
+    names = [(edge.writer.name, edge.reader.name) for edge in edges]
+    chain = [(a.name, b.name) for a, b in pairwise(units)]
+    once = all(reads_once(edge, graph.readers[edge.read.tensor]) for edge in edges)
+    plain = all(_is_plain(operator) for operator in graph.operators)
+    if not once or not plain or names != chain:
+        return None
+    return edges if all(map(_goes_back, edges)) else None
+
+
+def _distinct(edges: Iterable[Edge]) -> tuple[Edge, ...]:
+    """Return edges without those that steps of one operator have in common."""
+    found = {(e.writer.name, e.reader.name, e.read): e for e in reversed([*edges])}
+    return tuple(reversed(found.values()))
+
+
+def _is_plain(operator: Operator) -> bool:
+    """Whether forward steps lead one to the other, and at most one leaves an input gradient."""
+    steps = operator.forward
+    leads = all(
+        {use.tensor for use in step.writes} & {u.tensor for s in steps[i + 1 :] for u in s.reads}
+        for i, step in enumerate(steps[:-1])
+    )
+    inputs = [step for step in operator.backward if step.pass_name == "I"]
+    return leads and len(inputs) <= 1 and all(s.kernel != "alias" for s in operator.steps)
+
+
+def _goes_back(edge: Edge) -> bool:
+    """Whether the reader leaves a gradient that every step of the writer's backward waits for."""
+    name = gradient(edge.read.tensor)
+    left = any(use.tensor == name for step in edge.reader.backward for use in step.writes)
+    steps = edge.writer.backward
+    return left and all(any(u.tensor == name for u in step.reads) for step in steps)
 
 
 @dataclass
@@ -120,7 +153,7 @@ class ChainTree:
         bounds = self.bounds(0, lines)
         others = np.ones(len(bounds), bool)
         others[first.first_forms] = False
-        bounds[others] = -NEVER
+        bounds[others] = np.iinfo(np.int64).max
         return self._visit(lines, bounds, np.arange(first.uses.shape[1]), [])
 
     def _visit(

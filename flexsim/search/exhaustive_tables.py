@@ -23,7 +23,7 @@ from flexsim.strategy import ParallelConfig
 from flexsim.strategy.layout import Layout, read_layout
 
 Bits = NDArray[np.bool_]
-NEVER = -(2**40)
+NEVER = -(2**55)
 """Stands for no path: so low that no sum of times makes it count."""
 
 
@@ -123,9 +123,7 @@ def unit_table(
             table.sync_after_ns[k, row, flat] = after
             if syncs:
                 for carry in prices.weight_sums(operator, config, weight):
-                    np.add.at(
-                        table.sync_ns[k, row], carry.sources, carry.duration_ns[:, None]
-                    )
+                    np.add.at(table.sync_ns[k, row], carry.sources, carry.duration_ns[:, None])
     return table
 
 
@@ -148,9 +146,7 @@ def edge_table(edge: Edge, writer: UnitTable, reader: UnitTable, prices: Prices)
     return EdgeTable(forward, backward, early, kept)
 
 
-def paths(
-    steps: list[Carry], source: ParallelConfig, target: ParallelConfig, size: int
-) -> Int64:
+def paths(steps: list[Carry], source: ParallelConfig, target: ParallelConfig, size: int) -> Int64:
     """Return the longest path from every device of the source to every one of the target."""
     found = np.full((size, size), NEVER, np.int64)
     found[source.mesh.flat, source.mesh.flat] = 0
@@ -175,14 +171,20 @@ def _is_gradient(use: Use) -> bool:
 
 
 def _is_joint(operator: Operator, config: ParallelConfig, weights: Collection[str]) -> bool:
-    """Whether all steps of a backward read one gradient alike, and only weights' saved inputs."""
-    layouts = [_gradients(operator, config, step) for step in operator.backward]
-    alike = all(each == layouts[0] and len(each) == 1 for each in layouts)
-    own = {u.tensor for step in operator.forward for u in step.writes}
-    saves_own = any(u.tensor in own for step in operator.backward for u in step.reads)
-    inputs = [s for s in operator.backward if s.pass_name == "I"]
-    fed = all(_is_gradient(u) or u.tensor in weights for s in inputs for u in s.reads)
-    return alike and fed and not saves_own
+    """Whether all of a backward waits for one gradient, its weights' part for saved inputs too."""
+    reads = [use for step in operator.backward for use in step.reads]
+    gradients = {use.tensor for use in reads if _is_gradient(use)}
+    cuts = {frozenset(_gradients(operator, config, step)) for step in operator.backward}
+    own = {use.tensor for step in operator.forward for use in step.writes}
+    inputs = [step for step in operator.backward if step.pass_name == "I"]
+    saves = [u.tensor for s in inputs for u in s.reads if not _is_gradient(u)]
+    return (
+        len(gradients) == 1
+        and len(cuts) == 1
+        and len(next(iter(cuts))) == 1
+        and own.isdisjoint(use.tensor for use in reads)
+        and set(saves) <= set(weights)
+    )
 
 
 def _until(

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 
 from flexsim.search.proposals import propose
-from flexsim.search.walk import NEVER, Walk
+from flexsim.search.trace import NEVER
+from flexsim.search.walk import Walk
 
 LAST_TEMPERATURE = 0.01
 """Annealing ends at this share of the temperature that it begins with."""

@@ -24,8 +24,9 @@ from flexsim.search.moves import Change, Edge, Moves
 from flexsim.search.placements import Pool
 from flexsim.search.prices import Prices, longest
 from flexsim.search.space import Restrictions, Space
+from flexsim.search.trace import NEVER
 from flexsim.search.units import Unit
-from flexsim.search.walk import NEVER, Walk
+from flexsim.search.walk import Walk
 from flexsim.strategy import ParallelConfig
 
 Costs = NDArray[np.float64]

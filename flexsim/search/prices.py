@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from flexsim.cost.work import Work
 from flexsim.operator_graph import Operator, Use
+from flexsim.operator_graph import Step as OperatorStep
 from flexsim.operator_graph.records import gradient
 from flexsim.search.moves import Edge
 from flexsim.search.objective import Problem
@@ -56,7 +57,7 @@ class Prices:
 
     def __init__(self, problem: Problem) -> None:
         """Keep what is needed to price; nothing is priced yet."""
-        self._problem = problem
+        self._problem = self.problem = problem
         self._pricing = Pricing(problem.graph, problem.devices, problem.costs)
         self.parts = lru_cache(maxsize=None)(self._parts)
         self._device_types = sorted(set(problem.devices.device_types))
@@ -72,16 +73,20 @@ class Prices:
                 total += self._pricing.durations(works, sizes.box_of_part, config.mesh)
         return total
 
+    def step_ns(self, operator: Operator, config: ParallelConfig, step: OperatorStep) -> Int64:
+        """Return the computing time of every part in one step."""
+        return self._pricing.compute(operator, config, step).duration_ns
+
     def forward(self, edge: Edge, writer: ParallelConfig, reader: ParallelConfig) -> list[Carry]:
         """Return the times of each step that takes an activation from writer to reader."""
-        source = self._written(edge.writer, writer, edge.written.tensor)
+        source = self.left(edge.writer, writer, edge.written.tensor)
         target = read_layout(edge.reader, reader, edge.read)
         return self.plan(source, target, edge.read.tensor)
 
     def backward(self, edge: Edge, writer: ParallelConfig, reader: ParallelConfig) -> list[Carry]:
         """Return the times of each step that takes its gradient from reader to writer."""
         name = gradient(edge.read.tensor)
-        source = self._written(edge.reader, reader, name)
+        source = self.left(edge.reader, reader, name)
         uses = (u for step in edge.writer.backward for u in step.reads if u.tensor == name)
         use = next(uses, None)
         if source is None or use is None:
@@ -95,7 +100,7 @@ class Prices:
         found: list[Carry] = []
         for weight in (n for n in weights if n in self._problem.graph.weights):
             op = next(op for op in unit.operators if weight in op.inputs)
-            found += self._synchronization(op, configs[op.name], weight)
+            found += self.weight_sums(op, configs[op.name], weight)
         return found
 
     def parameters(self, unit: Unit, config: ParallelConfig) -> int:
@@ -115,13 +120,12 @@ class Prices:
         work = Work("optimizer", "U", 0, ceil(num_parameters * traffic), precision="fp32")
         return min(int(costs.compute(work, name)) for name in self._device_types)
 
-    def _synchronization(
-        self, operator: Operator, config: ParallelConfig, weight: str
-    ) -> list[Carry]:
+    def weight_sums(self, operator: Operator, config: ParallelConfig, weight: str) -> list[Carry]:
+        """Return the times of the collectives that sum the gradient of one weight."""
         graph, software = self._problem.graph, self._problem.costs.software
         reads = (u for step in operator.forward for u in step.reads if u.tensor == weight)
         home = read_layout(operator, config, next(reads))
-        source = self._written(operator, config, gradient(weight))
+        source = self.left(operator, config, gradient(weight))
         if source is None:
             return []
         width = software.gradient_communication_bytes_per_parameter[graph.precision]
@@ -130,7 +134,7 @@ class Prices:
         sums = (step for step in steps if isinstance(step, Collective))
         return [self._carry(replace(step, num_bytes=num_bytes)) for step in sums]
 
-    def _written(self, operator: Operator, config: ParallelConfig, tensor: str) -> Layout | None:
+    def left(self, operator: Operator, config: ParallelConfig, tensor: str) -> Layout | None:
         """Return the layout in which an operator leaves a tensor, the widest partial of several."""
         maps = (m for step in operator.steps for m in step.maps if m.write.tensor == tensor)
         layouts = [write_layout(operator, config, m) for m in maps]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -170,7 +171,8 @@ def _of_experts(problem: Problem, space: Space, name: str, rng: np.random.Genera
     """Return a published strategy, its model parallelism inside hosts, on all devices."""
     pool = space.pools[0]
     width = pool.per_host or pool.size
-    degrees = Degrees(data=pool.size // width, **{EXPERT_DEGREES[name]: width})
+    own: dict[str, Any] = {EXPERT_DEGREES[name]: width}
+    degrees = Degrees(data=pool.size // width, **own)
     return normal_configs(EXPERTS[name](problem.graph, degrees)), problem.base.stage_of
 
 

@@ -11,6 +11,8 @@ from flexsim.files import whole_file
 
 OUTCOMES = ("accepted", "rejected", "cut off", "infeasible")
 ACCEPTED, REJECTED, CUT_OFF, INFEASIBLE = OUTCOMES
+NEVER = 2**62
+"""The makespan of a chain that has found nothing feasible yet."""
 
 
 class Row(NamedTuple):
@@ -18,7 +20,8 @@ class Row(NamedTuple):
 
     ``letters`` are those of SOAP that it touched. ``makespan_ns`` is that of the proposal; -1
     where it was cut off as provably too slow, or cannot be built. ``current_ns`` and
-    ``best_ns`` are what the chain is at afterwards.
+    ``best_ns`` are what the chain is at afterwards, the latter :data:`NEVER` before anything
+    that fits memory was found.
     """
 
     chain: int
@@ -38,6 +41,7 @@ def write_trace(path: Path, rows: Iterable[Row]) -> None:
         writer.writerow([*Row._fields, "accepted"])
         for row in rows:
             shown = row._asdict() | ({"makespan_ns": ""} if row.makespan_ns < 0 else {})
+            shown |= {"best_ns": ""} if row.best_ns >= NEVER else {}
             writer.writerow([*shown.values(), int(row.outcome == ACCEPTED)])
 
 

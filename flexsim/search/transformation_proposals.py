@@ -24,7 +24,7 @@ from flexsim.operator_graph.transformations import (
 )
 from flexsim.search.inheritance import inherited_strategy, stays_together
 from flexsim.search.objective import Problem, simulated
-from flexsim.search.walk import NEVER
+from flexsim.search.trace import NEVER
 from flexsim.strategy import Strategy
 
 SLACK = 1.05

@@ -11,10 +11,8 @@ import numpy as np
 
 from flexsim.search.moves import Change, Moves, State
 from flexsim.search.objective import Evaluation, Objective, Problem
-from flexsim.search.trace import ACCEPTED, CUT_OFF, INFEASIBLE, REJECTED, Row
+from flexsim.search.trace import ACCEPTED, CUT_OFF, INFEASIBLE, NEVER, REJECTED, Row
 
-NEVER = 2**62
-"""The makespan of a chain that has found nothing feasible yet."""
 NOTHING_YET = Evaluation(NEVER, 0, False)
 
 

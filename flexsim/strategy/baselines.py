@@ -22,6 +22,7 @@ from flexsim.strategy.sharding import WHOLE, Sharding, shard_axes
 from flexsim.strategy.strategy import Strategy
 
 AXES = ("tensor", "data", "pipeline")
+PLACEMENTS = ("loop", "v")
 SHARD_AXES = frozenset(("shard", "replica"))
 """What may stand in place of data in an order: groups that keep shares, and the groups."""
 TENSOR_DIMS = ("f", "v")
@@ -35,7 +36,8 @@ class Degrees:
     ``order`` names the axes from the fastest-varying device number to the slowest.
     ``chunks`` are stages a rank; ``recompute`` is none, selective or full. ``zero`` is a stage of
     ZeRO over groups of ``shard`` replicas (all of them unless given), with weights dropped after
-    the forward (``reshard``) and gathered ``prefetch`` layers ahead.
+    the forward (``reshard``) and gathered ``prefetch`` layers ahead. ``placement`` says which rank
+    holds which stage (:func:`ranks_of_stages`).
     """
 
     tensor: int = 1
@@ -55,6 +57,7 @@ class Degrees:
     shard: int | None = None
     reshard: bool = True
     prefetch: int = 1
+    placement: str = "loop"
 
     @property
     def num_devices(self) -> int:
@@ -85,12 +88,12 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     tensor_axes = _tensor_axes(graph, degrees.tensor)
     meshes = [_mesh(degrees, tensor_axes, stage) for stage in ranks_of_devices(degrees)]
     stage_of = _stages(graph, degrees)
-    num_stages = degrees.pipeline * degrees.chunks
+    placement = ranks_of_stages(degrees)
     return Strategy(
         name="megatron",
-        configs=_configs(graph, stage_of, meshes, degrees),
+        configs=_configs(graph, stage_of, [meshes[rank] for rank in placement], degrees),
         stage_of=stage_of,
-        rank_of_stage=tuple(stage % degrees.pipeline for stage in range(num_stages)),
+        rank_of_stage=tuple(placement),
         schedule=degrees.schedule,
         num_chunks=degrees.chunks,
         num_microbatches=degrees.num_microbatches,
@@ -209,7 +212,7 @@ def _configs(
     distinct: dict[tuple[Key, int], ParallelConfig] = {}
     configs: dict[str, ParallelConfig] = {}
     for op in graph.operators:
-        key = op.key, stage_of[op.name] % degrees.pipeline
+        key = op.key, stage_of[op.name]
         if key not in distinct:
             distinct[key] = _config(op, meshes[key[1]], degrees)
         configs[op.name] = distinct[key]
@@ -236,6 +239,25 @@ def lighter_ends(num_layers: int, num_stages: int) -> int:
     for Llama 3's 126 layers on 16 stages (Grattafiori et al. 2024, section 3.3.2), else 0.
     """
     return int(num_layers % num_stages > 0 and (num_layers + 2) % num_stages == 0)
+
+
+def ranks_of_stages(degrees: Degrees) -> list[int]:
+    """Return the pipeline rank of every global stage, as ``degrees.placement`` says.
+
+    ``loop`` goes round the ranks, chunk after chunk (Narayanan et al. 2021, arXiv 2104.04473); ``v``
+    comes back on every second chunk, so that the first rank has the last stage too (Qi et al.
+    2024, arXiv 2405.15362).
+    """
+    forth = list(range(degrees.pipeline))
+    if degrees.placement not in PLACEMENTS:
+        known = choices_text(degrees.placement, PLACEMENTS)
+        raise StrategyError(f"there is no placement {degrees.placement!r}: {known}")
+    turns = degrees.placement == "v"
+    return [
+        rank
+        for chunk in range(degrees.chunks)
+        for rank in (forth[::-1] if turns and chunk % 2 else forth)
+    ]
 
 
 def _stages(graph: OperatorGraph, degrees: Degrees) -> dict[str, int]:

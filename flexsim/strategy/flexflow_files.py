@@ -54,12 +54,22 @@ def read_flexflow(path: Path, graph: OperatorGraph, num_devices: int) -> Strateg
         reason = problem.strerror if isinstance(problem, OSError) else problem
         raise StrategyError(f"{path}: cannot be read: {reason}") from problem
     try:
-        configs = dict(_entry(words, graph) for _ in range(_number(words, "number of operators")))
+        configs = _configs(words, graph)
         strategy = Strategy(path.stem, configs, recompute=())
         check_strategy(strategy, graph, num_devices)
     except StrategyError as problem:
         raise StrategyError(f"{path}: {problem}") from problem
     return strategy
+
+
+def _configs(words: Iterator[str], graph: OperatorGraph) -> dict[str, ParallelConfig]:
+    configs: dict[str, ParallelConfig] = {}
+    for _ in range(_number(words, "number of operators")):
+        name, config = _entry(words, graph)
+        if name in configs:
+            raise StrategyError(f"operator {name!r} has several entries")
+        configs[name] = config
+    return configs
 
 
 def output_axes(operator: Operator, graph: OperatorGraph) -> Use:

@@ -30,7 +30,7 @@ class Mesh:
                 f"{len(self.shape)}-dimensional array of devices"
             )
         if len(np.unique(self.devices)) != self.devices.size or not self.devices.size:
-            raise StrategyError("a mesh needs at least one device and each device once")
+            raise StrategyError(_wrong_devices(self.devices))
         self._key = (self.names, self.shape, self.devices.tobytes())
         self._hash = hash(self._key)
         self._groups: dict[tuple[str, ...], NDArray[np.int32]] = {}
@@ -99,6 +99,16 @@ class Mesh:
     def same_shape(self, other: Mesh) -> bool:
         """Whether the other mesh has the same axes, on whatever devices."""
         return self.names == other.names and self.shape == other.shape
+
+
+def _wrong_devices(devices: NDArray[np.int32]) -> str:
+    if not devices.size:
+        return "a mesh needs at least one device"
+    found, times = np.unique(devices, return_counts=True)
+    return (
+        f"device {found[times.argmax()]} stands {times.max()} times in a mesh: a device computes"
+        " one part of an operator, so that each may be named once"
+    )
 
 
 def part_bounds(size: int, degree: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from flexsim.task_graph.block_pool_kernel import (
     HEAD_DEVICE,
     HEAD_DURATION,
     HEAD_KIND,
+    HEAD_LEAST,
     HEAD_MEMBERS,
     HEAD_TYPE,
     HEAD_WIDTH,
@@ -30,8 +31,8 @@ from flexsim.task_graph.places import Places
 from flexsim.task_graph.rows import Row
 
 __all__ = [
-    "COLLECTIVE", "COMPUTE", "HEAD_DEVICE", "HEAD_DURATION", "HEAD_KIND", "HEAD_MEMBERS",
-    "HEAD_TYPE", "HEAD_WIDTH", "TRANSFER", "Contents", "Pool", "Stint", "num_words",
+    "COLLECTIVE", "COMPUTE", "HEAD_DEVICE", "HEAD_DURATION", "HEAD_KIND", "HEAD_LEAST",
+    "HEAD_MEMBERS", "HEAD_TYPE", "HEAD_WIDTH", "TRANSFER", "Contents", "Pool", "Stint", "num_words",
 ]  # fmt: skip
 
 _NOWHERE = np.zeros(0, np.int32)
@@ -131,7 +132,7 @@ def _room(sizes: tuple[int, ...], num_devices: int) -> Contents:
     num_rows, num_durations, num_places = sizes
     table = (num_rows, num_devices)
     return Contents(
-        np.zeros((num_rows, 6), np.int64),
+        np.zeros((num_rows, 7), np.int64),
         np.zeros(num_durations, np.int64),
         np.zeros(num_places, np.int32),
         np.zeros((num_rows, 2 * num_words(num_devices)), np.uint64),

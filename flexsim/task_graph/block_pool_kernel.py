@@ -40,7 +40,7 @@ class Contents(NamedTuple):
     first: Int32
 
 
-HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH, HEAD_DURATION, HEAD_DEVICE = range(6)
+HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH, HEAD_DURATION, HEAD_DEVICE, HEAD_LEAST = range(7)
 
 
 @inlined
@@ -142,4 +142,5 @@ def write_row(
     for i in range(len(durations)):
         contents.duration_ns[counts[_DURATIONS] + i] = durations[i]
     counts[_DURATIONS] += len(durations)
+    head[6] = duration_ns.min()
     counts[_ROWS] += 1

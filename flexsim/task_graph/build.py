@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from flexsim.cost.costs import Costs
 from flexsim.device_graph import DeviceGraph
+from flexsim.errors import StrategyError
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.strategy import Strategy, check_strategy
 from flexsim.task_graph.columns import TaskGraph
@@ -82,9 +83,13 @@ def _schedule(strategy: Strategy) -> Schedule:
         num_chunks=strategy.num_chunks,
         num_microbatches=strategy.num_microbatches,
     )
-    return replace(
-        build_schedule(strategy.schedule, shape), blocking_transfers=strategy.blocking_transfers
-    )
+    schedule = build_schedule(strategy.schedule, shape)
+    if schedule.rank_of_stage.tolist() != list(strategy.rank_of_stage):
+        raise StrategyError(
+            f"schedule {strategy.schedule!r} wants stages on ranks {schedule.rank_of_stage.tolist()}, "
+            f"but strategy {strategy.name!r} has them on {list(strategy.rank_of_stage)}"
+        )
+    return replace(schedule, blocking_transfers=strategy.blocking_transfers)
 
 
 def _num_tasks(rows: Sequence[Row], strategy: Strategy) -> int:

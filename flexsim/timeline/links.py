@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flexsim.device_graph.graph import SHARED, DeviceGraph
 from flexsim.task_graph.columns import Int32, Int64
-from flexsim.timeline.link_kernels import Traffic, add_up, spread
+from flexsim.timeline.crossings import Traffic
 from flexsim.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class LinkFacts:
 
         ``row`` has a value a link, -1 for links that are left out; bins are equally long.
         """
+        from flexsim.timeline.link_kernels import spread
+
         num_rows = int(row.max(initial=-1)) + 1
         bins = np.zeros((num_rows, num_bins))
         bin_ns = max(self.makespan_ns, 1) / num_bins
@@ -111,6 +113,8 @@ def link_facts(
     ``traffic`` has each crossing whole; ``paced`` has it cut where its pace changes, and is
     needed only where paces do change.
     """
+    from flexsim.timeline.link_kernels import add_up
+
     num_bytes = np.zeros(len(device_graph.links), np.int64)
     busy_ns = np.zeros_like(num_bytes)
     add_up(traffic, np.argsort(traffic.start_ns, kind="stable"), num_bytes, busy_ns)

@@ -11,7 +11,7 @@ from flexsim.network.options import NetworkOptions
 from flexsim.network.score import Scores
 from flexsim.ragged import Csr
 from flexsim.task_graph.places import ragged_ranges
-from flexsim.timeline.link_kernels import Traffic
+from flexsim.timeline.crossings import Traffic
 from flexsim.timeline.spans import Timeline
 
 MOST_FLOWS = 5_000_000

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from flexsim.network.lowered import Lowered
 from flexsim.task_graph.columns import Int32, Int64
-from flexsim.timeline.link_kernels import Traffic
+from flexsim.timeline.crossings import Traffic
 from flexsim.timeline.sharing import SharedTimeline
 from flexsim.timeline.spans import Timeline
 

@@ -217,7 +217,7 @@ def state(delta: DeltaObjective):
 
 def _content(contents, number: int):
     """Return what a row says, whatever its number."""
-    shape, kind, members, width, duration, device = contents.head[number].tolist()
+    shape, kind, members, width, duration, device, _ = contents.head[number].tolist()
     num_durations = contents.leader.shape[1] if shape == COMPUTE else members
     num_devices = 2 * members if shape == TRANSFER else members * width
     return (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from messages_by_hand import communication
 from small_gpt import small
 
 import flexsim
@@ -21,7 +22,6 @@ from flexsim.scenario.runner import planned_in_full
 from flexsim.strategy import ParallelConfig, Strategy
 from flexsim.task_graph.build import plan_task_graph
 from flexsim.task_graph.columns import TaskGraph
-from messages_by_hand import communication
 
 CLUSTERS = {"dgx-a100": 2, "pcie-8x2080ti": None, "dgx1-v100": None}
 
@@ -48,7 +48,9 @@ def any_graph(seed: int, cluster: str) -> TaskGraph:
     graph: OperatorGraph = flexsim.build_model(
         flexsim.model_config(scenario.model.name, None, **scenario.model.sizes), 4, "fp16"
     )
-    configs = {op.name: any_config(op, rng, model.device_graph.num_devices) for op in graph.operators}
+    configs = {
+        op.name: any_config(op, rng, model.device_graph.num_devices) for op in graph.operators
+    }
     strategy = Strategy(
         "any", configs, num_microbatches=rng.choice([1, 2]), overlap_gradients=rng.random() < 0.5
     )
@@ -110,6 +112,8 @@ def test_every_collective_of_a_plan_is_known(strategy):
     scenario = flexsim.Scenario.from_dict(small(strategy={"fold": False, **strategy}), "all.toml")
     plan, _ = planned_in_full(scenario)
     graph = plan.task_graph()
-    is_transfer = graph.resource_table.peer[graph.resources.values[graph.resources.offsets[:-1]]] >= 0
+    is_transfer = (
+        graph.resource_table.peer[graph.resources.values[graph.resources.offsets[:-1]]] >= 0
+    )
     expected = ~graph.is_compute & ~is_transfer
     np.testing.assert_array_equal(plan.collective > 0, expected)

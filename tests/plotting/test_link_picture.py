@@ -4,7 +4,7 @@ import pytest
 
 from flexsim.device_graph import load_device_graph
 from flexsim.plotting.links import link_figure, link_table, save_link_picture, strips
-from flexsim.timeline.link_kernels import Traffic
+from flexsim.timeline.crossings import Traffic
 from flexsim.timeline.links import link_facts
 
 

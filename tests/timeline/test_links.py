@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexsim.device_graph import load_device_graph
-from flexsim.timeline.link_kernels import Traffic
+from flexsim.timeline.crossings import Traffic
 from flexsim.timeline.links import host_of_links, link_facts
 
 GRAPH = load_device_graph("dgx-h100", 2)

@@ -18,6 +18,8 @@ class ScheduleEntry:
     description: str
     supports_chunks: bool = False
     """Whether a rank may hold more than one stage."""
+    placement: str = "loop"
+    """Which rank holds which stage; see :func:`flexsim.strategy.baselines.ranks_of_stages`."""
     is_plain: bool = False
     """Whether backwards are whole, ranks hold stages in turn, and nothing runs side by side."""
 
