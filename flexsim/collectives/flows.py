@@ -96,8 +96,7 @@ def joined(parts: Iterable[Flows]) -> Flows:
 
 def linked(plan: Plan, layout: tuple[int, ...]) -> Program:
     """Return the program of a plan: rows in order of step and channel, and who waits for whom."""
-    order = np.argsort(plan.flows.step, kind="stable")
-    rows = Flows(**{f.name: getattr(plan.flows, f.name)[order] for f in fields(Flows)})
+    rows = _in_order(plan.flows)
     return Program(
         num_members=math.prod(layout),
         num_parts=plan.num_parts,
@@ -115,26 +114,56 @@ def linked(plan: Plan, layout: tuple[int, ...]) -> Program:
     )
 
 
+def _in_order(rows: Flows) -> Flows:
+    """Return flows by step; those of one step stay as they are."""
+    if (np.diff(rows.step) >= 0).all():
+        return rows
+    order = np.argsort(rows.step, kind="stable")
+    return Flows(**{item.name: getattr(rows, item.name)[order] for item in fields(Flows)})
+
+
 def _after(rows: Flows, num_members: int) -> Csr:
     """Return for every flow the flows that it waits for, ascending."""
-    num_steps = int(rows.step.max(initial=0)) + 1
-    arrived = _key(rows.channel, rows.target, rows.step, num_members, num_steps)
-    order = np.argsort(arrived, kind="stable")
-    arrived = arrived[order]
-
-    def position(step: Int64) -> Int64:
-        key = _key(rows.channel, rows.source, step, num_members, num_steps)
-        return np.asarray(np.searchsorted(arrived, key), np.int64)
-
-    waits = [_spread(position(rows.since), position(rows.until))]
+    arrivals = _Arrivals(rows, num_members)
+    waits = [_spread(arrivals.before(rows.since), arrivals.before(rows.until))]
     if (rows.also != NO_STEP).any():
-        first = position(np.maximum(rows.also, 0))
-        last = np.where(rows.also == NO_STEP, first, position(rows.also + 1))
+        first = arrivals.before(np.maximum(rows.also, 0))
+        last = np.where(rows.also == NO_STEP, first, arrivals.before(rows.also + 1))
         waits.insert(0, _spread(first, last))
     flow, place = (np.concatenate(column) for column in zip(*waits, strict=True))
     if len(waits) == 1:
-        return Csr(offsets_of(np.bincount(flow, minlength=len(rows))), _ids(order[place]))
-    return Csr.from_pairs(len(rows), flow, _ids(order[place]))
+        counts = np.bincount(flow, minlength=len(rows))
+        return Csr(offsets_of(counts), arrivals.flows[place])
+    return Csr.from_pairs(len(rows), flow, arrivals.flows[place])
+
+
+class _Arrivals:
+    """All flows in order of channel, target and step: where each of these begins is looked up."""
+
+    def __init__(self, rows: Flows, num_members: int) -> None:
+        self._rows, self._num_members = rows, num_members
+        self._num_steps = int(rows.step.max(initial=0)) + 1
+        keys = self._key(rows.target, rows.step)
+        num_channels = int(rows.channel.max(initial=0)) + 1
+        size = num_channels * num_members * self._num_steps + 1
+        self._first = offsets_of(np.bincount(keys, minlength=size))
+        self.flows: Int32 = _sorted(keys, self._first)
+
+    def before(self, step: Int64) -> Int64:
+        """Return where arrivals at each flow's source begin that come at ``step`` or later."""
+        return self._first[self._key(self._rows.source, step)]
+
+    def _key(self, member: Int64, step: Int64) -> Int64:
+        return (self._rows.channel * self._num_members + member) * self._num_steps + step
+
+
+def _sorted(keys: Int64, first: Int64) -> Int32:
+    """Return the rows in the order of their keys, of which ``first`` says where each begins."""
+    if np.diff(first).max(initial=0) > 1:
+        return np.argsort(keys, kind="stable").astype(np.int32)
+    order = np.empty(len(keys), np.int32)
+    order[first[keys]] = np.arange(len(keys), dtype=np.int32)
+    return order
 
 
 def _spread(first: Int64, last: Int64) -> tuple[Int64, Int64]:
@@ -143,11 +172,3 @@ def _spread(first: Int64, last: Int64) -> tuple[Int64, Int64]:
     row = np.repeat(np.arange(len(first)), counts)
     inside = np.arange(len(row)) - np.repeat(offsets_of(counts)[:-1], counts)
     return row, first[row] + inside
-
-
-def _ids(values: Int64) -> Int32:
-    return values.astype(np.int32)
-
-
-def _key(channel: Int64, member: Int64, step: Int64, num_members: int, num_steps: int) -> Int64:
-    return (channel * num_members + member) * num_steps + step

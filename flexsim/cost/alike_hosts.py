@@ -62,7 +62,7 @@ def _is_symmetric(graph: DeviceGraph, routes: Csr, order: Int64) -> bool:
     return bool(is_map) and _are_equal(graph, used, image[used])
 
 
-def _are_equal(graph: DeviceGraph, some: Int64, others: Int64) -> bool:
+def _are_equal(graph: DeviceGraph, some: NDArray[np.integer], others: NDArray[np.integer]) -> bool:
     """Whether links are equal pair by pair."""
     links = graph.links
     between_devices = np.maximum(links.source, links.target) < graph.num_devices

@@ -206,7 +206,8 @@ class Communication:
     def _total_s(self, cost: Cost, own_s: Float) -> Float:
         start_s = self.constants.launch_ns / NS_PER_S + cost.latency_s
         transfer_s = cost.transfer_s + own_s
-        return start_s + transfer_s + self.constants.ramp * np.sqrt(transfer_s * start_s)
+        ramp = self.constants.ramp  # 0 x infinity, where an algorithm cannot serve, is no number
+        return start_s + transfer_s + (ramp * np.sqrt(transfer_s * start_s) if ramp else 0.0)
 
     def _whole_ns(self, seconds: Float) -> Int64:
         least = max(1.0, self.host_time_ns)

@@ -3,7 +3,8 @@
 An algorithm is a run of exchanges. In an exchange all flows run at once, and again and again;
 a *lane* is a set of links of its own, such as a dimension of a torus. A share of the message
 takes ``fraction[share, lane]`` of it over every flow of the lane, in ``hops[share, lane]``
-steps; the exchange ends when its last share has passed all lanes.
+steps; the exchange ends when its last share has passed all lanes. (A row may also stand for
+all shares on one lane.)
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def torus(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
         for dim in (*range(share, num_dims), *range(share)):
             fraction[share, dim] = rest * (layout[dim] - 1) / layout[dim]
             rest /= layout[dim]
-    hops = np.tile(passes * (np.array(layout, np.float64) - 1), (num_dims, 1))
+    # Where sizes differ, shares meet: a dimension then takes as long as all of them on it.
+    fraction = np.concatenate([fraction, np.diag(fraction.sum(axis=0))])
+    hops = np.tile(passes * (np.array(layout, np.float64) - 1), (2 * num_dims, 1))
     lane = np.repeat(np.arange(num_dims), 2 * n)
     source = np.tile(np.arange(n), 2 * num_dims)
     return [Exchange(source, np.concatenate(ends), lane, fraction, hops)]

@@ -106,9 +106,9 @@ def _torus(content: dict[str, Any], path: Path, hosts: int | None) -> DeviceGrap
     from flexsim.device_graph.schema_torus import TorusFile
 
     file = _checked(TorusFile, content, path)
-    if hosts is not None:
-        _check_at_most(path, hosts, file.max_hosts or hosts, "its max_hosts")
-        file = resized(file, hosts, str(path))
+    num_hosts = file.num_hosts if hosts is None else hosts
+    _check_at_most(path, num_hosts, file.max_hosts or num_hosts, "its max_hosts")
+    file = resized(file, num_hosts, str(path))
     _check_size(path, file.num_hosts, file.devices_per_host)
     return build_pods(file, file.name or path.stem, str(path))
 

@@ -6,6 +6,7 @@ GPU has at all hang on an NVSwitch, and the ways over PCI Express become a tree 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TypeVar
@@ -66,11 +67,12 @@ def topology_file(table: TopoTable, options: TopoOptions, source: str) -> str:
     """Return the text of a device-graph file for a host with this table."""
     switches: list[str] = []
     groups = [*_nvlinks(table, options, switches, source), *_pcie(table, options, switches, source)]
+    title = f"{len(table.devices)} × {options.device_type}, by nvidia-smi topo -m"
     head = [
-        f"# Read from a table of `nvidia-smi topo -m` by flexsim import-topology ({source}).",
+        "# Read from a table of `nvidia-smi topo -m` by flexsim import-topology.",
         f"# {_inferred(table)}",
-        f'title = "{len(table.devices)} × {options.device_type}, as nvidia-smi topo -m has them"',
-        f'device_type = "{options.device_type}"',
+        f"title = {_quoted(title)}",
+        f"device_type = {_quoted(options.device_type)}",
         "",
         "[host]",
         f"devices = {_listed(table.devices)}",
@@ -218,4 +220,8 @@ def _group_text(group: Group) -> str:
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:
-    return "[{}]".format(", ".join(f'"{name}"' for name in names))
+    return "[{}]".format(", ".join(map(_quoted, names)))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

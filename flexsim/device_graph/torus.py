@@ -154,22 +154,32 @@ class TorusRouter:
 
     def routes(self, sources: Int64, targets: Int64) -> Csr:
         """Return the link ids of every pair's route."""
-        start = self.torus.points(sources)
-        way = self.torus.displacements(start, self.torus.points(targets))
+        here = self.torus.points(sources)
+        way = self.torus.displacements(here, self.torus.points(targets))
         hops = np.abs(way)
         offsets = offsets_of(hops.sum(axis=1))
-        row = np.repeat(np.arange(len(sources)), np.diff(offsets))
-        nth = np.arange(offsets[-1]) - offsets[row]
-        passed = np.cumsum(hops, axis=1)
-        dimension = (nth[:, None] >= passed[row]).sum(axis=1)
-        here = self._here(start, way, row, dimension, nth - (passed - hops)[row, dimension])
-        backward = way[row, dimension] < 0
-        links = self.link_of[here, 2 * dimension + backward]
-        return Csr(offsets, links.astype(np.int32))
+        links = np.empty(offsets[-1], np.int32)
+        first = offsets[:-1].copy()
+        for dimension in range(len(self.torus.shape)):
+            row = np.repeat(np.arange(len(sources)), hops[:, dimension])
+            nth = np.arange(len(row)) - offsets_of(hops[:, dimension])[row]
+            port = 2 * dimension + (way[:, dimension] < 0)
+            vertices = self._along(here, way, dimension, (row, nth))
+            links[first[row] + nth] = self.link_of[vertices, port[row]]
+            first += hops[:, dimension]
+            here[:, dimension] += way[:, dimension]
+            here = self.torus.points(self.torus.vertices(here))
+        return Csr(offsets, links)
 
-    def _here(self, start: Int64, way: Int64, row: Int64, dimension: Int64, steps: Int64) -> Int64:
-        """Return where each hop begins: earlier dimensions done, ``steps`` along its own."""
-        before = np.arange(way.shape[1]) < dimension[:, None]
-        points = start[row] + np.where(before, way[row], 0)
-        points[np.arange(len(row)), dimension] += np.sign(way[row, dimension]) * steps
-        return self.torus.vertices(points)
+    def _along(self, here: Int64, way: Int64, dimension: int, hops: tuple[Int64, Int64]) -> Int64:
+        """Return where each hop along a dimension begins: (row, nth of the row's) a hop."""
+        (row, nth), torus = hops, self.torus
+        steps = np.sign(way[:, dimension])[row] * nth
+        if dimension in torus.seams:
+            points = here[row]
+            points[:, dimension] += steps
+            return torus.vertices(points)
+        stride = int(np.prod(torus.shape[dimension + 1 :]))
+        others = torus.vertices(here) - here[:, dimension] * stride
+        along = (here[:, dimension][row] + steps) % torus.shape[dimension]
+        return np.asarray(others[row] + along * stride, np.int64)

@@ -21,19 +21,9 @@ import numpy as np
 from flexsim.engine.delta_join import Joints
 from flexsim.engine.delta_sweep import ABOVE, LATE, MAKESPAN, NEXT, Now, Sweep
 from flexsim.numba_cache import inlined, kept_uncounted
+from flexsim.task_graph import block_pool_kernel as pool
 from flexsim.task_graph.block_kernel import Linked
-from flexsim.task_graph.block_pool import (
-    COLLECTIVE,
-    COMPUTE,
-    HEAD_DEVICE,
-    HEAD_DURATION,
-    HEAD_KIND,
-    HEAD_LEAST,
-    HEAD_MEMBERS,
-    HEAD_TYPE,
-    HEAD_WIDTH,
-    Contents,
-)
+from flexsim.task_graph.block_pool_kernel import Contents
 from flexsim.task_graph.columns import Int64
 
 TOO_LONG = -1
@@ -47,9 +37,9 @@ _LONGEST_NS = 1 << 42
 _NEVER_NS = 2**62
 _MANY = 2**30
 _ROW_MASK = (1 << ROW_BITS) - 1
-_COMPUTE, _COLLECTIVE = COMPUTE, COLLECTIVE
-_TYPE, _KIND, _MEMBERS, _WIDTH = HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH
-_DURATION, _DEVICE, _LEAST = HEAD_DURATION, HEAD_DEVICE, HEAD_LEAST
+_COMPUTE, _COLLECTIVE = pool.COMPUTE, pool.COLLECTIVE
+_TYPE, _KIND, _MEMBERS, _WIDTH = pool.HEAD_TYPE, pool.HEAD_KIND, pool.HEAD_MEMBERS, pool.HEAD_WIDTH
+_DURATION, _DEVICE, _LEAST = pool.HEAD_DURATION, pool.HEAD_DEVICE, pool.HEAD_LEAST
 _NEXT, _ABOVE, _MAKESPAN, _LATE = NEXT, ABOVE, MAKESPAN, LATE
 _NONE, _ONE, _SHIFT = np.uint64(0), np.uint64(1), np.uint64(58)
 _FACTOR = np.uint64(0x03F79D71B4CB0A89)
@@ -317,7 +307,7 @@ def _tell_waiting(
     if missing[at] > 0:
         return _NEVER_NS
     _open(sweep, row, at)
-    return ready[at]
+    return int(ready[at])
 
 
 @inlined

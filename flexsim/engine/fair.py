@@ -53,6 +53,7 @@ class _FairReplay(Replay):
             lowered.wire_ns,
             lowered.flow_bandwidth_bytes_per_s,
             lowered.link_bandwidth_bytes_per_s,
+            lowered.own_bandwidth_bytes_per_s,
         )
         self.end_ns = np.zeros(lowered.num_flows, np.int64)
         self.begun: list[int] = []

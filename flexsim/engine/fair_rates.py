@@ -39,8 +39,8 @@ class Shares(NamedTuple):
     """Flow of every slot."""
     most: Float64
     """The most bytes a second that a flow can take."""
-    capacity: Float64
-    """Bytes a second of every link."""
+    weight: Float64
+    """Share of its link that a slot takes for each byte a second."""
     work_ns: Int64
     head: Int32
     """Link to the first slot of the flows that run on it; -1 for none."""
@@ -66,22 +66,35 @@ class Shares(NamedTuple):
     seen: Int64
     """The same for flows."""
     free: Float64
-    """Bytes a second of a link that are not given away, while rates are found."""
+    """Share of a link that is not given away, while rates are found."""
     rising: Int32
     """Flows on a link whose rates still rise, while rates are found."""
+    rising_weight: Float64
+    """What these take of the link for each byte a second."""
     rate: Float64
     """Bytes a second that a flow was found to get; negative while its rate still rises."""
 
 
-def new_shares(routes: Csr, work_ns: Int64, most: Float64, capacity: Float64) -> Shares:
-    """Return the state in which no flow runs."""
+def new_shares(
+    routes: Csr,
+    work_ns: Int64,
+    most: Float64,
+    capacity: Float64,
+    own_capacity: Float64 | None = None,
+) -> Shares:
+    """Return the state in which no flow runs.
+
+    ``capacity`` is what each link carries, in bytes a second; ``own_capacity``, a value a link
+    of ``routes``, what it would carry of flows like that one alone, where these differ.
+    """
+    own = capacity[routes.values] if own_capacity is None else own_capacity
     num_flows, num_slots, num_links = len(work_ns), len(routes.values), len(capacity)
     return Shares(
         first=np.ascontiguousarray(routes.offsets, np.int64),
         link=np.ascontiguousarray(routes.values, np.int32),
         owner=routes.rows.astype(np.int32),
         most=np.ascontiguousarray(most, np.float64),
-        capacity=np.ascontiguousarray(capacity, np.float64),
+        weight=1.0 / own,
         work_ns=np.ascontiguousarray(work_ns, np.int64),
         head=np.full(num_links, _NONE, np.int32),
         after=np.full(num_slots, _NONE, np.int32),
@@ -97,6 +110,7 @@ def new_shares(routes: Csr, work_ns: Int64, most: Float64, capacity: Float64) ->
         seen=np.zeros(num_flows, np.int64),
         free=np.zeros(num_links),
         rising=np.zeros(num_links, np.int32),
+        rising_weight=np.zeros(num_links),
         rate=np.zeros(num_flows),
     )
 
@@ -141,7 +155,7 @@ def _meet(shares: Shares, flow: int, links: Int32, num_links: int) -> int:
         link = shares.link[slot]
         if shares.met[link] != shares.counters[1]:
             shares.met[link] = shares.counters[1]
-            shares.free[link], shares.rising[link] = shares.capacity[link], 0
+            shares.free[link], shares.rising[link], shares.rising_weight[link] = 1.0, 0, 0.0
             links[num_links] = link
             num_links += 1
     return num_links
@@ -162,6 +176,7 @@ def _affected(shares: Shares, changed: Int32, links: Int32, flows: Int32) -> tup
         while slot != _NONE:
             flow = shares.owner[slot]
             shares.rising[links[at]] += 1
+            shares.rising_weight[links[at]] += shares.weight[slot]
             if shares.seen[flow] != shares.counters[1]:
                 shares.seen[flow] = shares.counters[1]
                 shares.rate[flow], flows[num_flows] = -1.0, flow
@@ -188,7 +203,7 @@ def _lowest(shares: Shares, links: Int32, flows: Int32) -> float:
     """Return the rate at which the next link is full or the next flow has all it can take."""
     lowest = np.inf
     for link in links:
-        lowest = min(lowest, shares.free[link] / shares.rising[link])
+        lowest = min(lowest, shares.free[link] / shares.rising_weight[link])
     for flow in flows:
         lowest = min(lowest, shares.most[flow])
     return lowest
@@ -199,7 +214,7 @@ def _full(shares: Shares, links: Int32, lowest: float, full: Int32) -> int:
     """Collect the links that are full when all rates have risen to ``lowest``."""
     count = 0
     for link in links:
-        if shares.free[link] / shares.rising[link] == lowest:
+        if shares.free[link] / shares.rising_weight[link] == lowest:
             full[count] = link
             count += 1
     return count
@@ -209,8 +224,10 @@ def _full(shares: Shares, links: Int32, lowest: float, full: Int32) -> int:
 def _fix(shares: Shares, flow: int, rate: float) -> None:
     shares.rate[flow] = rate
     for slot in range(shares.first[flow], shares.first[flow + 1]):
-        shares.free[shares.link[slot]] -= rate
-        shares.rising[shares.link[slot]] -= 1
+        link, weight = shares.link[slot], shares.weight[slot]
+        shares.free[link] -= rate * weight
+        shares.rising[link] -= 1
+        shares.rising_weight[link] -= weight
 
 
 @inlined
@@ -258,7 +275,7 @@ def change(shares: Shares, begun: Int32, finished: Int32, now_ns: int) -> Int32:
     for flow in begun:
         _begin(shares, flow)
     changed = np.concatenate((finished, begun))
-    links = np.empty(len(shares.capacity), np.int32)
+    links = np.empty(len(shares.head), np.int32)
     flows = np.empty(shares.counters[0], np.int32)
     num_links, num_flows = _affected(shares, changed, links, flows)
     affected = flows[:num_flows].copy()

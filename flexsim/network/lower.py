@@ -71,7 +71,7 @@ class Lowering:
         rows = self._room(tasks, hold_links)
         score = self._scores.written
         first_resource = graph.num_resources if hold_links else -1
-        write_columns(tasks, score, self._scores.roads.link, rows, first_resource)
+        write_columns(tasks, score, self._scores.roads, rows, first_resource)
         write_successors(tasks, score, rows)
         return self._record(rows, first)
 
@@ -93,6 +93,7 @@ class Lowering:
             first_link=np.zeros(self.num_flows + 1, np.int64),
             link=np.empty(num_links, np.int32),
             flow_rate=np.empty(self.num_flows),
+            own_rate=np.empty(0 if hold_links else num_links),
         )
 
     def _record(self, rows: Rows, first: Int64) -> Lowered:
@@ -109,6 +110,7 @@ class Lowering:
             wire_ns=rows.duration_ns[rows.flow],
             flow_bandwidth_bytes_per_s=rows.flow_rate,
             link_bandwidth_bytes_per_s=link_bandwidth(self._communication),
+            own_bandwidth_bytes_per_s=rows.own_rate if len(rows.own_rate) else None,
         )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.network.score_kernel import Score
+from flexsim.network.score_kernel import Roads, Score
 from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.columns import Int32, Int64
 
@@ -44,11 +44,13 @@ class Rows(NamedTuple):
     first_link: Int64
     link: Int32
     flow_rate: NDArray[np.float64]
+    own_rate: NDArray[np.float64]
+    """What each of the flows' links gives flows like it, bytes a second; empty if not asked."""
 
 
 @kept_uncounted
 def write_columns(
-    tasks: Tasks, score: Score, road_link: Int32, rows: Rows, first_resource: int
+    tasks: Tasks, score: Score, roads: Roads, rows: Rows, first_resource: int
 ) -> None:
     """Fill all columns but those of edges.
 
@@ -70,11 +72,13 @@ def write_columns(
             rows.duration_ns[row] = score.duration_ns[line]
             rows.num_bytes[row] = score.num_bytes[line]
             for place in range(score.first_link[line], score.last_link[line]):
-                rows.link[num_links] = road_link[place]
-                num_links += 1
+                rows.link[num_links] = roads.link[place]
                 if first_resource >= 0:
-                    rows.held[num_held] = first_resource + road_link[place]
+                    rows.held[num_held] = first_resource + roads.link[place]
                     num_held += 1
+                else:
+                    rows.own_rate[num_links] = roads.hop_rate[place]
+                num_links += 1
             if score.first_link[line] < score.last_link[line]:
                 rows.flow[num_flows] = row
                 rows.flow_rate[num_flows] = score.rate[line]

@@ -42,6 +42,9 @@ class Lowered:
     for its sort, collective or transfer."""
     link_bandwidth_bytes_per_s: Float64
     """What every directed link of the device graph carries for all its flows together."""
+    own_bandwidth_bytes_per_s: Float64 | None = None
+    """What every link of ``routes`` would carry of flows like this one alone, where links are
+    shared: they are not equally good for collectives and transfers."""
 
     @property
     def num_flows(self) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from math import prod
 from pathlib import Path
+from string import digits
 from typing import TYPE_CHECKING
 
 from flexsim.files import whole_file
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _DPI = 130
 _ROWS = 28
 """Operators below each other before a new column begins."""
+_UNROLLED = 8
+"""So many equal operators are shown as one."""
 _MOST_COLORS = 20
 _MOST_RUNS = 4
 _WIDTH = 3.4
@@ -29,21 +33,39 @@ def strategy_table(graph: OperatorGraph, strategy: Strategy) -> pd.DataFrame:
     """Return ``operator, repeats, depth, lane, degrees, devices``, a row an operator shown.
 
     Of neighbouring blocks whose operators are cut and placed alike only the first is shown, and
-    ``repeats`` tells how many it stands for. ``depth`` is the place on the longest way from the
-    input, ``lane`` tells apart what is equally deep.
+    of many equal operators, as the steps of an unrolled layer are, the first; ``repeats`` tells
+    how many operators it stands for. ``depth`` is the place on the longest way from the input,
+    ``lane`` tells apart what is equally deep.
     """
     import pandas as pd
 
-    shown = list(_shown_operators(graph, strategy))
-    depth = _depths(graph, {op.name for op, _ in shown})
+    stands_for = representatives(graph, strategy)
+    repeats = Counter(stands_for.values())
+    depth = _depths(graph, stands_for)
     lanes: dict[int, int] = {}
     rows = []
-    for op, repeats in shown:
-        config, at = strategy.configs[op.name], depth[op.name]
+    for name in dict.fromkeys(stands_for.values()):
+        config, at = strategy.configs[name], depth[name]
         lane = lanes[at] = lanes.get(at, -1) + 1
-        rows.append((op.name, repeats, at, lane, degrees_text(config), devices_text(config)))
+        row = (name, repeats[name], at, lane, degrees_text(config), devices_text(config))
+        rows.append(row)
     columns = ["operator", "repeats", "depth", "lane", "degrees", "devices"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def representatives(graph: OperatorGraph, strategy: Strategy) -> dict[str, str]:
+    """Return for every operator the one that is shown in its place, itself or an earlier one."""
+    of_block = dict(_first_alike_blocks(graph, strategy))
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for op in graph.operators:
+        if of_block[op.name] == op.name:
+            groups.setdefault(_equality(op, strategy), []).append(op.name)
+    of_group = {
+        name: names[0] if len(names) >= _UNROLLED else name
+        for names in groups.values()
+        for name in names
+    }
+    return {name: of_group[shown] for name, shown in of_block.items()}
 
 
 def degrees_text(config: ParallelConfig) -> str:
@@ -66,12 +88,15 @@ def devices_text(config: ParallelConfig) -> str:
     return ",".join(words) + more + (f" ({len(devices)})" if more else "")
 
 
-def draw_strategy(table: pd.DataFrame, graph: OperatorGraph, ax: Axes) -> None:
-    """Draw a :func:`strategy_table`: boxes in the order of the data, folded into columns."""
+def draw_strategy(table: pd.DataFrame, edges: Iterable[tuple[str, str]], ax: Axes) -> None:
+    """Draw a :func:`strategy_table`: boxes in the order of the data, folded into columns.
+
+    ``edges`` are pairs of operators shown.
+    """
     from matplotlib.patches import FancyBboxPatch
 
     colors, places = _colors(table), _places(table)
-    _draw_edges(graph, places, ax)
+    _draw_edges(edges, places, ax)
     columns = ("operator", "repeats", "degrees", "devices")
     for name, repeats, degrees, devices in zip(*(table[c].tolist() for c in columns), strict=True):
         column, line = places[name]
@@ -96,7 +121,8 @@ def save_strategy_picture(graph: OperatorGraph, strategy: Strategy, path: Path) 
     rows = min(_ROWS, int(table["depth"].max()) + 1)
     size = (min(60.0, 1.7 * columns + 1.5), 0.42 * rows + 1.6)
     figure = Figure(figsize=size, layout="constrained")
-    draw_strategy(table, graph, figure.subplots())
+    edges = _edges(graph, representatives(graph, strategy))
+    draw_strategy(table, edges, figure.subplots())
     colors = _colors(table)
     handles = [Patch(color=color, label=f"devices {name}") for name, color in colors.items()]
     figure.legend(handles=handles[:_MOST_COLORS], loc="outside lower center", frameon=False,
@@ -127,27 +153,36 @@ def _colors(table: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
     return found
 
 
-def _draw_edges(graph: OperatorGraph, places: dict[str, tuple[int, int]], ax: Axes) -> None:
-    for tensor, readers in graph.readers.items():
-        source = places.get(graph.writer.get(tensor, ""))
-        for target in (places[reader] for reader in readers if reader in places):
-            if source is not None:
-                xs, ys = zip(source, target, strict=True)
-                ax.plot([x * _WIDTH for x in xs], ys, color="#999999", lw=0.6, zorder=1)
+def _draw_edges(
+    edges: Iterable[tuple[str, str]], places: dict[str, tuple[int, int]], ax: Axes
+) -> None:
+    for source, target in edges:
+        xs, ys = zip(places[source], places[target], strict=True)
+        ax.plot([x * _WIDTH for x in xs], ys, color="#999999", lw=0.6, zorder=1)
 
 
-def _shown_operators(graph: OperatorGraph, strategy: Strategy) -> Iterator[tuple[Operator, int]]:
-    """Yield operators with how many blocks each stands for."""
+def _edges(graph: OperatorGraph, stands_for: dict[str, str]) -> list[tuple[str, str]]:
+    """Return who is read by whom among the operators shown, forward in the program's order."""
+    order = {name: index for index, name in enumerate(dict.fromkeys(stands_for.values()))}
+    found: dict[tuple[str, str], None] = {}
+    for op in graph.operators:
+        for writer in (graph.writer[t] for t in op.inputs if t in graph.writer):
+            pair = stands_for[writer], stands_for[op.name]
+            if order[pair[0]] < order[pair[1]]:
+                found[pair] = None
+    return list(found)
+
+
+def _first_alike_blocks(graph: OperatorGraph, strategy: Strategy) -> Iterator[tuple[str, str]]:
+    """Yield every operator with its like in the first of the neighbouring blocks that are alike."""
     runs = [(block, list(run)) for block, run in groupby(graph.operators, lambda op: op.block)]
     signatures = [_signature(block, run, strategy) for block, run in runs]
-    index = 0
-    while index < len(runs):
-        same = index
-        while same < len(runs) and signatures[same] == signatures[index] and runs[index][0]:
-            same += 1
-        repeats = max(1, same - index)
-        yield from ((op, repeats) for op in runs[index][1])
-        index += repeats
+    first = 0
+    for index, (block, run) in enumerate(runs):
+        if not block or signatures[index] != signatures[first]:
+            first = index
+        for op, like in zip(run, runs[first][1], strict=True):
+            yield op.name, like.name
 
 
 def _signature(block: str, run: list[Operator], strategy: Strategy) -> list[tuple[object, ...]]:
@@ -157,11 +192,18 @@ def _signature(block: str, run: list[Operator], strategy: Strategy) -> list[tupl
     ]
 
 
-def _depths(graph: OperatorGraph, shown: set[str]) -> dict[str, int]:
-    """Return the longest way from the input to every operator, counting those shown."""
-    depth: dict[str, int] = {}
-    for op in graph.operators:
-        before = [depth[graph.writer[t]] for t in op.inputs if t in graph.writer]
-        step = int(op.name in shown)
-        depth[op.name] = max(before, default=-1) + step
+def _equality(op: Operator, strategy: Strategy) -> tuple[object, ...]:
+    stage = strategy.stage_of.get(op.name, 0)
+    return op.name.rstrip(digits), op.kind, op.dims, strategy.configs[op.name], stage
+
+
+def _depths(graph: OperatorGraph, stands_for: dict[str, str]) -> dict[str, int]:
+    """Return the longest way from the input to every operator shown."""
+    depth = dict.fromkeys(stands_for.values(), 0)
+    readers: dict[str, list[str]] = {name: [] for name in depth}
+    for source, target in _edges(graph, stands_for):
+        readers[source].append(target)
+    for source in depth:
+        for target in readers[source]:
+            depth[target] = max(depth[target], depth[source] + 1)
     return depth

@@ -10,6 +10,8 @@ from flexsim.plotting.topology_layout import HostBox, Layout, Place, label_of, n
 _APART = 1.25
 _STEP = 1.3
 _INNER_SHARE = 0.5
+_WIDTH = 1.5
+_ROUNDS = 50
 _MOST_DEVICES = 72
 
 
@@ -30,23 +32,50 @@ def lay_out_ring(graph: DeviceGraph) -> Layout:
     num_devices = graph.num_devices
     near = neighbours_of(graph, set(range(graph.num_vertices)))
     radius = max(1.6, _APART * num_devices / (2 * math.pi))
-    angles = {
-        device: math.pi / 2 - 2 * math.pi * (device + 0.5) / num_devices
-        for device in range(num_devices)
-    }
-    places = {device: _at(graph, device, angles[device], radius) for device in angles}
-    waiting = list(range(num_devices, graph.num_vertices))
-    while waiting:
-        rank = [(min((n for n in near[v] if n in angles), default=math.inf), v) for v in waiting]
-        vertex = min(rank)[1]
-        waiting.remove(vertex)
-        inner = [n for n in near[vertex] if n in angles]
-        angles[vertex] = _mean_angle([angles[n] for n in inner])
-        reach = max((math.hypot(places[n].x, places[n].y) for n in inner), default=radius)
-        is_centre = len(inner) > _INNER_SHARE * num_devices
-        distance = 0.0 if is_centre else reach + _STEP
-        places[vertex] = _at(graph, vertex, angles[vertex], distance)
+    angles = {d: math.pi / 2 - 2 * math.pi * (d + 0.5) / num_devices for d in range(num_devices)}
+    places = {device: _at(graph, device, angle, radius) for device, angle in angles.items()}
+    outer = []
+    for vertex in range(num_devices, graph.num_vertices):
+        devices = [other for other in near[vertex] if other < num_devices]
+        if len(devices) > _INNER_SHARE * num_devices:
+            places[vertex] = _at(graph, vertex, math.pi / 2, len(places) - num_devices)
+        else:
+            outer.append(vertex)
+    for circle, row in enumerate(_circles(outer, set(angles), near), start=1):
+        distance = radius + circle * _STEP
+        for vertex, angle in _spread(row, angles, near, distance).items():
+            angles[vertex] = angle
+            places[vertex] = _at(graph, vertex, angle, distance)
     return Layout(places, [_frame(graph, places)], "")
+
+
+def _circles(vertices: list[int], inner: set[int], near: dict[int, list[int]]) -> list[list[int]]:
+    """Return the vertices by how far they are from what is inside, the nearest first."""
+    circles, placed, waiting = [], set(inner), list(vertices)
+    while waiting:
+        row = [vertex for vertex in waiting if placed.intersection(near[vertex])] or waiting
+        circles.append(row)
+        placed.update(row)
+        waiting = [vertex for vertex in waiting if vertex not in placed]
+    return circles
+
+
+def _spread(
+    row: list[int], angles: dict[int, float], near: dict[int, list[int]], distance: float
+) -> dict[int, float]:
+    """Return an angle for each vertex of a circle: beside its neighbours inside, yet apart."""
+    wanted = {v: _mean_angle([angles[n] for n in near[v] if n in angles]) for v in row}
+    ordered = sorted(row, key=lambda vertex: (-wanted[vertex], vertex))
+    least = _WIDTH / distance
+    found = [wanted[vertex] for vertex in ordered]
+    for _ in range(_ROUNDS):
+        for first in range(len(found)):
+            second = (first + 1) % len(found)
+            gap = (found[first] - found[second]) % (2 * math.pi)
+            if len(found) > 1 and gap < least:
+                found[first] += (least - gap) / 2
+                found[second] -= (least - gap) / 2
+    return dict(zip(ordered, found, strict=True))
 
 
 def _at(graph: DeviceGraph, vertex: int, angle: float, distance: float) -> Place:

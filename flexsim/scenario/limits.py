@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from flexsim.cost.profiles import load_device_profile
+from flexsim.cost.profiles import SoftwareProfile, load_device_profile
 from flexsim.errors import ScenarioError
 from flexsim.models import ModelConfig, family_keys
 from flexsim.operator_graph import OperatorGraph
@@ -42,21 +42,30 @@ def check_precision(scenario: Scenario, graph_name: str, device_types: Iterable[
             profile.peak_flops_per_s(scenario.training.precision)
 
 
-def check_cuts(scenario: Scenario, config: ModelConfig) -> None:
-    """Raise where a strategy cuts a size into more parts than it has, or one that is not."""
+def check_cuts(scenario: Scenario, config: ModelConfig, software: SoftwareProfile) -> None:
+    """Raise where a strategy cuts a size into more parts than it has, or one that is not.
+
+    Positions must be cut evenly unless the software pads them.
+    """
     known = family_keys(config.family)
     cut = ("ffn", "vocabulary") if config.embedding_and_head else ("ffn",)
     for key in (key for key in cut if key in known):
         _check_at_most(scenario, key, getattr(config, key))
-    if not scenario.strategy.sequence_parallel:
-        return
-    if "sequence" not in known:
+    if scenario.strategy.sequence_parallel:
+        _check_positions(scenario, config, software)
+
+
+def _check_positions(scenario: Scenario, config: ModelConfig, software: SoftwareProfile) -> None:
+    if "sequence" not in family_keys(config.family):
         raise ScenarioError(
             f"{scenario.source}: strategy.sequence_parallel = true has no meaning for the family"
             f" {config.family!r}, which has no sequence; choose false"
         )
-    tensor = scenario.strategy.tensor
-    check_divides(scenario.source, "strategy.tensor", tensor, "model.sequence", config.sequence)
+    tensor, size = scenario.strategy.tensor, config.sequence
+    if software.pads_parts:
+        _check_at_most(scenario, "sequence", size)
+    else:
+        check_divides(scenario.source, "strategy.tensor", tensor, "model.sequence", size)
 
 
 def _check_at_most(scenario: Scenario, key: str, size: int) -> None:

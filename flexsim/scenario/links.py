@@ -28,7 +28,7 @@ def lowered_links(lowered: Lowered, timeline: Timeline, communication: Communica
 def links_of(scenario: Scenario, plan: Plan, timeline: Timeline) -> LinkFacts | str:
     """Return what messages that took their priced time did, or why that was not followed."""
     if plan.num_tasks_unfolded > plan.num_tasks or plan.templates.collective is None:
-        return "not followed on folded devices; --set strategy.fold=false follows every link"
+        return "not followed; --set strategy.fold=false follows every one"
     from flexsim.timeline.message_traffic import message_traffic
 
     communication = plain(setting_of(scenario).costs.communication)

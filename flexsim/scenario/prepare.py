@@ -108,7 +108,7 @@ def sizes_of(scenario: Scenario, setting: Setting) -> Sizes:
         with in_file(source, "strategy.file"):
             num_microbatches = microbatches_of(scenario.strategy_file)
         sizes = sizes_of_microbatches(scenario, num_microbatches)
-    check_cuts(scenario, setting.config)
+    check_cuts(scenario, setting.config, setting.costs.software)
     check_counts(source, setting.config.layers, sizes)
     return sizes
 

@@ -237,7 +237,7 @@ class SearchTable(Table):
     starts: list[Name] = Field(
         default=["data", "expert", "random"],
         description="chains start, by turns, from data, expert (the [strategy] table), random, "
-        "one-weird-trick, layer-placement, or the path of a strategy file",
+        "optcnn, one-weird-trick, layer-placement, or the path of a strategy file",
         min_length=1,
     )
     dimensions: Name = Field(default="SOAP", description="letters of the dimensions to search")

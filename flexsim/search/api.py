@@ -91,8 +91,9 @@ def with_options(scenario: Scenario, options: Mapping[str, Any]) -> Scenario:
     """Return the scenario with keys of its ``[search]`` table replaced, and all of it checked."""
     given = scenario.search.model_dump(exclude_unset=True)
     wanted = {key: value for key, value in options.items() if value is not None}
-    if "seconds" in wanted and "budget" not in wanted:
-        given.pop("budget", None)
+    for key, other in (("seconds", "budget"), ("budget", "seconds")):
+        if key in wanted and other not in wanted:
+            given.pop(other, None)
     try:
         table = type(scenario.search).model_validate({**given, **wanted})
     except ValidationError as problem:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.search.exhaustive_tables import NEVER, EdgeTable, UnitTable
+from flexsim.search.exhaustive_tables import NEVER, Bits, EdgeTable, UnitTable
 from flexsim.search.prices import Int64
 
 _MOST_POINTS = 64
@@ -24,20 +24,21 @@ _MOST_POINTS = 64
 class Rest:
     """What comes after a unit: a frontier a first form, for each of the two measures.
 
-    A frontier has columns way and sum. ``load_ns`` is the least that the devices together
-    compute in the backward of the rest.
+    A frontier has columns way and sum. ``loss_ns`` is the least way to the loss, a list a
+    measure; ``load_ns`` the least that all devices together compute in the backward of the rest.
     """
 
     frontiers: tuple[list[Int64], list[Int64]]
-    load_ns: Int64
+    loss_ns: tuple[Int64, Int64]
+    load_ns: int
 
 
 def rests(tables: list[UnitTable], edges: list[EdgeTable]) -> list[Rest]:
     """Return the rest after every unit of a chain, in the chain's order."""
     last = tables[-1]
-    num_forms = len(last.first_forms)
-    ends = [np.array([[0, last.back_ns[row][last.uses[row]].min()]]) for row in last.first_forms]
-    found = [Rest((ends, ends), np.zeros(num_forms, np.int64))]
+    losses = [int(last.back_ns[row][last.uses[row]].min()) for row in last.first_forms]
+    ends = [np.array([[0, loss]]) for loss in losses]
+    found = [Rest((ends, ends), (np.array(losses), np.array(losses)), 0)]
     for number in range(len(edges) - 1, -1, -1):
         found.append(_before(tables[number], tables[number + 1], edges[number], found[-1]))
     return found[::-1]
@@ -45,23 +46,24 @@ def rests(tables: list[UnitTable], edges: list[EdgeTable]) -> list[Rest]:
 
 def _before(writer: UnitTable, reader: UnitTable, edge: EdgeTable, rest: Rest) -> Rest:
     """Return the rest after a unit from the rest after the next one."""
-    size = writer.uses.shape[1]
-    form_of = reader.first_form_of
-    syncs = -(-reader.sync_ns.sum((0, 2)) // size)
-    computes = reader.block_ns.sum(1) + rest.load_ns[form_of]
     frontiers: tuple[list[Int64], list[Int64]] = ([], [])
+    losses: tuple[list[int], list[int]] = ([], [])
+    syncs = reader.sync_ns.sum((0, 2)) // writer.uses.shape[1]
     for form, row in enumerate(writer.first_forms):
         there = edge.forward_ns[form] + reader.forward_ns[:, None, :]
         back = _back(reader, edge, form)
-        for measure, frontier in enumerate(frontiers):
-            ways = [_least(m, u, measure) for m, u in _ends(writer, reader, row, there, back)]
-            points = [
-                rest.frontiers[measure][form_of[j]]
-                + (ways[0][j] + ways[1][j], ways[0][j] + syncs[j])
-                for j in range(len(form_of))
-            ]
-            frontier.append(_frontier(np.concatenate(points)))
-    return Rest(frontiers, np.full(len(writer.first_forms), computes.min()))
+        here = np.broadcast_to(writer.uses[row], reader.uses.shape)
+        for measure in (0, 1):
+            to_reader = _least(there, (here, reader.uses), measure)
+            from_reader = _least(back, (reader.uses, here), measure)
+            steps = np.stack([to_reader + from_reader, to_reader + syncs], 1)
+            after = [rest.frontiers[measure][i] for i in reader.first_form_of]
+            points = [more + step for more, step in zip(after, steps, strict=True)]
+            frontiers[measure].append(_frontier(np.concatenate(points)))
+            loss_ns = rest.loss_ns[measure][reader.first_form_of] + to_reader
+            losses[measure].append(int(loss_ns.min()))
+    load_ns = int(reader.block_ns.sum(1).min()) + rest.load_ns
+    return Rest(frontiers, (np.array(losses[0]), np.array(losses[1])), load_ns)
 
 
 def _back(reader: UnitTable, edge: EdgeTable, form: int) -> Int64:
@@ -75,20 +77,16 @@ def _back(reader: UnitTable, edge: EdgeTable, form: int) -> Int64:
     return paths
 
 
-def _ends(writer, reader, row, there, back):  # type: ignore[no-untyped-def]
-    """Return both ways with the devices that they lead from and to."""
-    here = np.broadcast_to(writer.uses[row], reader.uses.shape)
-    return [(there, (here, reader.uses)), (back, (reader.uses, here))]
-
-
-def _least(paths, uses, measure):  # type: ignore[no-untyped-def]
-    """Return the least by which a way is longer: over devices from (0) or to (1) which it leads."""
+def _least(paths: Int64, uses: tuple[Bits, Bits], measure: int) -> Int64:
+    """Return by how much a way is longer at least: from all devices (0) or to all (1)."""
     sources, targets = uses
     if measure == 0:
         longest = np.where(targets[:, None, :], paths, NEVER).max(2)
-        return np.where(sources, longest, -NEVER).min(1)
+        from_any: Int64 = np.where(sources, longest, -NEVER).min(1)
+        return from_any
     longest = np.where(sources[:, :, None], paths, NEVER).max(1)
-    return np.where(targets, longest, -NEVER).min(1)
+    to_any: Int64 = np.where(targets, longest, -NEVER).min(1)
+    return to_any
 
 
 def _frontier(points: Int64) -> Int64:

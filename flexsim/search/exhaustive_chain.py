@@ -29,7 +29,7 @@ from flexsim.search.exhaustive_tables import (
     unit_table,
 )
 from flexsim.search.moves import Change, Edge
-from flexsim.search.prices import Int64, Prices, reads_once
+from flexsim.search.prices import Int64, Prices
 from flexsim.search.walk import Walk
 from flexsim.strategy import ParallelConfig
 from flexsim.strategy.sharding import WHOLE
@@ -92,7 +92,7 @@ def _chain_edges(walk: Walk) -> tuple[Edge, ...] | None:
     edges = _distinct(moves.edges)
     names = [(edge.writer.name, edge.reader.name) for edge in edges]
     chain = [(a.name, b.name) for a, b in pairwise(units)]
-    once = all(reads_once(edge, graph.readers[edge.read.tensor]) for edge in edges)
+    once = all(_reads_alike(edge, graph.readers[edge.read.tensor]) for edge in edges)
     plain = all(_is_plain(operator) for operator in graph.operators)
     if not once or not plain or names != chain:
         return None
@@ -101,8 +101,16 @@ def _chain_edges(walk: Walk) -> tuple[Edge, ...] | None:
 
 def _distinct(edges: Iterable[Edge]) -> tuple[Edge, ...]:
     """Return edges without those that steps of one operator have in common."""
-    found = {(e.writer.name, e.reader.name, e.read): e for e in reversed([*edges])}
+    found = {(e.writer.name, e.reader.name, e.read.tensor): e for e in reversed([*edges])}
     return tuple(reversed(found.values()))
+
+
+def _reads_alike(edge: Edge, readers: tuple[str, ...]) -> bool:
+    """Whether one operator alone reads a tensor, in one layout, and whole sums."""
+    steps = [s for s in edge.reader.forward if any(u.tensor == edge.read.tensor for u in s.reads)]
+    axes = {u.axes for s in steps for u in s.reads if u.tensor == edge.read.tensor}
+    lenient = any(step.accepts_partial for step in steps)
+    return len(readers) == 1 and len(axes) == 1 and not lenient
 
 
 def _is_plain(operator: Operator) -> bool:
@@ -206,19 +214,30 @@ class ChainTree:
         joint = (table.is_joint & lines.is_kept) | table.is_weightless
         back = np.where(joint[:, None, None], lines.block_ns[0], lines.back_ns)
         after = (back + steps[:, None, :]).max(2)
-        syncs = lines.sync_ns.sum(1) // table.uses.shape[1] + steps.min(1)
+        num_devices = table.uses.shape[1]
+        syncs = lines.sync_ns.sum(1) // num_devices + steps.min(1)
+        loads = (lines.load_ns.sum(1) + rest.load_ns) // num_devices
+        busy = np.maximum(lines.load_ns, lines.sync_ns) + steps
+        busiest = np.maximum(busy.max(1), loads + steps.min(1))
         ends = [
             (_last(lines.ready_ns, table), _first(after, table)),
             (_first(lines.ready_ns, table), _last(after, table)),
         ]
         found = np.zeros(len(table.configs), np.int64)
-        for (begins, after_way), frontiers in zip(ends, rest.frontiers, strict=True):
-            for form, frontier in enumerate(frontiers):
+        for measure, (begins, after_way) in enumerate(ends):
+            to_loss = rest.loss_ns[measure] - self._last_back_ns
+            found = np.maximum(found, begins + to_loss[table.first_form_of] + busiest)
+            for form, frontier in enumerate(rest.frontiers[measure]):
                 at = table.first_form_of == form
                 ways = (begins + after_way)[at, None] + frontier[:, 0]
                 sums = (begins + syncs)[at, None] + frontier[:, 1]
                 found[at] = np.maximum(found[at], np.maximum(ways, sums).min(1))
         return found
+
+    @cached_property
+    def _last_back_ns(self) -> int:
+        """The most that an input gradient of the loss takes: its part of every way to the loss."""
+        return int(self.tables[-1].back_ns.max())
 
     def _steps_ns(self, parameters: Int64) -> Int64:
         values, at = np.unique(parameters, return_inverse=True)

@@ -21,6 +21,7 @@ from flexsim.operator_graph import Operator
 from flexsim.operator_graph.graph import SAMPLE_DIM
 from flexsim.search.arrangement import arranged
 from flexsim.search.moves import Change, Edge, Moves
+from flexsim.search.objective import Problem
 from flexsim.search.placements import Pool
 from flexsim.search.prices import Prices, longest
 from flexsim.search.space import Restrictions, Space
@@ -30,22 +31,19 @@ from flexsim.search.walk import Walk
 from flexsim.strategy import ParallelConfig
 
 Costs = NDArray[np.float64]
-_MOST_ALIKE = 4
+_MOST_ALIKE = 3
 """Of configs that cut the samples equally often, so many are looked at: the cheapest."""
 
 
 def optcnn(walk: Walk) -> bool:
     """Propose the strategy of least summed cost; it is kept if it is better than the start."""
-    problem = replace(walk.problem, costs=with_transfer_table(walk.problem.costs))
-    configs: dict[str, ParallelConfig] = {}
-    for unit, config in least_cost(walk.moves, Prices(problem)):
-        configs |= unit.configs(config)
-    walk.step(Change("optcnn", configs), NEVER)
+    walk.step(Change("optcnn", least_cost(walk.problem, walk.moves)), NEVER)
     return False
 
 
-def least_cost(moves: Moves, prices: Prices) -> list[tuple[Unit, ParallelConfig]]:
-    """Return the config of every unit in the strategy of least summed cost."""
+def least_cost(problem: Problem, moves: Moves) -> dict[str, ParallelConfig]:
+    """Return the configs of the strategy of least summed cost, for all units that are free."""
+    prices = Prices(replace(problem, costs=with_transfer_table(problem.costs)))
     space = _on_first_devices(moves.space)
     known: dict[object, tuple[list[ParallelConfig], Costs]] = {}
     for unit in moves.units:
@@ -53,7 +51,10 @@ def least_cost(moves: Moves, prices: Prices) -> list[tuple[Unit, ParallelConfig]
             known[_signature(unit)] = _candidates(space, prices, unit)
     candidates = {unit.name: known[_signature(unit)] for unit in moves.units}
     choice = _least(_table(moves, prices, candidates), moves.units)
-    return [(unit, candidates[unit.name][0][choice[unit.name]]) for unit in moves.units]
+    configs: dict[str, ParallelConfig] = {}
+    for unit in moves.units:
+        configs |= unit.configs(candidates[unit.name][0][choice[unit.name]])
+    return configs
 
 
 def _signature(unit: Unit) -> tuple[object, ...]:

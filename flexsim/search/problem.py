@@ -18,7 +18,9 @@ from flexsim.scenario.checks import usable_devices
 from flexsim.scenario.prepare import prepare
 from flexsim.scenario.schema import Scenario
 from flexsim.search.arrangement import arranged, normal
+from flexsim.search.moves import Moves
 from flexsim.search.objective import Configs, Problem
+from flexsim.search.optcnn import least_cost
 from flexsim.search.placements import Pool
 from flexsim.search.space import Restrictions, Space
 from flexsim.search.transformation_proposals import best_transformed
@@ -29,7 +31,7 @@ from flexsim.strategy.experts import EXPERT_DEGREES, EXPERTS
 from flexsim.strategy.files import load_strategy
 from flexsim.strategy.sharding import WHOLE
 
-NAMED_STARTS = ("data", "expert", "random", *EXPERTS)
+NAMED_STARTS = ("data", "expert", "random", "optcnn", *EXPERTS)
 Start = tuple[Configs, Mapping[str, int]]
 """Configs and stages, an entry an operator."""
 
@@ -86,6 +88,7 @@ def starts(scenario: Scenario, problem: Problem, space: Space) -> dict[str, Call
         "data": lambda rng: (data_parallel(problem, space), problem.base.stage_of),
         "expert": lambda rng: (normal_configs(problem.base), problem.base.stage_of),
         "random": lambda rng: (random_configs(problem, space, rng), problem.base.stage_of),
+        "optcnn": lambda rng: (optcnn_configs(problem, space), problem.base.stage_of),
         **{name: partial(_of_experts, problem, space, name) for name in EXPERTS},
         **{
             name: partial(_from_file, scenario, problem, name)
@@ -116,6 +119,12 @@ def random_configs(
         found = space.draw(unit, space.pool(unit), rng)
         configs |= unit.configs(found) if found is not None else {}
     return configs
+
+
+def optcnn_configs(problem: Problem, space: Space) -> dict[str, ParallelConfig]:
+    """Return OptCNN's strategy: the best by dynamic programming where nothing overlaps."""
+    moves = Moves(problem.graph, space, problem.base)
+    return {**normal_configs(problem.base), **least_cost(problem, moves)}
 
 
 def normal_configs(strategy: Strategy) -> dict[str, ParallelConfig]:

@@ -18,23 +18,23 @@ from flexsim.strategy import ParallelConfig
 
 Rng = np.random.Generator
 T = TypeVar("T")
-_SCATTERED = 4
-"""A state is scattered if it has more meshes than one for so many units."""
+_RARELY = 0.2
+"""How often an even state is proposed where units share meshes anyway."""
 
 
 def even(moves: Moves, state: State, rng: Rng) -> Change | None:
     """All units are spread evenly over all devices: samples, and one dimension more a role.
 
-    It serves states without order, as random ones: it is not proposed where units share meshes.
+    It serves states without order, as random ones; where roles share meshes it is rare.
     """
     meshes = {config.mesh for config in state.configs.values()}
-    if len(meshes) * _SCATTERED <= len(moves.units):
+    if 2 * len(meshes) <= len(moves.roles) and rng.random() > _RARELY:
         return None
     pools = dict.fromkeys(moves.pool(unit, state) for unit in moves.units)
     devices = {pool: _all_of(pool, moves.space.restrictions) for pool in pools}
     share = float(rng.random(2).max())
     configs: dict[str, ParallelConfig] = {}
-    for role in dict.fromkeys(moves.peers.values()):
+    for role in moves.roles:
         order = [float(number) for number in rng.random(len(role[0].dims) + 1)]
         for pool, units in _by_pool(moves, state, role).items():
             found = _spread_over(devices[pool], moves, units[0], share, order)
@@ -49,8 +49,7 @@ def axis(moves: Moves, state: State, rng: Rng) -> Change | None:
     It is so for one unit, for all units of a role, for those that the new cut flows on to along
     edges, for all that use the axis in the same way, or for all whatever they use it for.
     """
-    roles = list(dict.fromkeys(moves.peers.values()))
-    unit = _pick(_pick(roles, rng), rng)
+    unit = _pick(_pick(moves.roles, rng), rng)
     config = _own(unit, state)
     if config is None or config.mesh.size == 1:
         return None

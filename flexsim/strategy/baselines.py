@@ -244,20 +244,16 @@ def lighter_ends(num_layers: int, num_stages: int) -> int:
 def ranks_of_stages(degrees: Degrees) -> list[int]:
     """Return the pipeline rank of every global stage, as ``degrees.placement`` says.
 
-    ``loop`` goes round the ranks, chunk after chunk (Narayanan et al. 2021, arXiv 2104.04473); ``v``
-    comes back on every second chunk, so that the first rank has the last stage too (Qi et al.
-    2024, arXiv 2405.15362).
+    ``loop`` goes round the ranks, chunk after chunk (Narayanan et al. 2021, arXiv 2104.04473);
+    ``v`` comes back on every second chunk, so that the first rank has the last stage too (Qi et
+    al. 2024, arXiv 2405.15362).
     """
-    forth = list(range(degrees.pipeline))
     if degrees.placement not in PLACEMENTS:
         known = choices_text(degrees.placement, PLACEMENTS)
         raise StrategyError(f"there is no placement {degrees.placement!r}: {known}")
-    turns = degrees.placement == "v"
-    return [
-        rank
-        for chunk in range(degrees.chunks)
-        for rank in (forth[::-1] if turns and chunk % 2 else forth)
-    ]
+    forth = list(range(degrees.pipeline))
+    turns = [forth, forth[::-1] if degrees.placement == "v" else forth]
+    return [rank for chunk in range(degrees.chunks) for rank in turns[chunk % 2]]
 
 
 def _stages(graph: OperatorGraph, degrees: Degrees) -> dict[str, int]:

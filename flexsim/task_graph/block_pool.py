@@ -6,6 +6,7 @@ for every device of the cluster.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from flexsim.task_graph.block_pool_kernel import (
     ROWS,
     TRANSFER,
     Contents,
+    Entry,
     write_row,
 )
 from flexsim.task_graph.columns import Int32, Int64
@@ -96,30 +98,31 @@ class Pool:
         groups, targets = row.places.groups, row.places.targets
         shape = TRANSFER if targets is not None else COMPUTE if row.is_compute else COLLECTIVE
         self._make_room(self.num_devices + groups.size, 4 * groups.size)
-        channels = self._channels_of(row.kind) if shape == TRANSFER else _NO_CHANNELS
         self._kept.append(row)  # so that its arrays keep their identity
-        write_row(
-            self._contents,
-            self._counts,
-            (shape, row.kind),
+        entry = Entry(
+            shape,
+            row.kind,
             np.ascontiguousarray(groups, np.int32),
             _NOWHERE if targets is None else np.ascontiguousarray(targets, np.int32),
             np.ascontiguousarray(row.duration_ns, np.int64),
-            channels,
+            self._channels_of(row.kind) if shape == TRANSFER else _NO_CHANNELS,
         )
+        write_row(self._contents, self._counts, entry)
         return int(self._counts[ROWS]) - 1
 
     def _make_room(self, num_durations: int, num_places: int) -> None:
         """Grow where there is no room for one more row."""
-        counts, old = self._counts, self._contents
-        wanted = counts[:3] + (1, num_durations, num_places)
-        have = np.array([len(old.head), len(old.duration_ns), len(old.device)])
-        if (wanted <= have).all():
+        old = self._contents
+        have = (len(old.head), len(old.duration_ns), len(old.device))
+        used, more = self._counts[:3].tolist(), (1, num_durations, num_places)
+        wanted = [n + m for n, m in zip(used, more, strict=True)]
+        if all(want <= has for want, has in zip(wanted, have, strict=True)):
             return
-        sizes = tuple(np.where(wanted <= have, have, 2 * np.maximum(wanted, have)).tolist())
+        sizes = [has if want <= has else 2 * want for want, has in zip(wanted, have, strict=True)]
         self._contents = _room(sizes, self.num_devices)
-        for column, values in zip(self._contents, old, strict=True):
-            column[: len(values)] = values
+        for name in Contents._fields:
+            values = getattr(old, name)
+            getattr(self._contents, name)[: len(values)] = values
 
     def _channels_of(self, kind: int) -> Int32:
         """Return the numbers of the channels of a kind, -1 for those never used."""
@@ -127,7 +130,7 @@ class Pool:
         return self._channel.setdefault(kind, np.full(shape, -1, np.int32))
 
 
-def _room(sizes: tuple[int, ...], num_devices: int) -> Contents:
+def _room(sizes: Sequence[int], num_devices: int) -> Contents:
     """Return room for so many rows, durations and places."""
     num_rows, num_durations, num_places = sizes
     table = (num_rows, num_devices)

@@ -43,6 +43,20 @@ class Contents(NamedTuple):
 HEAD_TYPE, HEAD_KIND, HEAD_MEMBERS, HEAD_WIDTH, HEAD_DURATION, HEAD_DEVICE, HEAD_LEAST = range(7)
 
 
+class Entry(NamedTuple):
+    """What is written of a row; ``targets`` are those of transfers.
+
+    ``channels`` are the numbers of their channels by source and target, -1 where there is none.
+    """
+
+    shape: int
+    kind: int
+    groups: Int32
+    targets: Int32
+    duration_ns: Int64
+    channels: Int32
+
+
 @inlined
 def _clear_row(contents: Contents, row: int) -> None:
     contents.devices[row] = 0
@@ -84,13 +98,13 @@ def _write_transfers(contents: Contents, row: int, groups: Int32, targets: Int32
         contents.leader[row, source] = source
         contents.num_left[row, target] += 1
         first[source + 1] += 1
-    for device in range(contents.leader.shape[1]):
+    for device in range(len(first) - 1):
         first[device + 1] += first[device]
     for member in range(num_members):
         source = groups[member, 0]
         contents.device[at + first[source]] = member
         first[source] += 1
-    for device in range(contents.leader.shape[1], 0, -1):
+    for device in range(len(first) - 1, 0, -1):
         first[device] = first[device - 1]
     first[0] = 0
 
@@ -101,46 +115,51 @@ def _channel_of(channels: Int32, counts: Int64, source: int, target: int) -> int
     if channels[source, target] < 0:
         channels[source, target] = counts[_CHANNELS]
         counts[_CHANNELS] += 1
-    return channels[source, target]
+    return int(channels[source, target])
+
+
+@inlined
+def _write_head(contents: Contents, counts: Int64, entry: Entry) -> None:
+    head = contents.head[counts[_ROWS]]
+    head[0], head[1], head[2] = entry.shape, entry.kind, len(entry.groups)
+    head[3], head[4], head[5] = entry.groups.shape[1], counts[_DURATIONS], counts[_PLACES]
+    head[6] = entry.duration_ns[0]
+    for member in range(len(entry.groups)):
+        head[6] = min(head[6], entry.duration_ns[member])
+
+
+@inlined
+def _write_ends(contents: Contents, counts: Int64, entry: Entry) -> None:
+    """Write on which devices members are, and which channels they take."""
+    at, (num_members, width) = counts[_PLACES], entry.groups.shape
+    for member in range(num_members):
+        for place in range(width):
+            contents.device[at + member * width + place] = entry.groups[member, place]
+    counts[_PLACES] += num_members * width
+    if entry.shape != _TRANSFER:
+        return
+    for i in range(num_members):
+        source, target = entry.groups[i, 0], entry.targets[i]
+        contents.device[at + num_members + i] = target
+        number = _channel_of(entry.channels, counts, source, target)
+        contents.device[at + 2 * num_members + i] = number
+    counts[_PLACES] += 3 * num_members
 
 
 @kept_uncounted
-def write_row(
-    contents: Contents,
-    counts: Int64,
-    shape_and_kind: tuple[int, int],
-    groups: Int32,
-    targets: Int32,
-    duration_ns: Int64,
-    channels: Int32,
-) -> None:
-    """Append a row; ``counts`` tells how much there is of everything, room must be there.
-
-    ``targets`` are those of transfers, and ``channels`` the numbers of their channels by source
-    and target, -1 where there is none yet.
-    """
-    (shape, kind), row = shape_and_kind, counts[_ROWS]
-    num_members, width, at = len(groups), groups.shape[1], counts[_PLACES]
-    head = contents.head[row]
-    head[0], head[1], head[2] = shape, kind, num_members
-    head[3], head[4], head[5] = width, counts[_DURATIONS], at
+def write_row(contents: Contents, counts: Int64, entry: Entry) -> None:
+    """Append a row; ``counts`` tells how much there is of everything, room must be there."""
+    row, at, num_members = counts[_ROWS], counts[_PLACES], len(entry.groups)
+    _write_head(contents, counts, entry)
     _clear_row(contents, row)
-    for member in range(num_members):
-        for place in range(width):
-            contents.device[at + member * width + place] = groups[member, place]
-    if shape == _TRANSFER:
-        for i in range(num_members):
-            number = _channel_of(channels, counts, groups[i, 0], targets[i])
-            contents.device[at + num_members + i] = targets[i]
-            contents.device[at + 2 * num_members + i] = number
-        _write_transfers(contents, row, groups, targets, at + 3 * num_members)
-        counts[_PLACES] += 4 * num_members
+    _write_ends(contents, counts, entry)
+    if entry.shape == _TRANSFER:
+        _write_transfers(contents, row, entry.groups, entry.targets, at + 3 * num_members)
     else:
-        _write_groups(contents, row, groups, duration_ns)
-        counts[_PLACES] += num_members * width
-    durations = contents.work_ns[row] if shape == _COMPUTE else duration_ns
+        _write_groups(contents, row, entry.groups, entry.duration_ns)
+    is_compute = entry.shape == _COMPUTE
+    durations = contents.work_ns[row] if is_compute else entry.duration_ns
     for i in range(len(durations)):
         contents.duration_ns[counts[_DURATIONS] + i] = durations[i]
     counts[_DURATIONS] += len(durations)
-    head[6] = duration_ns.min()
     counts[_ROWS] += 1

@@ -21,14 +21,14 @@ from flexsim.operator_graph.records import Operator
 from flexsim.strategy.config import ParallelConfig, check_config
 from flexsim.strategy.strategy import Strategy, check_device, check_strategy
 from flexsim.task_graph.block_arrays import ChainTable, fits, room_for, sites_of
-from flexsim.task_graph.block_bound import forward_exits
+from flexsim.task_graph.block_bound import ForwardBound
 from flexsim.task_graph.block_chains import Brought, Partial, Weaver
-from flexsim.task_graph.block_kernel import Current, Linked, link, link_slots
+from flexsim.task_graph.block_kernel import Current, Linked, link
 from flexsim.task_graph.block_outline import ACTIVATION, Chain, Outline
-from flexsim.task_graph.block_pool import HEAD_KIND, Pool, Stint
+from flexsim.task_graph.block_pool import HEAD_KIND, Pool
+from flexsim.task_graph.block_prices import Priced, StepPrices
 from flexsim.task_graph.block_update import Update
 from flexsim.task_graph.block_weights import Found
-from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
@@ -36,10 +36,8 @@ from flexsim.task_graph.rows import Notebook
 
 Configs = Mapping[str, ParallelConfig]
 NO_LIMIT_NS = 2**62
-_NO_ROWS, _NO_OFFSETS = np.zeros(0, np.int32), np.zeros(1, np.int64)
 MOST_VALUES = 1 << 23
 """Values by device that are kept of contents, about 200 MB, before all is found anew."""
-_KIND = {"F": "forward", "I": "input-gradient", "W": "weight-gradient"}
 
 
 def why_not(strategy: Strategy) -> str:
@@ -61,24 +59,12 @@ class _Known:
     brought: Brought
 
 
-@dataclass(eq=False)
-class _Priced:
-    """What the steps of an operator take under a config, and on every device all together.
-
-    ``load_ns`` has a line each for forward and backward. ``contents`` are those of its rows, none before they are needed.
-    """
-
-    stints: list[Stint]
-    load_ns: Int64
-    contents: list[int] = field(default_factory=list)
-
-
 @dataclass
 class _Before:
     """What a change replaced."""
 
     configs: dict[str, ParallelConfig] = field(default_factory=dict)
-    prices: dict[str, _Priced] = field(default_factory=dict)
+    prices: dict[str, Priced] = field(default_factory=dict)
     steps: dict[int, int] = field(default_factory=dict)
     chains: dict[int, _Known] = field(default_factory=dict)
     partial: dict[int, Partial] = field(default_factory=dict)
@@ -101,7 +87,6 @@ class Blocks:
         self._num_activations = sum(each.what == ACTIVATION for each in self.outline.chains)
         self._chains_of, self._steps_of = _by_operator(self.outline)
         self._followers = _followers(self.outline)
-        self._price_forms = _price_forms(self.outline, self._steps_of)
         self._waits_for = -1 if base.overlap_gradients else TASK_CODE["weight-gradient"]
         self.configs: dict[str, ParallelConfig] = {}
         self._forget_all()
@@ -122,12 +107,8 @@ class Blocks:
         self._chain: list[_Known | None] = [None] * len(self.outline.chains)
         self._counted: list[_Known | None] = [None] * len(self.outline.chains)
         self._uncounted: dict[int, None] = {}
-        self._priced: dict[tuple[int, ParallelConfig], _Priced] = {}
-        self._prices: dict[str, _Priced] = {}
-        self._load_ns = np.zeros((2, self.devices.num_devices), np.int64)
-        self._forward = room_for(self.sites, np.zeros(3, np.int64))
-        self._end_ns = np.zeros((1, self.devices.num_devices), np.int64)
-        self._exit_ns = np.zeros(self.devices.num_devices, np.int64)
+        self._prices = StepPrices(self.program, self.outline, self._steps_of, self.pool)
+        self._bound = ForwardBound(self.outline, self.sites, self.pool.num_devices)
         self._partial: dict[int, Partial] = {}
         self._chain_number = np.zeros(len(self.outline.chains), np.int32)
         self._step_number = np.zeros(len(self.outline.steps), np.int32)
@@ -155,8 +136,8 @@ class Blocks:
     def change(self, changes: Configs, limit_ns: int = NO_LIMIT_NS) -> bool:
         """Change configs; return False, with nothing changed, if that is above the limit for sure.
 
-        It is for sure where a device computes for longer, or has left the forward too late for
-        its backward. Raise :class:`StrategyError`, with nothing changed, if configs do not fit.
+        It is for sure where a device computes for longer, or the forward ends too late for the
+        backward. Raise :class:`StrategyError`, with nothing changed, if configs do not fit.
         """
         if self.pool.size > MOST_VALUES:
             self._begin(dict(self.configs))
@@ -167,7 +148,7 @@ class Blocks:
         try:
             for operator in operators:
                 self._configure(operator, changes[operator.name])
-            if self._load_ns.sum(0).max() <= limit_ns and self._apply(operators, limit_ns):
+            if self._prices.most_ns <= limit_ns and self._apply(operators, limit_ns):
                 return True
         except Exception:
             self.undo()
@@ -186,19 +167,12 @@ class Blocks:
         old = self.configs.get(operator.name)
         if old is not None:
             self._before.configs.setdefault(operator.name, old)
-            self._before.prices.setdefault(operator.name, self._prices[operator.name])
+            self._before.prices.setdefault(operator.name, self._prices.current[operator.name])
             self._num_users[old.mesh.flat] -= 1
         self._num_users[config.mesh.flat] += 1
         self.configs[operator.name] = config
         self.program.cuts.forget(operator)
-        self._set_price(operator.name, self._price(operator, config))
-
-    def _set_price(self, name: str, priced: _Priced) -> None:
-        old = self._prices.get(name)
-        if old is not None:
-            self._load_ns -= old.load_ns
-        self._load_ns += priced.load_ns
-        self._prices[name] = priced
+        self._prices.replace(operator, self._prices.find(operator, config))
 
     def undo(self) -> None:
         """Return to what was before the last change."""
@@ -208,7 +182,7 @@ class Blocks:
             self._num_users[config.mesh.flat] += 1
             self.configs[name] = config
             self.program.cuts.forget(self.graph.by_name[name])
-            self._set_price(name, before.prices[name])
+            self._prices.replace(self.graph.by_name[name], before.prices[name])
         for number, content in before.steps.items():
             self._step_number[number] = content
         for number, known in before.chains.items():
@@ -232,53 +206,19 @@ class Blocks:
         self._before.weights = self.update.replace(changed)
         return True
 
-    def _least_ns(self) -> int:
-        """Return a time that no iteration is shorter than, from the forward as it is now.
-
-        All that a device computes in the backward comes after the last it computes forward.
-        """
-        num_slots, devices = self.outline.first_backward, self.devices.num_devices
-        chains, current = self.table.arrays, Current(
-            self._chain_number, self._step_number, _NO_ROWS, _NO_OFFSETS, _NO_ROWS
-        )
-        num_rows = link_slots(self.sites, chains, current, num_slots, self._forward)
-        if not fits(self._forward) or num_rows >= len(self._end_ns):
-            self._forward = room_for(self.sites, self._forward.counts)
-            self._end_ns = np.zeros((2 * num_rows + 1024, devices), np.int64)
-            link_slots(self.sites, chains, current, num_slots, self._forward)
-        contents, exit_ns = self.pool.contents, self._exit_ns
-        forward_exits(contents, self._forward, num_rows, self._end_ns, exit_ns)
-        return int((exit_ns + self._load_ns[1]).max())
-
-    def _price(self, operator: Operator, config: ParallelConfig) -> _Priced:
-        """Return what an operator's steps take, found once for all operators alike."""
-        key = self._price_forms[operator.name], config
-        found = self._priced.get(key)
-        if found is None:
-            found = self._priced[key] = self._find_price(operator, config)
-        return found
-
-    def _find_price(self, operator: Operator, config: ParallelConfig) -> _Priced:
-        places = self.program.notebook.on_mesh(config.mesh)
-        stints: list[Stint] = []
-        load_ns = np.zeros_like(self._load_ns)
-        total_ns = np.zeros((2, config.mesh.size), np.int64)
-        for number in self._steps_of[operator.name]:
-            step = self.outline.steps[number].step
-            duration_ns = self.program.pricing.compute(operator, config, step).duration_ns
-            stints.append(Stint(TASK_CODE[_KIND[step.pass_name]], places, duration_ns))
-            total_ns[0 if step.pass_name == "F" else 1] += duration_ns
-        load_ns[:, config.mesh.flat] = total_ns
-        return _Priced(stints, load_ns)
-
     def _write_steps(self, operator: Operator) -> None:
         """Give the steps of an operator their contents."""
-        priced = self._prices[operator.name]
-        if not priced.contents:
-            priced.contents = [self.pool.number(stint) for stint in priced.stints]
-        for number, content in zip(self._steps_of[operator.name], priced.contents, strict=True):
+        contents = self._prices.contents(operator)
+        for number, content in zip(self._steps_of[operator.name], contents, strict=True):
             self._before.steps.setdefault(number, int(self._step_number[number]))
             self._step_number[number] = content
+
+    def _least_ns(self) -> int:
+        """Return a time that no iteration is shorter than, from the forward as it is now."""
+        numbers = self._chain_number, self._step_number
+        arrays, contents = self.table.arrays, self.pool.contents
+        begin_ns = self._bound.least_ns(arrays, numbers, contents, self.program)
+        return begin_ns + int(self._prices.load_ns[1].max())
 
     def _weave(self, dirty: Iterable[int], end: int) -> list[int]:
         """Find what chains bring, those up to ``end``; return which of the others are to follow."""
@@ -343,18 +283,6 @@ class Blocks:
         """Add to or take from what devices hold what a chain saves for the backward."""
         for mesh, num_bytes in known.brought.kept if known else ():
             self._kept_bytes[mesh.flat] += sign * num_bytes
-
-
-def _price_forms(outline: Outline, steps_of: Mapping[str, list[int]]) -> dict[str, int]:
-    """Return a number an operator, the same for those whose steps take the same."""
-    widths, forms = outline.graph.widths, dict[object, int]()
-    found: dict[str, int] = {}
-    for operator in outline.graph.operators:
-        steps = [outline.steps[number].step for number in steps_of[operator.name]]
-        uses = [[widths[use.tensor] for use in step.reads + step.writes] for step in steps]
-        form = (operator.key, *[(step.key, *each) for step, each in zip(steps, uses, strict=True)])
-        found[operator.name] = forms.setdefault(form, len(forms))
-    return found
 
 
 def _by_operator(outline: Outline) -> tuple[dict[str, set[int]], dict[str, list[int]]]:

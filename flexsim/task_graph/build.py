@@ -85,9 +85,10 @@ def _schedule(strategy: Strategy) -> Schedule:
     )
     schedule = build_schedule(strategy.schedule, shape)
     if schedule.rank_of_stage.tolist() != list(strategy.rank_of_stage):
+        wanted, given = schedule.rank_of_stage.tolist(), list(strategy.rank_of_stage)
         raise StrategyError(
-            f"schedule {strategy.schedule!r} wants stages on ranks {schedule.rank_of_stage.tolist()}, "
-            f"but strategy {strategy.name!r} has them on {list(strategy.rank_of_stage)}"
+            f"schedule {strategy.schedule!r} wants its stages on the ranks {wanted}, but strategy "
+            f"{strategy.name!r} has them on {given}"
         )
     return replace(schedule, blocking_transfers=strategy.blocking_transfers)
 

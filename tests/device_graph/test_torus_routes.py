@@ -197,8 +197,8 @@ def test_between_pods_routes_lead_over_the_hosts_network_cards(tmp_path: Path) -
         ("tpu-v4-pod", 64, (4, 8, 8)),
         ("tpu-v4-pod", 48, (4, 4, 12)),
         ("tpu-v4-pod", 2, (2, 2, 2)),
-        ("tpu-v3-pod", 64, (16, 16)),
-        ("tpu-v3-pod", 32, (8, 16)),
+        ("tpu-v3-pod", 32, (16, 16)),
+        ("tpu-v3-pod", 16, (8, 16)),
         ("tpu-v5p", None, (16, 16, 24)),
         ("two-tpu-v4-pods", None, (12, 16, 16)),
         ("two-tpu-v4-pods", 32, (4, 4, 4)),
@@ -210,7 +210,7 @@ def test_other_numbers_of_hosts_form_the_shape_nearest_to_a_cube(
     graph = load_device_graph(name, hosts)
     assert graph.torus == shape
     assert hosts in (None, graph.num_hosts)
-    assert graph.num_devices == 4 * graph.num_hosts
+    assert graph.num_devices == (8 if name == "tpu-v3-pod" else 4) * graph.num_hosts
 
 
 MISTAKES = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 from delta_walk import Walk, problem
@@ -16,6 +17,8 @@ MODELS = {
     "gpt": SMALL,
     "palm": SMALL,
     "llama": SMALL,
+    "bert": SMALL,
+    "vit": {"layers": 1, "hidden": 16, "heads": 4},
     "lenet": {},
     "alexnet": {},
     "resnet": {"layers": 50},
@@ -26,8 +29,12 @@ MODELS = {
     "nmt": {"layers": 1, "hidden": 16, "sequence": 3, "vocabulary": 32},
     "mlp": {"layers": 3, "hidden": 16},
     "dlrm": {},
+    "xdl": {},
+    "candle-uno": {},
+    "vgg": {"layers": 16},
+    "resnext": {"layers": 50},
 }
-LARGE = ("resnet", "inception")
+LARGE = ("resnet", "resnext", "inception")
 
 
 @settings(max_examples=40, deadline=None)
@@ -62,6 +69,41 @@ def test_proposals_above_the_limit_are_cut_off():
         walk.step()
     assert walk.cut > 5
     assert walk.checked > 40
+
+
+@pytest.mark.parametrize("family", ["lenet", "vgg", "nmt"])
+def test_bounds_before_all_is_built_reject_only_what_is_above_the_limit(family, monkeypatch):
+    counts = count_stages(monkeypatch)
+    rng = random.Random(11)
+    walk = Walk(problem(family, 8, rng, **MODELS[family]), rng)
+    walk.begin()
+    for _ in range(60):
+        walk.step()
+    assert walk.cut
+    assert counts["load"] > 2
+    assert counts["forward"] > 2
+
+
+def count_stages(monkeypatch):
+    """Count the proposals that are rejected by their load, and by their forward."""
+    counts = Counter()
+    change, apply = blocks.Blocks.change, blocks.Blocks._apply
+
+    def counted_apply(self, *arguments):
+        counts["built"] += 1
+        below = apply(self, *arguments)
+        counts["forward"] += not below
+        return below
+
+    def counted_change(self, *arguments):
+        before = counts["built"]
+        below = change(self, *arguments)
+        counts["load"] += not below and counts["built"] == before
+        return below
+
+    monkeypatch.setattr(blocks.Blocks, "change", counted_change)
+    monkeypatch.setattr(blocks.Blocks, "_apply", counted_apply)
+    return counts
 
 
 def test_a_full_pool_is_emptied(monkeypatch):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -50,6 +51,20 @@ def test_in_a_parking_lot_the_long_flow_gets_what_its_tightest_link_leaves_it():
 def test_a_flow_takes_no_more_than_it_can_and_leaves_the_rest_to_others():
     rates = fair_rates(csr([[0], [0], [0]]), np.array([1.0, 50, 50]), np.array([9.0]))
     assert rates.tolist() == [1, 4, 4]
+
+
+def test_a_link_that_is_not_equally_good_for_two_flows_is_shared_by_the_time_it_takes():
+    # Alone one would get 12 B/ns, the other 6: both get r with r/12 + r/6 = 1, so r = 4.
+    lowered = make_flows([(0, 48, [0]), (0, 84, [0])], [12])
+    own = np.array([12.0, 6.0]) * GB
+    both = replace(
+        lowered,
+        wire_ns=np.array([4, 14]),
+        flow_bandwidth_bytes_per_s=own,
+        own_bandwidth_bytes_per_s=own,
+    )
+    # 48 B take 12 ns at 4; the second has moved 48 of its 84 by then, the rest takes 36 / 6.
+    assert ends(both) == [12, 18]
 
 
 def test_the_end_is_the_first_whole_nanosecond():
@@ -180,3 +195,25 @@ def test_equal_flows_end_equally_after_a_long_history():
     lowered = make_flows(flows, [13, 13, 17])
     found = ends(lowered)
     assert found[::2] == found[1::2]
+
+
+@st.composite
+def graphs_of_lonely_flows(draw):
+    """Draw tasks on few streams, of which some are flows that no other meets."""
+    tasks, flows = [], {}
+    for task in range(draw(st.integers(1, 14))):
+        before = draw(st.lists(st.integers(0, task - 1), max_size=3, unique=True)) if task else []
+        held = draw(st.lists(st.integers(0, 3), max_size=2, unique=True, min_size=1))
+        tasks.append((draw(st.integers(1, 6)), held, sorted(before)))
+        if draw(st.booleans()):
+            flows[task] = (draw(st.integers(1, 60)), [2 * task, 2 * task + 1])
+    capacity = draw(st.lists(st.integers(1, 9), min_size=2 * len(tasks), max_size=2 * len(tasks)))
+    return make_lowered(tasks, flows, capacity)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs_of_lonely_flows())
+def test_flows_that_meet_no_other_run_as_in_the_event_engine(lowered):
+    fair, plain = simulate_fair(lowered), simulate(lowered.graph)
+    assert fair.start_ns.tolist() == plain.start_ns.tolist()
+    assert fair.end_ns.tolist() == plain.end_ns.tolist()

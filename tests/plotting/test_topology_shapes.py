@@ -133,7 +133,7 @@ def twisted() -> DeviceGraph:
 @pytest.mark.parametrize(
     ("graph", "note"),
     [
-        (load_device_graph("tpu-v3-pod", 4), "4 × 4 torus"),
+        (load_device_graph("tpu-v3-pod", 2), "4 × 4 torus"),
         (load_device_graph("tpu-v3-pod"), "32 × 32 torus; dotted lines leave devices out"),
         (load_device_graph("two-tpu-v4-pods"), "12 × 16 × 16 torus; dotted lines"),
         (twisted(), "shift the long dimensions by 4"),

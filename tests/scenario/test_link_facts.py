@@ -42,6 +42,11 @@ def test_every_network_moves_the_same_bytes_over_the_same_links(results):
     assert links.is_used.any()
 
 
+def test_segments_that_go_link_by_link_carry_the_same_bytes(results):
+    cut = simulated("links", segment="64 KB", forwarding="store-and-forward").links
+    assert cut.num_bytes.tolist() == results["links"].links.num_bytes.tolist()
+
+
 @pytest.mark.parametrize("network", ["analytic", "links", "fair"])
 def test_no_link_carries_more_than_its_bandwidth_or_is_busy_beyond_the_end(results, network):
     links = results[network].links
@@ -66,7 +71,7 @@ def test_tensor_parallel_rings_of_two_send_all_they_reduce_once():
 def test_folded_devices_are_not_followed_and_that_is_said():
     result = simulated(fold=True)
     assert result.links == (
-        "not followed on folded devices; --set strategy.fold=false follows every link"
+        "not followed; --set strategy.fold=false follows every one"
     )
 
 

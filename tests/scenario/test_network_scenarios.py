@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from shipped_scenarios import ROOT
 from small_gpt import simulate_small, small, write_small
 
 import flexsim
@@ -61,6 +62,18 @@ def _text(result):
     return captured.get()
 
 
+@pytest.mark.parametrize("network", ["links", "fair"])
+@pytest.mark.parametrize("name", ["korthikanti-22b-layer-selective", "shoeybi-2.5b-2xv100"])
+def test_shipped_scenarios_run_on_links(name, network):
+    path = ROOT / "scenarios" / f"{name}.toml"
+    batch = "training.global_batch=8"
+    changes = [batch] if "shoeybi" in name else []
+    priced = flexsim.run(flexsim.load_scenario(path, changes))
+    found = flexsim.run(flexsim.load_scenario(path, [*changes, f"simulation.network={network}"]))
+    ratio = found.metrics["iteration_time_s"] / priced.metrics["iteration_time_s"]
+    assert ratio == pytest.approx(1, abs=1e-3)
+
+
 def test_transfers_of_replicas_share_the_network_card_of_their_host():
     priced, held, shared = (two_hosts(name) for name in ("analytic", "links", "fair"))
     sent = held.task_graph.num_bytes[held.task_graph.kind == TASK_CODE["pipeline"]]
@@ -68,7 +81,7 @@ def test_transfers_of_replicas_share_the_network_card_of_their_host():
     wire_ns = round(int(sent[0]) / rate * 1e9)
     start_ns, end_ns = _first(held, 0)
     assert end_ns - start_ns == pytest.approx(wire_ns + late_ns, abs=1)
-    assert _first(held, 1) == (start_ns, end_ns + wire_ns)  # one behind the other on the card
+    assert _first(held, 1) == (start_ns + wire_ns, end_ns + wire_ns)  # behind it on the card
     assert _first(shared, 0) == _first(shared, 1)
     for result in (priced, shared):
         start_ns, end_ns = _first(result, 0)
@@ -157,7 +170,7 @@ def test_too_many_flows_are_refused_before_they_are_built(monkeypatch):
 
 def test_a_search_stays_with_the_formulas():
     scenario = flexsim.Scenario.from_dict(small(simulation={"network": "fair"}), "small.toml")
-    with pytest.raises(FlexSimError, match="simulation.network = 'fair' is too slow to search on"):
+    with pytest.raises(FlexSimError, match=r"simulation.network = 'fair' is too slow to search on"):
         flexsim.search(scenario, budget=2)
 
 

@@ -1,0 +1,106 @@
+"""What the steps of operators take, and what every device computes in all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from flexsim.operator_graph.records import Operator
+from flexsim.strategy.config import ParallelConfig
+from flexsim.task_graph.block_outline import Outline
+from flexsim.task_graph.block_pool import Pool, Stint
+from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.kinds import TASK_CODE
+from flexsim.task_graph.program import Program
+
+_KIND = {"F": "forward", "I": "input-gradient", "W": "weight-gradient"}
+
+
+@dataclass(eq=False)
+class Priced:
+    """What the steps of an operator take under a config, and on every device all together.
+
+    ``load_ns`` has a line each for forward and backward. ``contents`` are those of its rows,
+    none before they are needed.
+    """
+
+    stints: list[Stint]
+    load_ns: Int64
+    contents: list[int] = field(default_factory=list)
+
+
+class StepPrices:
+    """The prices of all operators' steps under the current configs; remembers all it has priced.
+
+    ``load_ns`` is what every device computes, a line each for forward and backward.
+    """
+
+    def __init__(
+        self, program: Program, outline: Outline, steps_of: Mapping[str, list[int]], pool: Pool
+    ) -> None:
+        """Begin without any operator; ``steps_of`` are the numbers of its steps."""
+        self._program = program
+        self._steps = {
+            name: [outline.steps[number].step for number in numbers]
+            for name, numbers in steps_of.items()
+        }
+        self._pool = pool
+        self._form = self._forms()
+        self._found: dict[tuple[int, ParallelConfig], Priced] = {}
+        self.current: dict[str, Priced] = {}
+        self.load_ns = np.zeros((2, pool.num_devices), np.int64)
+
+    @property
+    def most_ns(self) -> int:
+        """How long the device computes that computes for longest."""
+        return int(self.load_ns.sum(0).max())
+
+    def find(self, operator: Operator, config: ParallelConfig) -> Priced:
+        """Return what an operator's steps take, found once for all operators alike."""
+        key = self._form[operator.name], config
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._find(operator, config)
+        return found
+
+    def replace(self, operator: Operator, priced: Priced) -> None:
+        """Let an operator's steps take this from now on."""
+        old = self.current.get(operator.name)
+        if old is not None:
+            self.load_ns -= old.load_ns
+        self.load_ns += priced.load_ns
+        self.current[operator.name] = priced
+
+    def contents(self, operator: Operator) -> Sequence[int]:
+        """Return the contents of the rows of an operator's steps."""
+        priced = self.current[operator.name]
+        if not priced.contents:
+            priced.contents = [self._pool.number(stint) for stint in priced.stints]
+        return priced.contents
+
+    def _find(self, operator: Operator, config: ParallelConfig) -> Priced:
+        places = self._program.notebook.on_mesh(config.mesh)
+        stints: list[Stint] = []
+        total_ns = np.zeros((2, config.mesh.size), np.int64)
+        for step in self._steps[operator.name]:
+            duration_ns = self._program.pricing.compute(operator, config, step).duration_ns
+            stints.append(Stint(TASK_CODE[_KIND[step.pass_name]], places, duration_ns))
+            total_ns[0 if step.pass_name == "F" else 1] += duration_ns
+        load_ns = np.zeros_like(self.load_ns)
+        load_ns[:, config.mesh.flat] = total_ns
+        return Priced(stints, load_ns)
+
+    def _forms(self) -> dict[str, int]:
+        """Return a number an operator, the same for those whose steps take the same."""
+        widths = self._program.graph.widths
+        numbers: dict[object, int] = {}
+        found: dict[str, int] = {}
+        for operator in self._program.graph.operators:
+            steps = [
+                (step.key, *[widths[use.tensor] for use in step.reads + step.writes])
+                for step in self._steps[operator.name]
+            ]
+            found[operator.name] = numbers.setdefault((operator.key, *steps), len(numbers))
+        return found
