@@ -62,7 +62,8 @@ def program(collective: str, algorithm: str, layout: tuple[int, ...]) -> Program
     """Return the flows of one collective by one algorithm.
 
     ``layout`` has the sizes, outermost first, of the members in their order: ``(n,)``,
-    ``(hosts, members a host)``, or a torus ``(X, Y, Z)``. Raise
+    ``(hosts, members a host)``, or a torus ``(X, Y, Z)``; for "multi-ring" ``(rings, members)``,
+    where a member has a position in every ring. Raise
     :class:`~flexsim.errors.FlexSimError` for an unknown algorithm or one that the layout
     does not admit. Programs are cached and must not be changed.
     """

@@ -26,9 +26,21 @@ def ring(
 ) -> Plan:
     """Return all-reduce, all-gather or reduce-scatter on rings in each of ``directions``."""
     orders = np.concatenate([ring_orders(layout)[:, ::way] for way in directions])
-    num_rings, n = orders.shape
+    return _on_rings(collective, orders)
+
+
+def multi_ring(collective: str, layout: tuple[int, ...]) -> Plan:
+    """Return the same on several rings of the same members, each in both directions.
+
+    The layout is ``(rings, members)``: every ring has positions of its own, in its own order.
+    """
+    orders = np.arange(layout[0] * layout[1], dtype=np.int64).reshape(layout)
+    return _on_rings(collective, np.concatenate([orders, orders[:, ::BACKWARD]]))
+
+
+def _on_rings(collective: str, orders: Int64) -> Plan:
     rounds = [_round(orders, reducing) for reducing in _PASSES[collective]]
-    return Plan(in_turn(rounds), num_rings * n, orders.ravel())
+    return Plan(in_turn(rounds), orders.size, orders.ravel())
 
 
 def _round(orders: Int64, reducing: bool) -> Flows:

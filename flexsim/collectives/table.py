@@ -9,7 +9,7 @@ from flexsim.collectives.direct import all_to_all, gather_or_scatter, hierarchic
 from flexsim.collectives.flows import Plan
 from flexsim.collectives.halving import halving_doubling
 from flexsim.collectives.hierarchical import hierarchical
-from flexsim.collectives.ring import BACKWARD, FORWARD, chain, ring
+from flexsim.collectives.ring import BACKWARD, FORWARD, chain, multi_ring, ring
 from flexsim.collectives.switch import in_network, star
 from flexsim.collectives.torus import torus
 from flexsim.collectives.tree import tree_all_reduce, tree_broadcast
@@ -24,6 +24,7 @@ def _scattering(collective: str) -> dict[str, Builder]:
     return {
         "ring": partial(ring, collective),
         "bidirectional-ring": partial(ring, collective, directions=both),
+        "multi-ring": partial(multi_ring, collective),
         "halving-doubling": partial(halving_doubling, collective),
         "direct": partial(gather_or_scatter, collective),
         "hierarchical": partial(hierarchical, collective),

@@ -42,7 +42,15 @@ Exchanges = Callable[[int, tuple[int, ...]], list[Exchange]]
 
 def bidirectional_ring(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
     """Return both directions of all rings, each with its share of the message."""
-    orders = ring_orders(layout)
+    return _both_ways(passes, ring_orders(layout))
+
+
+def multi_ring(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
+    """Return both directions of several rings; the layout is ``(rings, members)``."""
+    return _both_ways(passes, np.arange(math.prod(layout)).reshape(layout))
+
+
+def _both_ways(passes: int, orders: Ints) -> list[Exchange]:
     orders = np.concatenate([orders, orders[:, ::-1]])
     num_rings, n = orders.shape
     steps = passes * (n - 1)
@@ -106,6 +114,7 @@ def torus(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
 
 EXCHANGES: Mapping[str, Exchanges] = {
     "bidirectional-ring": bidirectional_ring,
+    "multi-ring": multi_ring,
     "halving-doubling": halving_doubling,
     "direct": direct,
     "torus": torus,

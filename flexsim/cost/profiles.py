@@ -159,8 +159,6 @@ class SoftwareProfile:
     """Whether a stage goes on only after what it sends has arrived."""
     scatter_gather: bool = quantity("flag")
     """Whether a stage's tensor ranks each send their share and gather at the other end."""
-    pads_parts: bool = quantity("flag", default=False)
-    """Whether positions may be cut into parts that are not quite equal."""
     gradient_bytes_per_parameter: float = quantity("number")
     gradient_communication_bytes_per_parameter: dict[str, float] = quantity("numbers")
     """By precision: bytes of a gradient that replicas synchronize."""
@@ -168,6 +166,8 @@ class SoftwareProfile:
     """Memory of the optimizer state, with the 32-bit master weights."""
     optimizer_traffic_bytes_per_parameter: float = quantity("number")
     """Bytes that an update reads and writes."""
+    pads_parts: bool = quantity("flag", default=False)
+    """Whether positions may be cut into parts that are not quite equal."""
     gradient_accumulation_bytes_per_parameter: dict[str, float] = quantity(
         "numbers", default_factory=dict
     )

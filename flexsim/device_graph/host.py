@@ -139,7 +139,7 @@ def _star_host(table: HostType) -> Host:
         blocks += both_ways(np.arange(devices), first + np.arange(devices) // share, table.nic)
         names += [f"nic{nic}" for nic in range(table.num_nics)]
         ports = first + np.arange(table.num_nics)
-    reduces = bool(table.intra_host and table.intra_host.in_network_reduction)
+    reduces = table.intra_host is None or table.intra_host.in_network_reduction
     return Host(tuple(names), devices, ports, joined_links(blocks), reduces)
 
 

@@ -114,6 +114,7 @@ def build_levels(file: LevelsFile, name: str, source: str, num_hosts: int) -> De
         router=LevelsRouter(
             num_hosts, file.devices_per_host, file.nics_per_host, file.rails, **first_links
         ),
+        in_network_reduction=file.intra_host is None or file.intra_host.in_network_reduction,
     )
 
 

@@ -38,8 +38,9 @@ from flexsim.task_graph.kinds import TASK_KINDS
 from flexsim.timeline.spans import Timeline
 
 _NO_LIMIT_NS = 2**62
-_MOST_CONFIDENCE, _LOSS, _PAUSE = 8, 4, 16
-"""Placing ahead of time goes on while one replay in five fails at most, and rests otherwise."""
+_MOST_CONFIDENCE, _LOSS, _PAUSE, _LONGEST_PAUSE = 8, 4, 16, 256
+"""Placing ahead of time goes on while one replay in five fails at most, and rests otherwise, each
+time for twice as long."""
 
 
 class RowReplay:
@@ -53,6 +54,7 @@ class RowReplay:
         self._joints = _joints(1, 1, self._num_devices)
         self.num_sweeps = 0
         self._confidence = _MOST_CONFIDENCE
+        self._pause = _PAUSE
 
     @property
     def num_tasks(self) -> int:
@@ -137,10 +139,12 @@ class RowReplay:
             found = self._sweep_once(linked, contents, limits, False)
             if found != OUT_OF_ORDER:
                 self._confidence = min(self._confidence + 1, _MOST_CONFIDENCE)
+                self._pause = _PAUSE if self._confidence == _MOST_CONFIDENCE else self._pause
                 return found
             self._confidence -= _LOSS
             if self._confidence < 0:
-                self._confidence = -_PAUSE
+                self._confidence = -self._pause
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                 self._sweep.is_cautious[:] = 0
         self._confidence += 1
         return self._sweep_once(linked, contents, limits, True)

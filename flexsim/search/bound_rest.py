@@ -24,12 +24,14 @@ _MOST_POINTS = 64
 class Rest:
     """What comes after a unit: a frontier a first form, for each of the two measures.
 
-    A frontier has columns way and sum. ``loss_ns`` is the least way to the loss, a list a
-    measure; ``load_ns`` the least that all devices together compute in the backward of the rest.
+    A frontier has columns way and sum, the sum from the first device that is ready: parts that
+    are copies may be late though no one waits for them. ``loss_ns`` is the least way to the
+    loss, also from the first device; ``load_ns`` the least that all devices together compute in
+    the backward of the rest.
     """
 
     frontiers: tuple[list[Int64], list[Int64]]
-    loss_ns: tuple[Int64, Int64]
+    loss_ns: Int64
     load_ns: int
 
 
@@ -38,7 +40,7 @@ def rests(tables: list[UnitTable], edges: list[EdgeTable]) -> list[Rest]:
     last = tables[-1]
     losses = [int(last.back_ns[row][last.uses[row]].min()) for row in last.first_forms]
     ends = [np.array([[0, loss]]) for loss in losses]
-    found = [Rest((ends, ends), (np.array(losses), np.array(losses)), 0)]
+    found = [Rest((ends, ends), np.array(losses), 0)]
     for number in range(len(edges) - 1, -1, -1):
         found.append(_before(tables[number], tables[number + 1], edges[number], found[-1]))
     return found[::-1]
@@ -47,23 +49,22 @@ def rests(tables: list[UnitTable], edges: list[EdgeTable]) -> list[Rest]:
 def _before(writer: UnitTable, reader: UnitTable, edge: EdgeTable, rest: Rest) -> Rest:
     """Return the rest after a unit from the rest after the next one."""
     frontiers: tuple[list[Int64], list[Int64]] = ([], [])
-    losses: tuple[list[int], list[int]] = ([], [])
+    losses: list[int] = []
     syncs = reader.sync_ns.sum((0, 2)) // writer.uses.shape[1]
     for form, row in enumerate(writer.first_forms):
         there = edge.forward_ns[form] + reader.forward_ns[:, None, :]
         back = _back(reader, edge, form)
         here = np.broadcast_to(writer.uses[row], reader.uses.shape)
+        there_ns = [_least(there, (here, reader.uses), measure) for measure in (0, 1)]
+        back_ns = [_least(back, (reader.uses, here), measure) for measure in (0, 1)]
         for measure in (0, 1):
-            to_reader = _least(there, (here, reader.uses), measure)
-            from_reader = _least(back, (reader.uses, here), measure)
-            steps = np.stack([to_reader + from_reader, to_reader + syncs], 1)
+            steps = np.stack([there_ns[measure] + back_ns[measure], there_ns[1] + syncs], 1)
             after = [rest.frontiers[measure][i] for i in reader.first_form_of]
             points = [more + step for more, step in zip(after, steps, strict=True)]
             frontiers[measure].append(_frontier(np.concatenate(points)))
-            loss_ns = rest.loss_ns[measure][reader.first_form_of] + to_reader
-            losses[measure].append(int(loss_ns.min()))
+        losses.append(int((rest.loss_ns[reader.first_form_of] + there_ns[1]).min()))
     load_ns = int(reader.block_ns.sum(1).min()) + rest.load_ns
-    return Rest(frontiers, (np.array(losses[0]), np.array(losses[1])), load_ns)
+    return Rest(frontiers, np.array(losses), load_ns)
 
 
 def _back(reader: UnitTable, edge: EdgeTable, form: int) -> Int64:

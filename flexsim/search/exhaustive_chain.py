@@ -29,7 +29,9 @@ from flexsim.search.exhaustive_tables import (
     unit_table,
 )
 from flexsim.search.moves import Change, Edge
+from flexsim.search.placements import FAMILIES
 from flexsim.search.prices import Int64, Prices
+from flexsim.search.space import LETTERS, Restrictions
 from flexsim.search.walk import Walk
 from flexsim.strategy import ParallelConfig
 from flexsim.strategy.sharding import WHOLE
@@ -50,7 +52,9 @@ def chain_tree(walk: Walk) -> ChainTree | None:
     problem = walk.problem
     prices = Prices(replace(problem, costs=with_transfer_table(problem.costs)))
     num_devices = walk.moves.space.pools[0].size
-    configs = [list(walk.moves.space.configs(unit)) for unit in walk.moves.units]
+    space = walk.moves.space
+    anywhere = replace(space, restrictions=_anywhere(space.restrictions))
+    configs = [list(anywhere.configs(unit)) for unit in walk.moves.units]
     is_apart = _bucket_bytes(walk) == 0
     tables = [
         unit_table(unit, found, prices, num_devices, is_apart)
@@ -60,6 +64,13 @@ def chain_tree(walk: Walk) -> ChainTree | None:
     if sum(len(a.first_forms) * len(b.configs) for a, b in pairs) > _MOST_PAIRS:
         return None
     return ChainTree(walk, tables, _edge_tables(walk, edges, tables, prices), prices)
+
+
+def _anywhere(restrictions: Restrictions) -> Restrictions:
+    """Return the same restrictions with parts on any devices, as tables need them."""
+    letters = "".join(letter for letter in LETTERS if letter in {*restrictions.dimensions, "O"})
+    copies = restrictions.copies and "O" in restrictions.dimensions
+    return replace(restrictions, dimensions=letters, placement="arbitrary", copies=copies)
 
 
 def _edge_tables(
@@ -159,10 +170,27 @@ class ChainTree:
         first = self.tables[0]
         lines = begin(first)
         bounds = self.bounds(0, lines)
-        others = np.ones(len(bounds), bool)
-        others[first.first_forms] = False
-        bounds[others] = np.iinfo(np.int64).max
+        if self._is_anywhere:
+            others = np.ones(len(bounds), bool)
+            others[first.first_forms] = False
+            bounds[others] = np.iinfo(np.int64).max
         return self._visit(lines, bounds, np.arange(first.uses.shape[1]), [])
+
+    @cached_property
+    def _is_anywhere(self) -> bool:
+        return self.walk.moves.space.restrictions.family is FAMILIES["arbitrary"]
+
+    @cached_property
+    def _allowed(self) -> frozenset[tuple[int, ...]]:
+        """The ordered choices of devices that the space leaves."""
+        space = self.walk.moves.space
+        pool, members = space.pools[0], space.restrictions.family.members
+        counts = range(1, pool.size + 1)
+        return frozenset(tuple(each) for n in counts for each in members(pool, n))
+
+    def _is_inside(self, config: ParallelConfig) -> bool:
+        """Whether the space has a config on the devices that it lies on."""
+        return self._is_anywhere or tuple(config.mesh.flat.tolist()) in self._allowed
 
     def _visit(
         self,
@@ -179,8 +207,10 @@ class ChainTree:
                 return False
             if bounds[row] >= self.walk.best_evaluation.makespan_ns:
                 break
-            self.num_visited += 1
             here = [*chosen, renumbered(table.configs[row], numbers)]
+            if not self._is_inside(here[-1]):
+                continue
+            self.num_visited += 1
             if depth + 1 == len(self.tables):
                 self._try(here)
             elif not self._descend(lines.line(row), row, numbers, here):
@@ -223,14 +253,14 @@ class ChainTree:
             (_last(lines.ready_ns, table), _first(after, table)),
             (_first(lines.ready_ns, table), _last(after, table)),
         ]
-        found = np.zeros(len(table.configs), np.int64)
-        for measure, (begins, after_way) in enumerate(ends):
-            to_loss = rest.loss_ns[measure] - self._last_back_ns
-            found = np.maximum(found, begins + to_loss[table.first_form_of] + busiest)
-            for form, frontier in enumerate(rest.frontiers[measure]):
+        first = ends[1][0]
+        to_loss = rest.loss_ns[table.first_form_of] - self._last_back_ns
+        found: Int64 = first + to_loss + busiest
+        for (begins, after_way), frontiers in zip(ends, rest.frontiers, strict=True):
+            for form, frontier in enumerate(frontiers):
                 at = table.first_form_of == form
                 ways = (begins + after_way)[at, None] + frontier[:, 0]
-                sums = (begins + syncs)[at, None] + frontier[:, 1]
+                sums = (first + syncs)[at, None] + frontier[:, 1]
                 found[at] = np.maximum(found[at], np.maximum(ways, sums).min(1))
         return found
 

@@ -2,11 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from flexsim.collectives import ALGORITHMS, Program, algorithms_of, program
+from flexsim.collectives.tree import depths, two_trees
 from flexsim.errors import FlexSimError
 
 LAYOUTS = [(2,), (3,), (7,), (8,), (2, 1), (5, 1), (2, 2), (2, 3), (3, 2), (3, 4), (4, 4), (5, 3)]
@@ -19,10 +21,26 @@ def cases() -> list[tuple[str, str, tuple[int, ...]]]:
     for collective in ALGORITHMS:
         for algorithm in algorithms_of(collective):
             for layout in TORI if algorithm == "torus" else LAYOUTS:
-                n = math.prod(layout)
-                if algorithm != "halving-doubling" or n & (n - 1) == 0:
+                if admits(algorithm, layout):
                     found.append((collective, algorithm, layout))
     return found
+
+
+def admits(algorithm: str, layout: tuple[int, ...]) -> bool:
+    n = math.prod(layout)
+    if algorithm == "multi-ring":
+        return len(layout) == 2 and layout[1] > 2
+    return algorithm != "halving-doubling" or n & (n - 1) == 0
+
+
+def of_members(rows: Program, algorithm: str, layout: tuple[int, ...]) -> Program:
+    """Return several rings' positions as the members of all of them, each in another order."""
+    if algorithm != "multi-ring":
+        return rows
+    rings, n = layout
+    members = np.concatenate([np.random.default_rng(ring).permutation(n) for ring in range(rings)])
+    columns = {name: members[getattr(rows, name)] for name in ("source", "target", "owner")}
+    return replace(rows, num_members=n, **columns)
 
 
 def executed(rows: Program, have: np.ndarray, seed: int) -> np.ndarray:
@@ -74,7 +92,7 @@ def own(rows: Program) -> np.ndarray:
 def test_everybody_ends_with_what_the_collective_promises(
     collective: str, algorithm: str, layout: tuple[int, ...]
 ) -> None:
-    rows = program(collective, algorithm, layout)
+    rows = of_members(program(collective, algorithm, layout), algorithm, layout)
     for seed in range(2):
         CHECKS[collective](rows, seed)
 
@@ -147,6 +165,56 @@ def test_rings_between_hosts_use_every_card_once(layout: tuple[int, ...]) -> Non
     assert sorted(source[crossing]) == sorted(target[crossing]) == list(range(hosts * k))
     straight = source[crossing] % k == target[crossing] % k
     assert straight.all() or (hosts % 2 == 1 and straight.sum() == (hosts - 1) * k)
+
+
+SCATTERING = (
+    "ring",
+    "bidirectional-ring",
+    "multi-ring",
+    "halving-doubling",
+    "direct",
+    "hierarchical",
+    "torus",
+)
+PASSES = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1}
+
+
+@pytest.mark.parametrize(
+    ("collective", "algorithm", "layout"),
+    [case for case in cases() if case[0] in PASSES and case[1] in SCATTERING],
+)
+def test_nobody_sends_more_than_the_least(
+    collective: str, algorithm: str, layout: tuple[int, ...]
+) -> None:
+    """Patarasuk and Yuan's bound: (n - 1)/n of the message for each pass."""
+    rows = of_members(program(collective, algorithm, layout), algorithm, layout)
+    sent = np.bincount(rows.source, rows.parts, minlength=rows.num_members)
+    n = rows.num_members
+    assert (sent * n == PASSES[collective] * (n - 1) * rows.num_parts).all()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "layout", "steps"),
+    [
+        ("ring", (4, 4), 30),
+        ("halving-doubling", (16,), 8),
+        ("hierarchical", (4, 4), 12),
+        ("torus", (4, 4), 12),
+        ("direct", (16,), 30),
+        ("tree", (4, 1), 4),
+        ("in-network", (16,), 1),
+    ],
+)
+def test_steps_are_counted(algorithm: str, layout: tuple[int, ...], steps: int) -> None:
+    assert program("all-reduce", algorithm, layout).num_steps == steps
+
+
+def test_nobody_is_inside_both_trees() -> None:
+    for n in range(2, 40):
+        inside = [set(tree[tree != np.arange(n)]) for tree in two_trees(n)]
+        roots = [int(np.flatnonzero(tree == np.arange(n))[0]) for tree in two_trees(n)]
+        assert inside[0] & inside[1] <= set(roots)
+        assert max(depths(tree).max() for tree in two_trees(n)) == math.ceil(math.log2(n))
 
 
 def test_halving_doubling_needs_a_power_of_two() -> None:

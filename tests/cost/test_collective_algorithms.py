@@ -85,7 +85,7 @@ def test_a_torus_uses_all_links_of_its_dimensions(members: range, dims: int) -> 
 
 def test_shares_of_unequal_dimensions_meet_on_the_longer_one() -> None:
     """4 x 8: half of the message first along 8, an eighth of it (half of a quarter) later."""
-    pod, link = prices("tpu-v3-pod", 8), load_device_profile("tpu-v3").link("ici")
+    pod, link = prices("tpu-v3-pod", 4), load_device_profile("tpu-v3").link("ici")
     rate = pod.links.collective_bandwidth_bytes_per_s.max()
     later = (pod.links.latency_ns.max() + link.step_latency_ns) / 1e9
     longer = 7 / 8 * (1 / 2 + 1 / 2 / 4) * 1e9 / 2 / rate
@@ -184,7 +184,25 @@ def test_a_ring_in_a_host_without_switch_takes_its_fastest_direct_links() -> Non
     assert (price.device_graph.links.bandwidth_bytes_per_s[routes.values] == 50e9).all()
 
 
+def test_rings_over_all_links_of_a_host_without_switch() -> None:
+    """DGX-1 V100 has six NVLinks a device: three rings, both ways, with 25 GB/s each."""
+    price, link = prices("dgx1-v100"), load_device_profile("v100-16gb").link("nvlink")
+    devices, layout = price.placed(np.arange(8), "multi-ring")
+    assert layout == (3, 8)
+    assert all(sorted(ring) == list(range(8)) for ring in devices.reshape(layout).tolist())
+    rings = devices.reshape(layout)
+    ends = rings.ravel(), np.roll(rings, -1, axis=1).ravel()
+    routes = price.device_graph.routes(np.concatenate(ends), np.concatenate(ends[::-1]))
+    rates = price.device_graph.links.bandwidth_bytes_per_s
+    assert (np.bincount(routes.values, minlength=len(rates)) * 25e9 <= rates).all()
+    step_s = (600 + link.step_latency_ns) / 1e9
+    expected = 2 * 7 / 8 * 1e9 / (6 * 25e9 * link.efficiency) + 14 * step_s
+    assert one(price, "all-reduce", 10**9, range(8), "multi-ring") == seconds(expected)
+    assert price.choose("all-reduce", 10**9, np.arange(8)[None]) == ["multi-ring"]
+
+
 REFUSED = [
+    ("dgx-a100", range(8), "multi-ring", "direct links between devices form no ring through"),
     ("dgx-a100", range(6), "halving-doubling", "needs a power of two members, not 6; choose from"),
     ("dgx-a100", range(8), "torus", "its devices form no torus"),
     ("tpu-v4-pod", range(6), "torus", "the 6 devices 0, 1, 2, 3, ... are not whole axes of the"),

@@ -60,3 +60,9 @@ def test_the_other_large_collectives_are_near(graph: str, collective: str) -> No
     found = microseconds(graph, collective, LARGE_BYTES)
     within = 0.12 if collective == "all-to-all" else 0.04
     assert found == pytest.approx(LARGE[graph][collective], rel=within)
+
+
+def test_eight_v100_reach_the_bus_bandwidth_of_nccl_tests() -> None:
+    """122 GB/s over NVLink 2: NVIDIA GTC 2024, S62129; whether by DGX-1 or by DGX-2 is not told."""
+    found = bus_bandwidth(8 * 2**30, microseconds("dgx1-v100", "all-reduce", 8 * 2**30))
+    assert found == pytest.approx(122e9, rel=0.10)

@@ -85,6 +85,14 @@ def test_levels_file_becomes_vertices_and_links(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("table", ["", "[fat_tree]\nnics_per_leaf = 8\n"])
+def test_a_switch_may_be_said_not_to_sum(tmp_path: Path, table: str) -> None:
+    text = f"{LEVELS}{table}"
+    assert load(tmp_path, text).in_network_reduction
+    said = text.replace("[intra_host]", "[intra_host]\nin_network_reduction = false")
+    assert not load(tmp_path, said).in_network_reduction
+
+
 def test_scenario_changes_the_number_of_hosts(tmp_path: Path) -> None:
     assert load(tmp_path, LEVELS, 16).num_devices == 64
     assert load(tmp_path, LEVELS, 1).num_vertices == 5

@@ -1,11 +1,14 @@
 """Routes: shortest, deterministic, the same one by one and all at once."""
 
+from pathlib import Path
+
 import networkx as nx
 import numpy as np
 import pytest
 
 from flexsim.device_graph import DeviceGraph, load_device_graph
 from flexsim.device_graph.levels import LevelsRouter
+from flexsim.device_graph.load import device_graph_from
 from flexsim.errors import DeviceGraphError
 
 SHIPPED = [
@@ -77,6 +80,46 @@ def test_routes_do_not_depend_on_what_was_asked_before() -> None:
     backward = second.routes(sources[::-1], targets[::-1])
     again = [link for row in range(len(sources) - 1, -1, -1) for link in backward.row(row)]
     assert forward == again
+
+
+def grid(spreading: str) -> DeviceGraph:
+    """Sixteen devices on an open 4 x 4 grid, link by link."""
+    names = [f"{row}{column}" for row in range(4) for column in range(4)]
+    ways = [(f"{r}{c}", f"{r}{c + 1}") for r in range(4) for c in range(3)]
+    ways += [(f"{r}{c}", f"{r + 1}{c}") for r in range(3) for c in range(4)]
+    link = {"kind": "ici", "bandwidth": "1 GB/s", "latency": "1 us"}
+    content = {
+        "hosts": ["h"],
+        "devices": [{"name": name, "host": "h", "type": "gpu"} for name in names],
+        "links": [{"source": source, "target": target, **link} for source, target in ways],
+        "spreading": spreading,
+    }
+    return device_graph_from(content, Path("mine.toml"))
+
+
+def test_hashed_routes_are_as_short_and_spread_over_more_links() -> None:
+    """From corner to corner and back there are 20 ways each."""
+    plain, hashed = grid("none"), grid("hash")
+    sources, targets = all_pairs(plain)
+    first, second = plain.routes(sources, targets), hashed.routes(sources, targets)
+    assert first.counts.tolist() == second.counts.tolist()
+    links = hashed.links
+    for row in range(0, len(sources), 5):
+        path = [int(sources[row]), *links.target[second.row(row)].tolist()]
+        assert links.source[second.row(row)].tolist() == path[:-1]
+        assert path[-1] == targets[row]
+    busiest = [np.bincount(each.values).max() for each in (first, second)]
+    assert busiest[1] < busiest[0]
+    assert second.values.tolist() == grid("hash").routes(sources, targets).values.tolist()
+
+
+def test_a_pair_alone_takes_the_way_that_it_takes_among_others() -> None:
+    hashed = grid("hash")
+    sources, targets = all_pairs(hashed)
+    together = hashed.routes(sources, targets)
+    for row in range(0, len(sources), 7):
+        alone = grid("hash").route(int(sources[row]), int(targets[row]))
+        assert alone == tuple(together.row(row).tolist())
 
 
 def test_no_pairs_give_no_routes(graph: DeviceGraph) -> None:

@@ -29,9 +29,9 @@ TOPOLOGIES = {
     "four hosts, rails": ("dgx-h100", 4, [0, 1, 8, 9, 16, 17, 24, 25]),
     "hybrid cube mesh": ("dgx1-v100", 1, range(8)),
     "fat tree": ("hgx-h100-roce", 4, range(0, 32, 4)),
-    "2-D torus": ("tpu-v3-pod", 4, range(16)),
+    "2-D torus": ("tpu-v3-pod", 2, range(16)),
     "3-D torus": ("tpu-v4-pod", 16, range(64)),
-    "torus, 4 x 8": ("tpu-v3-pod", 8, range(32)),
+    "torus, 4 x 8": ("tpu-v3-pod", 4, range(32)),
     "torus axis": ("tpu-v4-pod", 16, range(0, 64, 16)),
     "PCIe tree": ("pcie-8x2080ti", None, [0, 2, 4, 6]),
 }

@@ -70,9 +70,7 @@ def test_tensor_parallel_rings_of_two_send_all_they_reduce_once():
 
 def test_folded_devices_are_not_followed_and_that_is_said():
     result = simulated(fold=True)
-    assert result.links == (
-        "not followed; --set strategy.fold=false follows every one"
-    )
+    assert result.links == "not followed; --set strategy.fold=false follows every one"
 
 
 def test_links_are_written_where_they_were_followed(results, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import permutations, product
 from math import factorial, perm, prod
 
 import numpy as np
@@ -11,7 +13,7 @@ from command_line import flexsim as command_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_gpt import toml_text
-from small_search import content, gpt, moves_of, scenario
+from small_search import content, gpt, moves_of, scenario, steps_apart
 
 from flexsim.errors import FlexSimError
 from flexsim.search.arrangement import COPIES, arranged, degrees_of, normal, prime_factors
@@ -68,6 +70,38 @@ def test_the_size_is_the_number_of_configs_listed(search):
     for unit in moves.units:
         configs = list(moves.space.configs(unit))
         assert len(configs) == len(set(configs)) == moves.space.size(unit)
+
+
+def placed_parts(unit, letters, num_devices):
+    """Return every way to cut a unit and give each part a device of its own, as plain sets."""
+    dims = [dim for dim in unit.dims if dim.letter in letters]
+    choices = [range(1, min(dim.limit, num_devices) + 1) for dim in dims]
+    found = set()
+    for degrees in product(*choices):
+        parts = list(product(*(range(degree) for degree in degrees)))
+        if len(parts) > num_devices:
+            continue
+        choose = permutations(range(num_devices), len(parts)) if "O" in letters else None
+        for devices in choose or [range(len(parts))]:
+            found.add((degrees, frozenset(zip(parts, devices, strict=True))))
+    return found
+
+
+@pytest.mark.parametrize("letters", ["S", "O", "A", "P", "SP", "SAP", "SOAP"])
+def test_the_size_is_what_cutting_and_placing_by_hand_gives(letters):
+    three = {"cluster": {"devices": 3}, "training": {"global_batch": 12}}
+    moves = moves_of(scenario(**three, search={"copies": False}))
+    networks = [moves, moves_of(steps_apart(copies=False, dimensions="SOAP"))]
+    for each in networks:
+        size = {row.name: row for row in space_size(each.space).rows}
+        restricted = replace(
+            each.space, restrictions=replace(each.space.restrictions, dimensions=letters)
+        )
+        for unit in each.units[:6]:
+            number = len(placed_parts(unit, letters, each.space.pool(unit).size))
+            assert restricted.size(unit) == number
+            if letters in size[unit.name].by_letter:
+                assert size[unit.name].by_letter[letters] == number
 
 
 def test_the_size_in_all_is_a_product_of_exact_numbers():

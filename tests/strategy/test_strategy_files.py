@@ -53,6 +53,14 @@ def test_what_is_written_is_read_back(written):
     assert found.gradient_norm == one.strategy.gradient_norm
 
 
+def test_shares_of_replicas_are_written_and_read_back(tmp_path):
+    one = prepared(strategy={"tensor": 2, "pipeline": 1, "zero": 2})
+    path = tmp_path / "zero.json"
+    write_strategy(path, one.strategy, one.graph, one.devices)
+    assert one.strategy.sharding.gradients
+    assert read_strategy(path, one.graph, one.devices).sharding == one.strategy.sharding
+
+
 def test_a_scenario_runs_a_strategy_from_a_file(tmp_path):
     scenario = write_small(tmp_path / "small.toml")
     own = command_line("run", str(scenario), "--json", "--output", str(tmp_path / "a"))
@@ -225,6 +233,8 @@ def test_no_devices_in_a_flexflow_file_are_the_first_ones(tmp_path):
         ("1\t4", "1\tx", "should be a whole number, not 'x'"),
         ("5\n", "", "the file ends"),
         ("0\n2\n2\t1", "0\n3\n1\t2\t1", "writes 2 dimensions, but 3 are cut"),
+        ("layer0.gelu", "layer0.linear", "'layer0.linear' has several entries"),
+        ("3\t1", "1\t1", "device 1 stands 2 times in a mesh"),
     ],
 )
 def test_a_flexflow_file_that_does_not_fit_is_refused(tmp_path, old, new, said):
