@@ -85,10 +85,11 @@ def _first(lines: list[dict[str, Any]]) -> float | None:
 def _said(results: list[dict[str, Any]]) -> str:
     searched = [line for line in results if line["case"][1] == "mcmc"]
     loads = [line["load"] for line in searched]
-    seconds = max(line["seconds"] for line in searched)
+    seconds = [line["seconds"] for line in searched]
     return (
-        f"Iteration times in ms; searches of {seconds:.0f} s on one core, on a machine with two "
-        f"on which {min(loads):.0f} to {max(loads):.0f} processes wanted to run at the same time."
+        f"Iteration times in ms. Searches took {median(seconds):.0f} s in the median and "
+        f"{max(seconds):.0f} s at most, on one of two cores, for which {min(loads):.0f} to "
+        f"{max(loads):.0f} processes competed."
     )
 
 
@@ -97,7 +98,11 @@ def _ms(seconds: float | None) -> str:
 
 
 def _ratio(one: float | None, other: float) -> str:
-    return "" if one is None else f"{one / other:.4g}×"
+    """Return a ratio, with more digits where it is near 1."""
+    if one is None:
+        return ""
+    ratio = one / other
+    return f"{ratio:.5f}" if 0.99 < ratio < 1.01 else f"{ratio:.2f}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _DPI = 150
 _NEVER_S = 1e9
 """The best of a chain that has found nothing feasible yet stands above this."""
+_WIDE = 4.0
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _CHAIN_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
 
@@ -71,6 +72,18 @@ def draw_search(table: pd.DataFrame, ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     if len(table):
         ax.legend(frameon=False)
+        _scale(ax, highest / factor, float(table["best_s"].min()) / factor)
+
+
+def _scale(ax: Axes, highest: float, least: float) -> None:
+    """Use a logarithmic axis where a chain began far above what was found."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    if highest > _WIDE * least:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def save_search_picture(trace: Sequence[TraceRow], path: Path) -> Path:

@@ -69,7 +69,7 @@ def _before(writer: UnitTable, reader: UnitTable, edge: EdgeTable, rest: Rest) -
 
 def _back(reader: UnitTable, edge: EdgeTable, form: int) -> Int64:
     """Return the paths of the backward ``[config, from, to]``, through the reader's own rows."""
-    paths = reader.back_ns[:, :, None] + edge.backward_ns[form]
+    paths: Int64 = reader.back_ns[:, :, None] + edge.backward_ns[form]
     follows = np.diagonal(edge.backward_ns[form], axis1=1, axis2=2) > NEVER // 2
     in_order = (reader.is_joint & edge.is_kept[form])[:, None] & follows
     own = np.where(in_order, reader.block_ns, NEVER)
@@ -94,8 +94,7 @@ def _frontier(points: Int64) -> Int64:
     """Return the points that no other one is below in both columns."""
     points = points[np.lexsort((points[:, 1], points[:, 0]))]
     before = np.minimum.accumulate(points[:, 1])
-    kept = points[np.concatenate([[True], points[1:, 1] < before[:-1]])]
-    if len(kept) <= _MOST_POINTS:
-        return kept
-    groups = np.array_split(kept, _MOST_POINTS)
-    return np.array([group.min(0) for group in groups])
+    kept: Int64 = points[np.concatenate([[True], points[1:, 1] < before[:-1]])]
+    if len(kept) > _MOST_POINTS:
+        kept = np.array([group.min(0) for group in np.array_split(kept, _MOST_POINTS)])
+    return kept

@@ -7,7 +7,7 @@ at once; strategies that differ only in the devices' numbers are met once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -159,7 +159,7 @@ class ChainTree:
         return rests(self.tables, self.edges)
 
     @cached_property
-    def step_ns(self) -> lru_cache:  # type: ignore[type-arg]
+    def step_ns(self) -> Callable[[int], int]:
         """The optimizer's time for a number of parameters."""
         return lru_cache(maxsize=None)(self.prices.optimizer_ns)
 

@@ -99,16 +99,7 @@ def unit_table(
     """Price all configs of a unit of one operator; without ``syncs`` none of its collectives."""
     (operator,) = unit.operators
     weights = [w for w in operator.inputs if w in prices.problem.graph.weights]
-    shape = (len(configs), num_devices)
-    table = UnitTable(
-        unit,
-        configs,
-        np.zeros(shape, bool),
-        *(np.zeros(shape, np.int64) for _ in range(3)),
-        *(np.zeros((len(weights), *shape), np.int64) for _ in range(3)),
-        np.zeros(shape, np.int64),
-        np.zeros(len(configs), bool),
-    )
+    table = _empty(unit, configs, len(weights), num_devices)
     for row, config in enumerate(configs):
         flat = config.mesh.flat
         table.uses[row, flat] = True
@@ -125,6 +116,26 @@ def unit_table(
                 for carry in prices.weight_sums(operator, config, weight):
                     np.add.at(table.sync_ns[k, row], carry.sources, carry.duration_ns[:, None])
     return table
+
+
+def _empty(
+    unit: Unit, configs: list[ParallelConfig], num_weights: int, num_devices: int
+) -> UnitTable:
+    shape = (len(configs), num_devices)
+    deep = (num_weights, *shape)
+    return UnitTable(
+        unit=unit,
+        configs=configs,
+        uses=np.zeros(shape, bool),
+        forward_ns=np.zeros(shape, np.int64),
+        back_ns=np.zeros(shape, np.int64),
+        block_ns=np.zeros(shape, np.int64),
+        sync_after_ns=np.zeros(deep, np.int64),
+        sync_alone_ns=np.zeros(deep, np.int64),
+        sync_ns=np.zeros(deep, np.int64),
+        parameters=np.zeros(shape, np.int64),
+        is_joint=np.zeros(len(configs), bool),
+    )
 
 
 def edge_table(edge: Edge, writer: UnitTable, reader: UnitTable, prices: Prices) -> EdgeTable:

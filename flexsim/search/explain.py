@@ -72,7 +72,7 @@ def words(result: SearchResult) -> list[str]:
     best = result.best_metrics["iteration_time_s"]
     base = result.baseline_metrics["iteration_time_s"]
     proof = ", which is proven to be the best of the space" if result.proven_optimal else ""
-    said = [f"It is {base / best:.2f} times as fast as data parallelism{proof}."]
+    said = [f"It is {_ratio_text(base / best)} times as fast as data parallelism{proof}."]
     if base < best:
         said.append(
             "Data parallelism fills the devices with microbatches of its own, which this search "
@@ -80,8 +80,15 @@ def words(result: SearchResult) -> list[str]:
         )
     if result.expert is not None:
         own = result.expert.metrics["iteration_time_s"]
-        said.append(f"It is {own / best:.2f} times as fast as the scenario's own strategy.")
+        said.append(
+            f"It is {_ratio_text(own / best)} times as fast as the scenario's own strategy."
+        )
     return [*said, *_letter_sentences(result), *_device_sentences(result.best_strategy)]
+
+
+def _ratio_text(ratio: float) -> str:
+    """Return a ratio, with more digits where it is near 1."""
+    return f"{ratio:.5f}" if 0.99 < ratio < 1.01 else f"{ratio:.2f}"
 
 
 def _description(unit: Unit, strategy: Strategy) -> tuple[str, str, str]:

@@ -50,6 +50,7 @@ class Apart(NamedTuple):
 
 NEAR = (-TIGHT, TIGHT)
 BOTH_WAYS = "two directions share a port: one is late while the other is on the wire"
+TWO_RINGS = "two rings share a double link: one is late while the other is on the wire"
 RAILS = "the worst way round crosses hosts more often than the mean way that the formula takes"
 OPEN_RINGS = "rings with a fast start do not keep the pace of the slowest link throughout"
 TREES = "a parent's port serves one child after the other, and a child that waits blocks its own"
@@ -79,6 +80,7 @@ APART = {
     ("four hosts, rails", "all-to-all direct"): Apart((-TIGHT, 0.22), (-TIGHT, 0.22), SPINE),
     ("four hosts, rails", "broadcast ring"): Apart((-0.05, 0.12), NEAR, OPEN_RINGS),
     ("four hosts, rails", "broadcast tree"): Apart((-0.16, -0.03), (-0.16, -0.03), LEVELS),
+    ("hybrid cube mesh", "multi-ring"): Apart((-0.03, TIGHT), NEAR, TWO_RINGS),
     ("hybrid cube mesh", "halving-doubling"): Apart((-0.05, TIGHT), NEAR, CONVOYS),
     ("hybrid cube mesh", "direct"): Apart((-TIGHT, 0.40), NEAR, CONVOYS),
     ("hybrid cube mesh", "all-to-all direct"): Apart((0.40, 0.55), (0.10, 0.40), NEIGHBOURS),
