@@ -207,7 +207,8 @@ class Operator:
     """An index space with its forward and backward steps; equal only to itself.
 
     ``block`` names the repeated unit (a transformer layer) that the operator belongs to and
-    ``group`` a run of operators that recomputation may treat as one (the attention core).
+    ``group`` a run of operators that recomputation may treat as one (the attention core);
+    ``lane`` numbers the copy of the model that it is part of.
     """
 
     name: str
@@ -217,6 +218,7 @@ class Operator:
     backward: tuple[Step, ...]
     block: str = ""
     group: str = ""
+    lane: int = 0
 
     @cached_property
     def sizes(self) -> dict[str, int]:

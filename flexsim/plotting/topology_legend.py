@@ -23,7 +23,7 @@ _COLOURS = {
     "dcn": "#1f6fb4",
 }
 _OTHER_COLOURS = ("#b8860b", "#8c564b", "#c0392b", "#7f7f7f")
-_LONGEST_LINE = 78
+_LONGEST_LINE = 90
 
 Bounds = tuple[float, float, float, float]
 """Left, right, bottom and top of everything that is drawn."""

@@ -199,7 +199,7 @@ def _draw_network(ax: Axes, graph: DeviceGraph, middles: list[float], y: float) 
 
 def _note(layout: TorusLayout, num_pods: int) -> str:
     torus = layout.torus
-    parts = [" × ".join(map(str, torus.shape)) + (" torus" if any(torus.rings) else " mesh")]
+    parts = [_shape_text(torus)]
     if torus.twisted:
         shift = min(torus.shape)
         parts.append(f"twisted: the dashed ways around shift the long dimensions by {shift}")
@@ -210,6 +210,17 @@ def _note(layout: TorusLayout, num_pods: int) -> str:
     if layout.num_dimensions == 3 and layout.torus.rings[0]:
         parts.append("of the ways around dimension 1 those at the right edge are drawn")
     return "; ".join(parts)
+
+
+def _shape_text(torus: Torus) -> str:
+    sizes = " × ".join(map(str, torus.shape))
+    if len(torus.shape) == 1:
+        return f"a {'ring' if torus.rings[0] else 'row'} of {sizes}"
+    if not any(torus.rings):
+        return f"{sizes} mesh"
+    sized = [d for d, size in enumerate(torus.shape) if size > 2]
+    ends = ", ".join(str(d + 1) for d in sized if not torus.rings[d])
+    return f"{sizes} torus" + (f", open in dimension {ends}" if ends else "")
 
 
 def _along(row: tuple[int, ...], coordinate: int) -> float:

@@ -17,6 +17,7 @@ from flexsim.device_graph import DeviceGraph, load_device_graph
 from flexsim.models import FAMILIES, PRESETS, ModelConfig, build_model, model_config
 from flexsim.network.options import AUTO
 from flexsim.operator_graph import OperatorGraph
+from flexsim.operator_graph.lanes import in_lanes
 from flexsim.scenario.checks import (
     Sizes,
     check_name,
@@ -75,6 +76,7 @@ def prepare(scenario: Scenario, cost_model: CostModel | None = None) -> Prepared
             strategy = load_strategy(scenario.strategy_file, graph, setting.devices)
         else:
             degrees = degrees_of(scenario, sizes, setting.costs.software)
+            graph = in_lanes(graph, degrees.lanes)
             strategy = BASELINES[scenario.strategy.name or ""](graph, degrees)
     return Prepared(graph, setting.devices, setting.costs, strategy, sizes)
 
@@ -135,6 +137,7 @@ def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> D
         reshard=table.reshard,
         prefetch=table.prefetch,
         placement=SCHEDULES[table.chosen_schedule].placement,
+        lanes=SCHEDULES[table.chosen_schedule].num_lanes,
     )
 
 
@@ -160,7 +163,7 @@ def facts_of(
         num_devices=len(strategy.devices),
         sequences=operators.num_sequences * strategy.num_microbatches,
         tokens_per_sequence=operators.tokens_per_sequence,
-        model_flops=float(operators.flops) * strategy.num_microbatches,
+        model_flops=float(operators.flops) * strategy.passes_a_stage,
         hardware_flops=hardware_flops,
         peak_flops_per_s=float(np.dot(peaks, counts)),
         memory_capacity_bytes=min(p.memory_capacity_bytes for p in profiles),

@@ -37,7 +37,7 @@ class Degrees:
     ``chunks`` are stages a rank; ``recompute`` is none, selective or full. ``zero`` is a stage of
     ZeRO over groups of ``shard`` replicas (all of them unless given), with weights dropped after
     the forward (``reshard``) and gathered ``prefetch`` layers ahead. ``placement`` says which rank
-    holds which stage (:func:`ranks_of_stages`).
+    holds which stage (:func:`ranks_of_stages`), and ``lanes`` are copies of the model.
     """
 
     tensor: int = 1
@@ -58,6 +58,7 @@ class Degrees:
     reshard: bool = True
     prefetch: int = 1
     placement: str = "loop"
+    lanes: int = 1
 
     @property
     def num_devices(self) -> int:
@@ -103,6 +104,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         blocking_transfers=degrees.blocking_transfers,
         gradient_norm=degrees.gradient_norm,
         sharding=_sharding(degrees),
+        num_lanes=degrees.lanes,
     )
 
 
@@ -253,24 +255,34 @@ def ranks_of_stages(degrees: Degrees) -> list[int]:
         raise StrategyError(f"there is no placement {degrees.placement!r}: {known}")
     forth = list(range(degrees.pipeline))
     turns = [forth, forth[::-1] if degrees.placement == "v" else forth]
-    return [rank for chunk in range(degrees.chunks) for rank in turns[chunk % 2]]
+    lane = [rank for chunk in range(degrees.chunks) for rank in turns[chunk % 2]]
+    back = [degrees.pipeline - 1 - rank for rank in lane]
+    return [rank for number in range(degrees.lanes) for rank in (back if number % 2 else lane)]
 
 
 def _stages(graph: OperatorGraph, degrees: Degrees) -> dict[str, int]:
     """Return the global stage of every operator: blocks in equal runs, the rest at the ends."""
-    blocks = list(dict.fromkeys(op.block for op in graph.operators if op.block))
     num_stages = degrees.pipeline * degrees.chunks
+    stages: dict[str, int] = {}
+    for lane, operators in groupby(graph.operators, lambda op: op.lane):
+        found = _stages_of(list(operators), graph.name, num_stages)
+        stages |= {name: lane * num_stages + stage for name, stage in found.items()}
+    return stages
+
+
+def _stages_of(operators: list[Operator], model: str, num_stages: int) -> dict[str, int]:
+    blocks = list(dict.fromkeys(op.block for op in operators if op.block))
     lighter = lighter_ends(len(blocks), num_stages)
     run, left_over = divmod(len(blocks) + 2 * lighter, num_stages)
     if num_stages > 1 and (not blocks or left_over):
         raise StrategyError(
-            f"strategy.pipeline x strategy.chunks = {degrees.pipeline} x {degrees.chunks} does "
-            f"not divide the {len(blocks)} layers of {graph.name}"
+            f"strategy.pipeline x strategy.chunks = {num_stages} does not divide the "
+            f"{len(blocks)} layers of {model}"
         )
     stage_of_block = {block: (index + lighter) // run for index, block in enumerate(blocks)}
     stages: dict[str, int] = {}
     here, end = 0, max(stage_of_block.values(), default=0)
-    for operator in graph.operators:
+    for operator in operators:
         after_all = num_stages - 1 if here == end else here
         here = stage_of_block.get(operator.block, after_all)
         stages[operator.name] = here

@@ -27,7 +27,8 @@ class Strategy:
     in shares; ``overlap_gradients`` starts a weight's synchronization as soon as its gradient
     is complete; ``gradient_norm`` adds the global all-reduce before the optimizer step. With
     ``blocking_transfers`` a stage goes on only after what it sends has arrived. ``sharding``
-    says what replicas keep in shares.
+    says what replicas keep in shares. A microbatch passes one of ``num_lanes`` copies of the model,
+    whose stages are numbered one copy after the other.
     """
 
     name: str
@@ -43,11 +44,17 @@ class Strategy:
     blocking_transfers: bool = False
     gradient_norm: bool = True
     sharding: Sharding = WHOLE
+    num_lanes: int = 1
 
     @property
     def num_stages(self) -> int:
         """Number of global stages."""
         return len(self.rank_of_stage)
+
+    @property
+    def passes_a_stage(self) -> int:
+        """How many microbatches pass a stage."""
+        return self.num_microbatches // self.num_lanes
 
     @property
     def num_ranks(self) -> int:
@@ -104,6 +111,11 @@ def _check_stages(strategy: Strategy) -> None:
     if strategy.num_microbatches < 1:
         raise StrategyError(f"strategy {strategy.name!r} needs at least one microbatch")
     stages = [strategy.stage_of.get(name, 0) for name in strategy.configs]
+    if strategy.num_microbatches % strategy.num_lanes:
+        raise StrategyError(
+            f"strategy {strategy.name!r}: {strategy.num_microbatches} microbatches do not divide "
+            f"into {strategy.num_lanes} directions; choose a multiple"
+        )
     empty = sorted(set(range(strategy.num_stages)) - set(stages))
     if empty or max(stages) >= strategy.num_stages:
         raise StrategyError(

@@ -66,7 +66,7 @@ def plan_task_graph(
         overlap_gradients=strategy.overlap_gradients,
         static_memory=replace(static, num_alike=folding.class_sizes),
         stage_memory=stage_memory(program, folding.devices),
-        hardware_flops=float(program.notebook.flops) * strategy.num_microbatches,
+        hardware_flops=float(program.notebook.flops) * strategy.passes_a_stage,
         num_tasks_unfolded=_num_tasks(rows, strategy),
         folding=folding.report,
     )
@@ -94,5 +94,5 @@ def _schedule(strategy: Strategy) -> Schedule:
 
 
 def _num_tasks(rows: Sequence[Row], strategy: Strategy) -> int:
-    repeats = {F: strategy.num_microbatches, B: strategy.num_microbatches, U: 1}
+    repeats = {F: strategy.passes_a_stage, B: strategy.passes_a_stage, U: 1}
     return sum(row.places.num_members * repeats[row.action] for row in rows)

@@ -73,10 +73,10 @@ def write_update_of(program: Program, parts: list[WeightPart], software: Softwar
         row = _write_shared(program, shared)
         for key in shared.weights:
             ready[key] = unique((*ready[key], row))
-    for copies in _copies(parts):
-        keys = [(part.name, part.layout.mesh) for part in copies]
+    for together in _joined(program, software, _copies(parts)):
+        keys = [(part.name, part.layout.mesh) for copies in together for part in copies]
         needs = unique(row for key in keys for row in ready[key])
-        row = _write_copies(program, software, copies, needs)
+        row = _write_copies(program, software, together, needs)
         ready |= dict.fromkeys(keys, (row,))
     _write_optimizer(program, software, parts, ready)
 
@@ -178,18 +178,44 @@ def _copies(parts: list[WeightPart]) -> list[list[WeightPart]]:
     return [group for group in copies if len(group) > 1]
 
 
+def _joined(
+    program: Program, software: SoftwareProfile, groups: list[list[WeightPart]]
+) -> list[list[list[WeightPart]]]:
+    """Join the copies that the lanes of a bidirectional pipeline hold, up to the bucket size."""
+    if program.strategy.num_lanes == 1:
+        return [[copies] for copies in groups]
+    limit = bucket_bytes(program, software)
+    done: list[list[list[WeightPart]]] = []
+    filling: dict[tuple[Mesh, ...], tuple[list[list[WeightPart]], float]] = {}
+    for copies in groups:
+        meshes = tuple(part.layout.mesh for part in copies)
+        together, size = filling.get(meshes, ([], limit))
+        if size >= limit:
+            together, size = [], 0.0
+            done.append(together)
+        together.append(copies)
+        filling[meshes] = together, size + _shared_bytes(program, software, copies)
+    return done
+
+
+def _shared_bytes(program: Program, software: SoftwareProfile, copies: list[WeightPart]) -> float:
+    return gradient_bytes(program, copies[0], software) / copies[0].num_shares
+
+
 def _write_copies(
     program: Program,
     software: SoftwareProfile,
-    copies: list[WeightPart],
+    together: list[list[WeightPart]],
     needs: tuple[int, ...],
 ) -> int:
-    groups = np.stack([part.layout.mesh.flat for part in copies], 1)
-    shares = copies[0].num_shares
-    num_bytes = max(1, round(gradient_bytes(program, copies[0], software) / shares))
-    rank = program.strategy.rank_of_stage[copies[0].stage]
+    first = together[0]
+    groups = np.stack([part.layout.mesh.flat for part in first], 1)
+    sizes = [_shared_bytes(program, software, copies) for copies in together]
+    num_bytes = max(1, round(sum(sizes)))
+    rank = program.strategy.rank_of_stage[first[0].stage]
     message = ("all-reduce", num_bytes, Places(groups))
-    return _write_collective(program, rank, "embedding", message, needs)
+    stream = "embedding" if program.strategy.num_lanes == 1 else "gradient"
+    return _write_collective(program, rank, stream, message, needs)
 
 
 def _write_optimizer(

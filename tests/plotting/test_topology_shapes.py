@@ -124,10 +124,10 @@ def test_trees_of_switches_are_no_rings() -> None:
     assert len(rows) == 1
 
 
-def twisted() -> DeviceGraph:
+def torus_graph(*shape: int, **keys: object) -> DeviceGraph:
     link = {"kind": "ici", "bandwidth": "50 GB/s", "latency": "1 us"}
-    shape = {"shape": [4, 4, 8], "twisted": True, **link}
-    return device_graph_from({"device_type": "tpu-v4", "torus": shape}, Path("mine.toml"))
+    table = {"shape": list(shape), **keys, **link}
+    return device_graph_from({"device_type": "tpu-v4", "torus": table}, Path("mine.toml"))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,10 @@ def twisted() -> DeviceGraph:
         (load_device_graph("tpu-v3-pod", 2), "4 × 4 torus"),
         (load_device_graph("tpu-v3-pod"), "32 × 32 torus; dotted lines leave devices out"),
         (load_device_graph("two-tpu-v4-pods"), "12 × 16 × 16 torus; dotted lines"),
-        (twisted(), "shift the long dimensions by 4"),
+        (torus_graph(4, 4, 8, twisted=True), "shift the long dimensions by 4"),
+        (torus_graph(12), "a ring of 12"),
+        (torus_graph(4, 6, wrap=[False, True]), "4 × 6 torus, open in dimension 1"),
+        (torus_graph(3, 3, wrap=False), "3 × 3 mesh"),
         (load_device_graph("hgx-h100-roce", 2048), "large levels are abbreviated"),
         (load_device_graph("a100-v100-mixed"), "6 hosts, 48 devices"),
         (load_device_graph("dgx1-v100"), "1 host, 8 devices"),

@@ -24,7 +24,7 @@ WRONG = [
     ("training.precision", "fp61", ["training.precision = 'fp61'", "did you mean 'fp16'?"]),
     ("training.recompute", "some", ["training.recompute = 'some'", "none, selective"]),
     ("simulation.engine", "fast", ["simulation.engine = 'fast'", "choose from compiled, event"]),
-    ("simulation.network", "links", ["simulation.network = 'links'", "choose from analytic"]),
+    ("simulation.network", "packets", ["simulation.network = 'packets'", "choose from analytic"]),
     ("output.detail", "all", ["output.detail = 'all'", "choose from auto, operators"]),
     ("published.iteration_time", "13.75", ["published.iteration_time", "'13.75 s'"]),
     ("published.iteration_time", "13.75 GB", ["published.iteration_time", "'13.75 GB'"]),

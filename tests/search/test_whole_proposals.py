@@ -84,7 +84,7 @@ def test_a_walk_comes_down_to_what_fits_memory():
 
 
 def test_a_random_start_reaches_what_data_parallelism_takes():
-    walk = walk_of(GPT, budget=300, seed=2)
+    walk = walk_of(GPT, budget=200, seed=2)
     data_ns = walk.current.makespan_ns
     walk.objective, walk.temperature = delta_objective(walk.problem), 0.002
     walk.best_evaluation = replace(walk.best_evaluation, makespan_ns=NEVER)

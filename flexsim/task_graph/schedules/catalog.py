@@ -20,6 +20,8 @@ class ScheduleEntry:
     """Whether a rank may hold more than one stage."""
     placement: str = "loop"
     """Which rank holds which stage; see :func:`flexsim.strategy.baselines.ranks_of_stages`."""
+    num_lanes: int = 1
+    """Copies of the model, every second one with its stages on the ranks in reverse."""
     is_plain: bool = False
     """Whether backwards are whole, ranks hold stages in turn, and nothing runs side by side."""
 
