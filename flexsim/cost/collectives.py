@@ -189,11 +189,12 @@ class Communication:
             names: Iterable[str] = self.algorithms_for(collective)
         else:
             names = (algorithm,)
-            self._check_served(collective, algorithm, groups)
+            self._check_known(collective, algorithm, groups)
         own_s = self._own_s(collective, np.full(len(groups), float(num_bytes)), groups.shape[1])
         costs = [self._cost(collective, name, float(num_bytes), groups) for name in names]
         totals_s = np.stack([self._total_s(cost, own_s) for cost in costs])
-        self._check_any(collective, totals_s)
+        if np.isinf(totals_s.min(axis=0)).any():
+            self._refuse(collective, algorithm, groups)
         return totals_s
 
     def _cost(self, collective: str, algorithm: str, num_bytes: float, groups: Groups) -> Cost:
@@ -224,23 +225,25 @@ class Communication:
         distant = collective == "all-to-all" and self.device_graph.torus is not None
         return algorithm in ON_RINGS[collective] and not distant
 
-    def _check_served(self, collective: str, algorithm: str, groups: Groups) -> None:
+    def _check_known(self, collective: str, algorithm: str, groups: Groups) -> None:
         builder_of(collective, algorithm)
-        graph = self.device_graph
-        check_served(graph, place(graph, groups, algorithm), collective, algorithm)
         if algorithm == IN_NETWORK and not can_sum(self.rings_of(groups)).all():
             raise FlexSimError(
-                f"{graph.source}: no switch reaches and sums all members of a group, so that "
-                f"{collective} cannot take the algorithm 'in-network'; choose from auto, ring, tree"
+                f"{self.device_graph.source}: no switch reaches and sums all members of a group, "
+                f"so that {collective} cannot take the algorithm 'in-network'; choose from auto, "
+                "ring, tree"
             )
 
-    def _check_any(self, collective: str, totals_s: Float) -> None:
-        if np.isinf(totals_s.min(axis=0)).any():
-            names = ", ".join(self.algorithms_for(collective))
-            raise FlexSimError(
-                f"{self.device_graph.source}: none of the algorithms of {collective} that the "
-                f"device profile lists ({names}) serves every group; add ring or direct"
-            )
+    def _refuse(self, collective: str, algorithm: str, groups: Groups) -> None:
+        """Say why no algorithm in question serves every group."""
+        graph = self.device_graph
+        if algorithm != AUTO:
+            check_served(graph, place(graph, groups, algorithm), collective, algorithm)
+        names = ", ".join(self.algorithms_for(collective))
+        raise FlexSimError(
+            f"{graph.source}: none of the algorithms of {collective} that the device profile "
+            f"lists ({names}) serves every group; add ring or direct"
+        )
 
     def _lines_of(self, collective: str, algorithm: str, groups: Groups) -> Lines:
         key = (collective, algorithm, *_key(groups))

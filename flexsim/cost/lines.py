@@ -38,7 +38,8 @@ def find_lines(
     for row, layout in enumerate(placed.layouts):
         rows_of[layout].append(row)
     total = Lines(np.zeros(len(placed.layouts)), np.zeros(len(placed.layouts)))
-    total.s_per_byte[rows_of.pop(NO_SHAPE, [])] = np.inf
+    unserved = rows_of.pop(NO_SHAPE, [])
+    total.s_per_byte[unserved] = total.latency_ns[unserved] = np.inf
     plans = [
         (np.array(rows), exchanges_of(collective, algorithm, layout))
         for layout, rows in rows_of.items()

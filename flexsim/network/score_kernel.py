@@ -39,7 +39,10 @@ class Shapes(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """Messages: their shape, size and overhead, and the road of each of their ways."""
+    """Messages: their shape, size and overhead, and the road of each of their ways.
+
+    A transfer has no overhead; for it this is the least that it takes.
+    """
 
     shape: Int64
     num_bytes: Int64
@@ -141,8 +144,9 @@ def write_rows(shapes: Shapes, sent: Sent, roads: Roads, manner: Manner, score: 
     first_row, duration_ns, sizes, rates, first_link, last_link = score[:6]
     for message in range(len(shape)):
         kind, row = shape[message], first_row[message]
+        last = first_row[message + 1] - 1
         if has_ends[kind]:
-            duration_ns[row], duration_ns[first_row[message + 1] - 1] = overhead_ns[message], 1
+            duration_ns[row], duration_ns[last] = overhead_ns[message], 1
             row += 1
         for flow in range(first_flow[kind], first_flow[kind + 1]):
             here = road[first_way[message] + way[flow]]
@@ -159,6 +163,9 @@ def write_rows(shapes: Shapes, sent: Sent, roads: Roads, manner: Manner, score: 
                     first_link[row], last_link[row] = hop, hop + 1 if stores else end
                     duration_ns[row + 1] = hop_latency_ns[hop] if stores else latency_ns[here]
                     row += 2
+            if not has_ends[kind]:
+                sent_ns = np.int64(np.rint(exact / rate[here] * 1e9))
+                duration_ns[last] = max(duration_ns[last], overhead_ns[message] - sent_ns)
 
 
 class Room(NamedTuple):

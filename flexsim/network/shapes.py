@@ -72,11 +72,11 @@ def shaped(
 def _placed(
     messages: Messages, message: int, communication: Communication
 ) -> tuple[Key, Int64, int]:
-    """Return the shape of a message, its members in order, and its overhead."""
+    """Return the shape of a message, its members in order, and its overhead in ns."""
     members = messages.members.row(message).astype(np.int64)
     algorithm = messages.algorithm[message]
     if not algorithm:
-        return _TRANSFER, members, 0
+        return _TRANSFER, members, round(communication.host_time_ns)
     collective = COLLECTIVES[messages.collective[message]]
     num_bytes = int(messages.num_bytes[message])
     overhead_ns = communication.overhead_ns(collective, algorithm, num_bytes, members)

@@ -11,7 +11,7 @@ import numpy as np
 
 from flexsim.cost.profiles import load_device_profile
 from flexsim.cost.work import CostModel
-from flexsim.errors import FlexSimError, ScenarioError
+from flexsim.errors import FlexSimError, ScenarioError, StrategyError
 from flexsim.files import is_file
 from flexsim.operator_graph.graph import SAMPLE_DIM
 from flexsim.scenario.checks import usable_devices
@@ -19,12 +19,13 @@ from flexsim.scenario.prepare import prepare
 from flexsim.scenario.schema import Scenario
 from flexsim.search.arrangement import arranged, normal
 from flexsim.search.moves import Moves
-from flexsim.search.objective import Configs, Problem
+from flexsim.search.objective import Configs, Problem, simulated
 from flexsim.search.optcnn import least_cost
 from flexsim.search.placements import Pool
 from flexsim.search.space import Restrictions, Space
 from flexsim.search.transformation_proposals import best_transformed
 from flexsim.search.units import find_units
+from flexsim.search.walk import NEVER
 from flexsim.strategy import ParallelConfig, Strategy
 from flexsim.strategy.baselines import Degrees
 from flexsim.strategy.experts import EXPERT_DEGREES, EXPERTS
@@ -177,12 +178,36 @@ def check_starts(scenario: Scenario) -> None:
 
 
 def _of_experts(problem: Problem, space: Space, name: str, rng: np.random.Generator) -> Start:
-    """Return a published strategy, its model parallelism inside hosts, on all devices."""
-    pool = space.pools[0]
-    width = pool.per_host or pool.size
+    """Return a published strategy on all devices, at the degree that is the fastest for it."""
+    stages = problem.base.stage_of
+    tried = {
+        width: normal_configs(EXPERTS[name](problem.graph, _degrees(name, width, space.pools[0])))
+        for width in _widths(problem, name, space.pools[0])
+    }
+    times = {
+        width: simulated(problem, configs, stages).makespan_ns for width, configs in tried.items()
+    }
+    return tried[min(times, key=lambda width: (times[width] or NEVER, width))], stages
+
+
+def _widths(problem: Problem, name: str, pool: Pool) -> list[int]:
+    """Return the degrees that an expert's strategy may have: powers of two that fill the pool."""
+    powers = [1 << k for k in range(1, pool.size.bit_length())]
+    found: list[int] = []
+    for width in (power for power in powers if pool.size % power == 0):
+        try:
+            EXPERTS[name](problem.graph, _degrees(name, width, pool))
+        except StrategyError:
+            if not found:
+                raise
+            break
+        found.append(width)
+    return found
+
+
+def _degrees(name: str, width: int, pool: Pool) -> Degrees:
     own: dict[str, Any] = {EXPERT_DEGREES[name]: width}
-    degrees = Degrees(data=pool.size // width, **own)
-    return normal_configs(EXPERTS[name](problem.graph, degrees)), problem.base.stage_of
+    return Degrees(data=pool.size // width, **own)
 
 
 def _path(scenario: Scenario, name: str) -> Path:

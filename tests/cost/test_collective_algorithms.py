@@ -220,6 +220,22 @@ def test_what_an_algorithm_cannot_do_is_told(
         price.collective_ns("all-reduce", 10**6, np.array([members]), algorithm)
 
 
+def test_a_library_without_an_algorithm_for_a_group_is_told() -> None:
+    price = prices("tpu-v4-pod", 16)
+    only = replace(price.constants, algorithms={"all-reduce": ("torus",)})
+    with pytest.raises(FlexSimError, match=r"device profile lists \(torus\) serves every group"):
+        replace(price, constants=only).collective_ns("all-reduce", 8, np.array([[0, 1]]))
+
+
+@pytest.mark.parametrize("ramp", [0.0, 1.5])
+def test_auto_passes_over_what_does_not_serve_a_group(ramp: float) -> None:
+    price = prices("tpu-v4-pod", 16)
+    priced = replace(price, constants=replace(price.constants, ramp=ramp))
+    groups = np.array([[0, 16, 32, 48], [1, 17, 33, 50]])
+    assert priced.choose("all-reduce", 10**8, groups) == ["torus", "bidirectional-ring"]
+    assert (priced.collective_ns("all-reduce", 10**8, groups) > 0).all()
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

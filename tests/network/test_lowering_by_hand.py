@@ -1,5 +1,7 @@
 """Messages as flows: every time worked out by hand from the links' constants."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from messages_by_hand import Message, communication, graph_of, lowered, spans
@@ -35,6 +37,14 @@ def test_a_transfer_takes_its_bytes_over_the_least_bandwidth_and_then_the_latenc
     assert timeline.makespan_ns == wire_ns(8 * MB, rates.min()) + late_ns
     priced = TWO_HOSTS.transfer_ns(8 * MB, np.array([0]), np.array([2]))
     assert abs(timeline.makespan_ns - priced[0]) <= 1
+
+
+@pytest.mark.parametrize("options", [{}, {"segment_bytes": 1000}])
+def test_a_transfer_takes_at_least_what_the_host_does(options):
+    hurried = replace(TWO_HOSTS, host_time_ns=50_000.0)
+    assert spans([Message((0, 2), 3000)], hurried, **options).makespan_ns == 50_000
+    priced = hurried.transfer_ns(8 * MB, np.array([0]), np.array([2]))
+    assert abs(spans([Message((0, 2), 8 * MB)], hurried).makespan_ns - priced[0]) <= 1
 
 
 def test_transfers_that_share_links_take_turns_and_their_latencies_overlap():

@@ -13,10 +13,13 @@ from flexsim.errors import FlexSimError, ScenarioError, StrategyError
 from flexsim.scenario.schema import Scenario
 from flexsim.search.api import search
 from flexsim.search.arrangement import degrees_of
+from flexsim.search.objective import simulated
 from flexsim.search.optcnn import least_cost, optcnn
 from flexsim.search.placements import FAMILIES, Pool
 from flexsim.search.problem import NAMED_STARTS, make_problem, make_space, starts
 from flexsim.search.walk import Walk
+from flexsim.strategy.baselines import Degrees
+from flexsim.strategy.experts import layer_placement
 
 LAYERED = {"name": "rnnlm", "layers": 2, "hidden": 32, "vocabulary": 64, "sequence": 4}
 
@@ -34,13 +37,16 @@ def started(one, name):
     return starts(one, problem, space)[name](np.random.default_rng(0))[0]
 
 
-def test_layer_placement_is_inside_hosts():
-    configs = started(recurrent(), "layer-placement")
-    for config in configs.values():
-        assert degrees_of(config) == {"b": 2}
-        first, second = config.mesh.flat.tolist()
-        assert second == first + 4
-    assert {config.mesh.flat[0] for config in configs.values()} == {0, 1, 2, 3}
+def test_layer_placement_takes_its_fastest_degree():
+    one = recurrent()
+    problem = make_problem(one)
+    found = simulated(problem, started(one, "layer-placement"), {}).makespan_ns
+    times = []
+    for width in (2, 4):
+        strategy = layer_placement(problem.graph, Degrees(data=8 // width, pipeline=width))
+        times.append(simulated(problem, strategy.configs, {}).makespan_ns)
+    assert found == min(times)
+    assert times[0] != times[1]
 
 
 def test_an_experts_strategy_that_has_no_meaning_is_told():

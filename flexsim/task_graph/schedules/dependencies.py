@@ -29,15 +29,20 @@ def order_edges(schedule: Schedule) -> Edges:
 def data_edges(schedule: Schedule) -> Edges:
     """Return F(s) → F(s + 1), B(s + 1) → B(s), F → B on the last stage, and I → W.
 
-    An input gradient I stands for B where the backward is split.
+    An input gradient I stands for B where the backward is split. No microbatch passes from one
+    lane to another. Slices wait for one another on every stage.
     """
     forward, backward = row_table(schedule, "F"), row_table(schedule, "BI")
     inputs, weights = row_table(schedule, "I"), row_table(schedule, "W")
+    last = np.arange(schedule.num_lanes) * schedule.stages_a_lane + schedule.stages_a_lane - 1
+    follows = np.flatnonzero(np.arange(1, schedule.num_microbatches) % schedule.num_slices)
     pairs = [
         (forward[:-1], forward[1:]),
         (backward[1:], backward[:-1]),
-        (forward[-1:], backward[-1:]),
+        (forward[last], backward[last]),
         (inputs, weights),
+        (forward[:, follows], forward[:, follows + 1]),
+        (backward[:, follows + 1], backward[:, follows]),
     ]
     before = np.concatenate([earlier.ravel() for earlier, _ in pairs])
     after = np.concatenate([later.ravel() for _, later in pairs])

@@ -16,18 +16,27 @@ from flexsim.task_graph.schedules.notation import Action
 
 @dataclass(frozen=True)
 class PipelineShape:
-    """How many ranks a pipeline has, microbatches through it, and chunks (stages) on each rank."""
+    """How many ranks a pipeline has, microbatches through it, and chunks (stages) on each rank.
+
+    The rest are hints, which the schedules that have no use for them refuse or ignore.
+    """
 
     num_ranks: int
     num_microbatches: int
     num_chunks: int = 1
+    warm_up: int = 0
+    """Forwards that every rank runs before its first backward, beside those it needs."""
+    num_slices: int = 1
+    """Runs of positions that a sequence passes in, one after the other."""
+    num_iterations: int = 1
+    """Iterations that follow one another without a flush."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if value < 1:
+            value, least = getattr(self, field.name), 0 if field.name == "warm_up" else 1
+            if value < least:
                 what = field.name.removeprefix("num_")
-                raise ScheduleError(f"{what} = {value}: a pipeline has at least 1")
+                raise ScheduleError(f"{what} = {value}: a pipeline has at least {least}")
 
     @property
     def num_stages(self) -> int:
@@ -55,6 +64,14 @@ class Schedule:
     rank_offsets: Int64
     blocking_transfers: bool = False
     """Whether a rank goes on only after what it sends has arrived."""
+    num_lanes: int = 1
+    """Copies of the model; the stages of one follow those of another, and a microbatch passes
+    one of them."""
+    num_slices: int = 1
+    """Consecutive microbatches that are the slices of one: a slice waits on every stage for the
+    one before it, and its backward for the one behind."""
+    num_iterations: int = 1
+    """Iterations that the microbatches belong to, where these follow without a flush."""
 
     @classmethod
     def from_sets(
@@ -62,6 +79,7 @@ class Schedule:
         num_microbatches: int,
         rank_of_stage: Sequence[int],
         sets_of_rank: Sequence[Sequence[Sequence[Action]]],
+        num_lanes: int = 1,
     ) -> Schedule:
         """Return the schedule in which rank ``r`` runs the sets ``sets_of_rank[r]`` in order.
 
@@ -78,7 +96,19 @@ class Schedule:
         placement = np.array(rank_of_stage, np.int32)
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         columns = (kind.astype(np.uint8), stage, microbatch, step)
-        return cls(num_microbatches, placement, *columns, offsets)
+        return cls(num_microbatches, placement, *columns, offsets, num_lanes=num_lanes)
+
+    @classmethod
+    def from_orders(
+        cls,
+        num_microbatches: int,
+        rank_of_stage: Sequence[int],
+        orders: Sequence[Sequence[Action]],
+        num_lanes: int = 1,
+    ) -> Schedule:
+        """Return the schedule in which rank ``r`` runs ``orders[r]`` one after the other."""
+        sets = [[[action] for action in order] for order in orders]
+        return cls.from_sets(num_microbatches, rank_of_stage, sets, num_lanes)
 
     @property
     def num_ranks(self) -> int:
@@ -89,6 +119,11 @@ class Schedule:
     def num_stages(self) -> int:
         """Number of global stages."""
         return len(self.rank_of_stage)
+
+    @property
+    def stages_a_lane(self) -> int:
+        """Number of stages that a microbatch passes."""
+        return self.num_stages // self.num_lanes
 
     @property
     def num_actions(self) -> int:

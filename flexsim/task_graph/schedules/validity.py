@@ -17,8 +17,8 @@ from flexsim.task_graph.schedules.schedule import Schedule
 def check(schedule: Schedule) -> None:
     """Raise :class:`ScheduleError` where an action is missing, doubled, misplaced or stuck.
 
-    Every microbatch passes every stage forward once and, unless no action is a backward,
-    backward once: as B, or as I and W. The message names the first action at fault.
+    Every microbatch passes every stage of its lane forward once and, unless no action is a
+    backward, backward once: as B, or as I and W. The message names the first action at fault.
     """
     _check_sizes(schedule)
     _check_counts(schedule)
@@ -41,13 +41,24 @@ def _check_counts(schedule: Schedule) -> None:
     count = {kind: _count(schedule, kind) for kind in "FBIW"}
     for kind in "FBIW":
         _refuse_first(kind, count[kind] > 1, "is there more than once")
-    _refuse_first("F", count["F"] == 0, "is missing")
+    here = _passed(schedule, count["F"])
+    _refuse_first("F", (count["F"] == 0) & here, "is missing")
     if not np.isin(schedule.kind, [ACTION_CODE[kind] for kind in "BIW"]).any():
         return
-    _refuse_first("B", count["B"] + count["I"] == 0, "is missing")
+    _refuse_first("B", (count["B"] + count["I"] == 0) & here, "is missing")
     _refuse_first("I", count["B"] + count["I"] > 1, "is there beside the full backward")
     _refuse_first("W", count["B"] + count["W"] > 1, "is there beside the full backward")
     _refuse_first("W", count["I"] > count["W"], "is missing")
+    for kind in "FBIW":
+        _refuse_first(kind, (count[kind] > 0) & ~here, "is in a lane that is not its microbatch's")
+
+
+def _passed(schedule: Schedule, forwards: Int64) -> NDArray[np.bool_]:
+    """Return which stages each microbatch passes: those of the lane that most know it in."""
+    by_lane = forwards.reshape(schedule.num_lanes, -1, schedule.num_microbatches).sum(1)
+    lane_of_stage = np.arange(schedule.num_stages) // schedule.stages_a_lane
+    here: NDArray[np.bool_] = lane_of_stage[:, None] == by_lane.argmax(0)
+    return here
 
 
 def _count(schedule: Schedule, kind: str) -> Int64:
