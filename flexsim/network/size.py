@@ -27,7 +27,7 @@ Key = tuple[str, str, tuple[int, ...]]
 
 
 def least_of_program(key: Key) -> tuple[int, int]:
-    """Return about how many flows, and waits of one flow for another, a program has."""
+    """Return how many flows, and waits of one flow for another, a program has at least."""
     collective, algorithm, layout = key
     hosts, k = hosts_and_members(layout)
     n, passes = math.prod(layout), _PASSES.get(collective, 1)
@@ -53,7 +53,7 @@ def check_program(key: Key, memory_bytes: int | None) -> None:
     collective, algorithm, layout = key
     raise FlexSimError(
         f"{collective} by {algorithm!r} among {math.prod(layout):,} members is about {flows:,}"
-        f" flows, which {_would_take(need, memory_bytes)}; {_REMEDIES}"
+        f" flows and {waits:,} waits for them, which {_would_take(need, memory_bytes)}; {_REMEDIES}"
     )
 
 
