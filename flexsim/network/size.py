@@ -34,14 +34,12 @@ def least_of_program(key: Key) -> tuple[int, int]:
     num_rings = (1 if hosts == 1 or k == 1 else k) * (1 + algorithm.startswith("bi"))
     if algorithm.endswith("ring") and collective != "broadcast":
         flows = passes * (n - 1) * n * num_rings
-        return flows, flows
+        return flows, flows - n * num_rings
     if algorithm == "direct":
-        flows = passes * n * (n - 1)
-        return flows, n * (n - 1) ** 2 if passes == 2 else 0
-    if algorithm == "hierarchical":
-        flows = passes * n * (k + hosts - 2)
-        return flows, flows
-    return passes * n, passes * n
+        return passes * n * (n - 1), n * (n - 1) ** 2 if passes == 2 else 0
+    if algorithm == "hierarchical" and collective != "all-to-all":
+        return passes * n * (k + hosts - 2), 0
+    return n - 1, 0
 
 
 def check_program(key: Key, memory_bytes: int | None) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from flexsim.search.bound import Bound, Chosen
 from flexsim.search.exhaustive_chain import chain_tree
+from flexsim.search.exhaustive_leaves import try_all
 from flexsim.search.mcmc import limit_of
-from flexsim.search.moves import Change
 from flexsim.search.objective import Problem
 from flexsim.search.optcnn import optcnn
 from flexsim.search.placements import Pool
@@ -34,14 +34,17 @@ def exhaustive(walk: Walk) -> bool:
     """Try every strategy that a lower bound does not rule out; return whether all were tried.
 
     First come proposals of the quick searches, which lower what has to be beaten. Where all
-    devices are alike, strategies that differ only in the devices' numbers are tried once.
+    devices are alike and parts may lie anywhere, strategies that differ only in the devices'
+    numbers have one bound.
     """
     optcnn(walk)
     greedy(walk, _MOST_GREEDY)
     _wander(walk)
     alike = _are_alike(walk.problem, list(walk.moves.space.pools.values()))
     chain = chain_tree(walk) if alike and walk.goes_on() else None
-    return chain.search() if chain is not None else _tree(walk, alike).descend(0, 0)
+    if chain is not None:
+        return chain.search()
+    return _tree(walk, alike and walk.moves.space.has_any_order).descend(0, 0)
 
 
 def _wander(walk: Walk) -> None:
@@ -70,7 +73,8 @@ def _tree(walk: Walk, alike: bool) -> _Tree:
     choices = [list(space.configs(unit)) for unit in walk.moves.units]
     for unit, configs in zip(walk.moves.units, choices, strict=True):
         bound.prepare(unit, configs)
-    return _Tree(walk, bound, choices, alike, fixed)
+    num_alike = space.pools[0].size if alike else 0
+    return _Tree(walk, bound, choices, num_alike, fixed)
 
 
 @dataclass
@@ -78,7 +82,8 @@ class _Tree:
     walk: Walk
     bound: Bound
     choices: list[list[ParallelConfig]]
-    are_alike: bool
+    num_alike: int
+    """Devices that may be numbered in any way within the space; 0 where they may not."""
     configs: dict[str, ParallelConfig] = field(default_factory=dict)
     chosen: dict[str, Chosen] = field(default_factory=dict)
 
@@ -89,9 +94,7 @@ class _Tree:
         """
         units = self.walk.moves.units
         if depth == len(units):
-            limit_ns = self.walk.best_evaluation.makespan_ns - 1
-            self.walk.step(Change("exhaustive", dict(self.configs)), limit_ns)
-            return True
+            return try_all(self.walk, dict(self.configs), self.num_alike)
         for lower_ns, config in self._children(units[depth], depth, num_used):
             if not self.walk.goes_on():
                 return False
@@ -118,7 +121,7 @@ class _Tree:
         """Yield the configs of a unit with what devices compute at least, the lowest first."""
         found = []
         for config in self.choices[depth]:
-            if self.are_alike and not _is_first_of_alike(config, num_used):
+            if self.num_alike and not _is_first_of_alike(config, num_used):
                 continue
             self._choose(unit, config)
             found.append((self.bound.busy_ns(self.chosen), config))

@@ -2,7 +2,8 @@
 
 Units are given configs in the chain's order. Devices are numbered anew after each, so that the
 last unit lies on devices 0, 1, … and what comes next is looked up in tables, for all its configs
-at once; strategies that differ only in the devices' numbers are met once.
+at once. Where parts may lie anywhere, strategies that differ only in the devices' numbers have one
+bound, and are met together.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from flexsim.operator_graph import Operator
 from flexsim.operator_graph.records import gradient
 from flexsim.search.bound_chain import Prefix, begin, extend
 from flexsim.search.bound_rest import Rest, rests
+from flexsim.search.exhaustive_leaves import try_all
 from flexsim.search.exhaustive_tables import (
     NEVER,
     EdgeTable,
@@ -28,7 +30,7 @@ from flexsim.search.exhaustive_tables import (
     renumbered,
     unit_table,
 )
-from flexsim.search.moves import Change, Edge
+from flexsim.search.moves import Edge
 from flexsim.search.placements import FAMILIES
 from flexsim.search.prices import Int64, Prices
 from flexsim.search.space import LETTERS, Restrictions
@@ -211,9 +213,10 @@ class ChainTree:
             if not self._is_inside(here[-1]):
                 continue
             self.num_visited += 1
-            if depth + 1 == len(self.tables):
-                self._try(here)
-            elif not self._descend(lines.line(row), row, numbers, here):
+            is_leaf = depth + 1 == len(self.tables)
+            if not (
+                self._try(here) if is_leaf else self._descend(lines.line(row), row, numbers, here)
+            ):
                 return False
         return True
 
@@ -229,13 +232,13 @@ class ChainTree:
         more = extend(prefix.renumbered(own), form, self.edges[depth], *pair)
         return self._visit(more, self.bounds(depth + 1, more), numbers[own], chosen)
 
-    def _try(self, chosen: list[ParallelConfig]) -> None:
-        """Simulate a whole strategy."""
+    def _try(self, chosen: list[ParallelConfig]) -> bool:
+        """Simulate a whole strategy; return whether there was time to."""
         configs: dict[str, ParallelConfig] = {}
         for table, config in zip(self.tables, chosen, strict=True):
             configs |= table.unit.configs(config)
-        limit_ns = self.walk.best_evaluation.makespan_ns - 1
-        self.walk.step(Change("exhaustive", configs), limit_ns)
+        num_alike = self.walk.moves.space.pools[0].size if self._is_anywhere else 0
+        return try_all(self.walk, configs, num_alike)
 
     def bounds(self, depth: int, lines: Prefix) -> Int64:
         """Return the bound of every prefix, whose last unit is that of the given depth."""

@@ -23,9 +23,9 @@ from flexsim.search.objective import Configs, Problem, simulated
 from flexsim.search.optcnn import least_cost
 from flexsim.search.placements import Pool
 from flexsim.search.space import Restrictions, Space
+from flexsim.search.trace import NEVER
 from flexsim.search.transformation_proposals import best_transformed
 from flexsim.search.units import find_units
-from flexsim.search.walk import NEVER
 from flexsim.strategy import ParallelConfig, Strategy
 from flexsim.strategy.baselines import Degrees
 from flexsim.strategy.experts import EXPERT_DEGREES, EXPERTS
