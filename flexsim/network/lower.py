@@ -61,9 +61,13 @@ class Lowering:
         """Rows of the lowered graph."""
         return int(self._num_rows.sum())
 
-    def lowered(self, hold_links: bool, start_ns: Int64 | None) -> Lowered:
-        """Return the lowered graph; raise :class:`FlexSimError` where memory cannot hold it."""
+    def check(self, hold_links: bool) -> None:
+        """Raise :class:`~flexsim.errors.FlexSimError` where memory cannot hold the rows."""
         check_rows(self.num_rows, self.num_flows, hold_links, self._memory_bytes)
+
+    def lowered(self, hold_links: bool, start_ns: Int64 | None) -> Lowered:
+        """Return the lowered graph; raise what :meth:`check` raises."""
+        self.check(hold_links)
         graph = self._graph
         when = np.arange(graph.num_tasks) if start_ns is None else start_ns
         first = offsets_of(self._num_rows)

@@ -58,14 +58,15 @@ def replay_flows(
     Raise :class:`~flexsim.errors.ScenarioError` where its flows would not fit in memory.
     """
     from flexsim.engine.compiled import simulate
-    from flexsim.network.lower import lower
+    from flexsim.network.lower import Lowering
 
     table = scenario.simulation
     is_held = table.network == "links"
     graph = replace(plan.task_graph(), collective=plan.collective)
-    priced = simulate(graph)
     with in_file(scenario.source, f"simulation.network = {table.network!r}"):
-        lowered = lower(graph, communication, options_of(table), is_held, priced.start_ns)
+        lowering = Lowering(graph, communication, options_of(table))
+        lowering.check(is_held)
+    lowered = lowering.lowered(is_held, simulate(graph).start_ns)
     flows, engine = _replayed(lowered, table, progress)
     return FlowRun(raised(lowered, flows), lowered, flows, engine)
 

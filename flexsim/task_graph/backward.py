@@ -108,7 +108,9 @@ class BackwardPass(Pass):
             total.rows,
             True,
         )
-        return Have(total.layout, (notebook.write(row),), total.stage)
+        written = notebook.write(row)
+        self.program.sums[written] = name, total.layout
+        return Have(total.layout, (written,), total.stage)
 
     def _pass_on(self, operator: Operator, step: Step, reader: Reader) -> None:
         """Hand a gradient on under another name; no kernel runs."""

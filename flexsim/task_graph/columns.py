@@ -15,6 +15,7 @@ from flexsim.ragged import Csr
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 
 __all__ = [
+    "DYNAMIC_PARTS",
     "ActionTable",
     "ActivationMemory",
     "Csr",
@@ -29,6 +30,10 @@ __all__ = [
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
+
+DYNAMIC_PARTS = ("activations", "recompute", "gathered", "temporary", "buffers")
+"""What comes and goes in an iteration: saved activations, what is recomputed, gathered weights,
+results and gradients that only their neighbours need, and buffers of communication."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,9 @@ class StaticMemory:
     """Bytes that a device holds for the whole iteration, a row a device.
 
     ``num_alike`` counts the devices that each one stands for; None: itself only.
+    ``framework`` is what the software itself occupies, None for nothing, and ``buffers`` what
+    receives from other stages while they compute. ``fragmentation`` is the share by which an
+    allocator's memory exceeds what comes and goes in it.
     """
 
     device: Int32
@@ -70,6 +78,9 @@ class StaticMemory:
     gradients: Int64
     optimizer: Int64
     num_alike: Int64 | None = None
+    framework: Int64 | None = None
+    buffers: Int64 | None = None
+    fragmentation: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +89,9 @@ class ActivationMemory:
 
     ``allocated`` bytes come with the start of the action's first task and stay;
     ``freed`` bytes go at the end of its last task; ``transient`` bytes (what a backward
-    recomputes or holds for a moment) live from its start to its end only.
+    recomputes or holds for a moment) live from its start to its end only. ``parts`` tells what
+    ``allocated + transient`` is when the action holds most, a column each of
+    :data:`DYNAMIC_PARTS`; None: all activations. ``operator`` runs then; -1 or None: unknown.
     """
 
     action: Int32
@@ -86,6 +99,8 @@ class ActivationMemory:
     allocated: Int64
     freed: Int64
     transient: Int64
+    parts: Int64 | None = None
+    operator: Int32 | None = None
 
 
 @dataclass(frozen=True, eq=False)

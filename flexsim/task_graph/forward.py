@@ -53,6 +53,7 @@ class Pass:
                 True,
             )
         )
+        self.program.touched[written] = operator, step
         self.fetches.wrote(operator, reader, written)
         return written
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from flexsim.operator_graph.graph import OperatorGraph
-from flexsim.operator_graph.records import Operator, Use, gradient
+from flexsim.operator_graph.records import Operator, Step, Use, gradient
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.strategy import Strategy
@@ -42,6 +42,10 @@ class Program:
     saved: dict[tuple[int, Mesh], dict[str, Layout]] = field(default_factory=dict)
     rebuilt: list[tuple[int, dict[str, Layout]]] = field(default_factory=list)
     held: dict[tuple[int, Mesh], dict[str, Layout]] = field(default_factory=dict)
+    touched: dict[int, tuple[Operator, Step]] = field(default_factory=dict)
+    """The step of an operator that every kernel's row is."""
+    sums: dict[int, tuple[str, Layout]] = field(default_factory=dict)
+    """What the rows write that add gradients."""
     splits: bool = False
     """Whether weight gradients may run later than input gradients."""
 

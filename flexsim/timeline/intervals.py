@@ -64,6 +64,16 @@ def busy_rows(timeline: Timeline) -> BusyRows:
     return _sorted_rows(streams, len(devices), timeline.start_ns)
 
 
+def rows_of_resources(timeline: Timeline) -> BusyRows:
+    """Return the tasks that hold each resource, in order of start; lines are resources."""
+    from flexsim.timeline.kernels import Held
+
+    num, held = timeline.task_graph.num_resources, timeline.task_graph.resources
+    nowhere, communicates = np.full(num, -1), np.zeros(num, np.uint8)
+    streams = Held(held.offsets, held.values, np.arange(num), nowhere, communicates)
+    return _sorted_rows(streams, num, timeline.start_ns)
+
+
 def _sorted_rows(held: Held, num_lines: int, start_ns: Int64) -> BusyRows:
     from flexsim.timeline.kernels import count_by_line, group_by_line, sort_by_start
 

@@ -104,10 +104,7 @@ class _Squeeze:
         steady = False
         for slot, rank, stream, number in self._passes():
             steady = steady or (slot, rank, stream) == (begin, 0, 3)
-            moves = (slot, rank, stream) > (end, 0, 0) if steady else with_weights
-            if steady and not moves:
-                pass
-            elif moves:
+            if (slot, rank, stream) > (end, 0, 0) if steady else with_weights:
                 self._move(rank, stream, number)
             self.taken[rank].add(self.ranks[rank][stream][number])
         return self.ranks

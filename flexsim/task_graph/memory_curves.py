@@ -1,0 +1,95 @@
+"""How much more a device holds while a pass of a stage runs: a curve over the pass's kernels.
+
+A curve is made once a stage and pass and serves every microbatch, so that memory through time
+costs as much as there are actions, not tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexsim.task_graph.columns import DYNAMIC_PARTS, Int32, Int64
+
+SLOTS = 3
+"""Moments of a kernel: what it writes comes; what it read last goes, and what communication
+makes of its result comes; what communication read last goes."""
+NUM_PARTS = len(DYNAMIC_PARTS)
+
+
+class Peak(NamedTuple):
+    """The moment of a pass when most is held."""
+
+    parts: Int64
+    """Bytes then, by :data:`DYNAMIC_PARTS`, beyond what was held when the pass began."""
+    net: int
+    """Bytes that are left when it ends, which may be negative."""
+    kernel: int
+    """The kernel that runs then: its position; -1 for a pass without any."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Changes of what a device holds, a row a moment (:data:`SLOTS` a kernel), a column a part.
+
+    Kernels ``begin`` to ``end`` are a layer that stands there ``1 + extra`` times.
+    """
+
+    changes: Int64
+    begin: int = 0
+    end: int = 0
+    extra: int = 0
+
+    @property
+    def num_kernels(self) -> int:
+        """Kernels of the pass, those of repeated layers counted as often as they run."""
+        return len(self.changes) // SLOTS + self.extra * (self.end - self.begin)
+
+    def times(self, times: int) -> Curve:
+        """Return the curve of ``times`` as many samples."""
+        return replace(self, changes=self.changes * times)
+
+    def levels(self) -> Int64:
+        """Return what is held at every moment, by part."""
+        return np.cumsum(self._stretched(), axis=0)
+
+    def _stretched(self) -> Int64:
+        if not self.extra:
+            return self.changes
+        begin, end = SLOTS * self.begin, SLOTS * self.end
+        middle = np.tile(self.changes[begin:end], (self.extra, 1))
+        return np.concatenate([self.changes[:end], middle, self.changes[end:]])
+
+    def peak(self) -> Peak:
+        """Return the first moment when most is held."""
+        if not len(self.changes):
+            return Peak(np.zeros(NUM_PARTS, np.int64), 0, -1)
+        held = np.cumsum(self._stretched().sum(axis=1))
+        at = int(held.argmax())
+        if held[at] <= 0:
+            return Peak(np.zeros(NUM_PARTS, np.int64), int(held[-1]), 0)
+        return Peak(self._stretched()[: at + 1].sum(axis=0), int(held[-1]), at // SLOTS)
+
+
+@dataclass(frozen=True, eq=False)
+class StageCurves:
+    """The curves of one pass of one stage, one for each set of devices that are alike."""
+
+    curves: tuple[Curve, ...]
+    curve_of_device: Int32
+    """Index into ``curves`` for every device of the stage memory; -1 for none."""
+    operator: Int32
+    """The operator of every kernel."""
+    end_share: NDArray[np.float64]
+    """The share of the pass's kernel time that is over when a kernel ends."""
+
+
+def end_shares(duration_ns: Int64) -> NDArray[np.float64]:
+    """Return the share of all durations that is over at the end of each."""
+    over = np.cumsum(duration_ns.astype(np.float64))
+    total: float = over[-1] if len(over) else 1.0
+    shares: NDArray[np.float64] = over / max(total, 1.0)
+    return shares
