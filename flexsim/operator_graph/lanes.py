@@ -43,7 +43,7 @@ def _renaming(graph: OperatorGraph, lane: int) -> Rename:
 def _copied(operator: Operator, lane: int, rename: Rename) -> Operator:
     return replace(
         operator,
-        name=rename(operator.name),
+        name=f"lane{lane}.{operator.name}",
         forward=tuple(_step(step, rename) for step in operator.forward),
         backward=tuple(_step(step, rename) for step in operator.backward),
         block=operator.block and f"lane{lane}.{operator.block}",

@@ -26,7 +26,8 @@ _KIND_OF_ACTION = {
     "W": "weight-gradient",
     "U": "optimizer",
 }
-_BAR_OF_ACTION = np.array([BAR_CODE[_KIND_OF_ACTION[letter]] for letter in ACTION_KINDS])
+BAR_OF_ACTION = np.array([BAR_CODE[_KIND_OF_ACTION[letter]] for letter in ACTION_KINDS])
+"""The bar of every kind of action."""
 SMALLEST_SHARE = 1 / 2500
 """Communication that takes less of the makespan than this is not seen in a picture."""
 
@@ -85,7 +86,7 @@ def _action_spans(timeline: Timeline, devices: Int64) -> tuple[_Part, _Part]:
     letters = timeline.task_graph.actions.kind[action]
     recompute = np.full(len(action), BAR_CODE["recompute"])
     return (
-        _longer(_Part(Intervals(line, middle_ns, end_ns), _BAR_OF_ACTION[letters], action)),
+        _longer(_Part(Intervals(line, middle_ns, end_ns), BAR_OF_ACTION[letters], action)),
         _longer(_Part(Intervals(line, start_ns, middle_ns), recompute, action)),
     )
 
@@ -143,13 +144,13 @@ def _sorted_bars(graph: TaskGraph, parts: list[_Part], ranks: Int64) -> Bars:
         kind=np.concatenate([part.kind for part in parts])[order],
         stage=of_action(action, table.stage),
         microbatch=of_action(action, table.microbatch),
-        chunk=of_action(action, _chunks(graph)),
+        chunk=of_action(action, chunks_of(graph)),
         start_s=start_ns[order] / NS_PER_S,
         end_s=end_ns[order] / NS_PER_S,
     )
 
 
-def _chunks(graph: TaskGraph) -> Int64:
+def chunks_of(graph: TaskGraph) -> Int64:
     """Return for every action the place of its stage among the stages of its rank."""
     stage, rank = graph.actions.stage.astype(np.int64), graph.actions.rank.astype(np.int64)
     width = int(stage.max(initial=0)) + 1

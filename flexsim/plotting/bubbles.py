@@ -17,6 +17,7 @@ from flexsim.plotting.bars import BAR_CODE, BAR_KINDS, Bars
 from flexsim.plotting.bubble_table import bubble_bars, bubble_table
 from flexsim.plotting.raster import raster
 from flexsim.plotting.style import TEXT_COLOR, kind_rgb, text_color_on, tint
+from flexsim.task_graph.columns import Int64
 from flexsim.timeline.spans import Timeline
 
 if TYPE_CHECKING:
@@ -81,9 +82,7 @@ def bubble_figure(table: pd.DataFrame | Bars, title: str, subtitle: str = "") ->
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     bars = _bars(table)
-    num_ranks = max(len(np.unique(bars.rank)), 1)
-    width_in = 12.0 if len(bars) / num_ranks < 60 else 16.0
-    height_in = 1.9 + max(0.9, num_ranks * min(0.48, 8.5 / num_ranks))
+    width_in, height_in = size_of_figure(bars)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     figure = Figure(figsize=(width_in, height_in), layout=layout)
     ax = figure.subplots()
@@ -94,6 +93,13 @@ def bubble_figure(table: pd.DataFrame | Bars, title: str, subtitle: str = "") ->
     ax.annotate(subtitle, (0, 1), xytext=(0, 9), xycoords="axes fraction",
                 textcoords="offset points", fontsize=10.5, color=TEXT_COLOR)  # fmt: skip
     return figure
+
+
+def size_of_figure(bars: Bars) -> tuple[float, float]:
+    """Return the width and the height, in inches, that suit the number of ranks and bars."""
+    num_ranks = max(len(np.unique(bars.rank)), 1)
+    width_in = 12.0 if len(bars) / num_ranks < 60 else 16.0
+    return width_in, 1.9 + max(0.9, num_ranks * min(0.48, 8.5 / num_ranks))
 
 
 def _shares_text(metrics: Mapping[str, Any]) -> str:
@@ -171,7 +177,7 @@ def _draw_pixels(bars: Bars, ax: Axes) -> None:
 
     end = ax.get_xlim()[1]
     num_columns = int(_width_pt(ax) * _PIXELS_A_POINT)
-    image = raster(bars.row, (bars.start_s, bars.end_s), _colors(bars), end, num_columns)
+    image = raster(bars.row, (bars.start_s, bars.end_s), bar_colors(bars), end, num_columns)
     opaque = np.full((len(image), num_columns, 4), 255, np.uint8)
     opaque[:, :, :3] = (image * 255).round()
     opaque = np.repeat(opaque, _LINES_A_ROW, axis=0)
@@ -187,24 +193,24 @@ def _draw_shapes(bars: Bars, ax: Axes, edge_pt: float) -> None:
     from matplotlib.collections import PolyCollection
 
     collection = PolyCollection(
-        list(_corners(bars, 0.42)),
-        facecolors=_colors(bars),
+        list(bar_corners(bars, bars.row, 0.42)),
+        facecolors=bar_colors(bars),
         edgecolors="white",
         linewidths=np.where(bars.stage >= 0, edge_pt, 0.0),
     )
     ax.add_collection(collection, autolim=False)
 
 
-def _corners(bars: Bars, half_height: float) -> NDArray[np.float64]:
-    """Return the four corners of every bar: an array of shape (bars, 4, 2)."""
+def bar_corners(bars: Bars, row: Int64, half_height: float) -> NDArray[np.float64]:
+    """Return the four corners of every bar on its row: an array of shape (bars, 4, 2)."""
     x = np.stack([bars.start_s, bars.end_s, bars.end_s, bars.start_s], axis=1)
-    y = bars.row[:, None] + half_height * np.array([-1, -1, 1, 1])
+    y = row[:, None] + half_height * np.array([-1, -1, 1, 1])
     return np.stack([x, y], axis=2)
 
 
-def _colors(bars: Bars) -> NDArray[np.float64]:
-    """Return red, green, blue of every bar."""
-    num_chunks = _num_chunks(bars)
+def bar_colors(bars: Bars, num_chunks: int | None = None) -> NDArray[np.float64]:
+    """Return red, green, blue of every bar; ``num_chunks`` where others have more chunks."""
+    num_chunks = num_chunks or num_chunks_of(bars)
     palette = np.array(
         [[tint(kind_rgb(k), c, num_chunks) for c in range(num_chunks)] for k in BAR_KINDS]
     )
@@ -212,7 +218,8 @@ def _colors(bars: Bars) -> NDArray[np.float64]:
     return colors
 
 
-def _num_chunks(bars: Bars) -> int:
+def num_chunks_of(bars: Bars) -> int:
+    """Return the most chunks that a rank has."""
     return int(bars.chunk.max(initial=0)) + 1
 
 
@@ -226,7 +233,7 @@ def _draw_numbers(bars: Bars, ax: Axes, points_per_time: float) -> None:
     if len(fitting) > _MOST_NUMBERS:
         return
     middle = (bars.start_s + bars.end_s) / 2
-    columns = (column[fitting] for column in (middle, bars.row, bars.microbatch, _colors(bars)))
+    columns = (column[fitting] for column in (middle, bars.row, bars.microbatch, bar_colors(bars)))
     for x, row, microbatch, rgb in zip(*columns, strict=True):
         ax.text(x, row, str(microbatch), ha="center", va="center_baseline",
                 fontsize=_NUMBER_PT, color=text_color_on(rgb))  # fmt: skip
@@ -240,7 +247,7 @@ def _draw_legend(bars: Bars, ax: Axes) -> None:
 
     handles, labels = [], []
     for code in np.unique(bars.kind).tolist():
-        num = _num_chunks(bars) if (bars.chunk[bars.kind == code] > 0).any() else 1
+        num = num_chunks_of(bars) if (bars.chunk[bars.kind == code] > 0).any() else 1
         shades = [tint(kind_rgb(BAR_KINDS[code]), chunk, num) for chunk in range(num)]
         handles.append(tuple(Patch(facecolor=tuple(shade)) for shade in shades))
         labels.append(BAR_KINDS[code] + (f", chunks 0 to {num - 1}" if num > 1 else ""))

@@ -269,7 +269,7 @@ def _shifted(degrees: dict[str, int], moves: Moves, unit: Unit, rng: Rng) -> dic
     """Take a prime factor from one dimension, give one to another, or both."""
     changed = dict(degrees)
     limits = moves.space.limits(unit)
-    factor = 2 if rng.random() < 0.8 else 3
+    factor = 2 if rng.random() < 0.8 or moves.space.restrictions.powers_of_two else 3
     action = int(rng.integers(3))
     if changed and action != 1:
         dim = _pick(list(changed), rng)

@@ -65,7 +65,7 @@ def plan_task_graph(
         operator_names=names,
         overlap_gradients=strategy.overlap_gradients,
         static_memory=replace(static, num_alike=folding.class_sizes),
-        stage_memory=stage_memory(program, folding.devices),
+        stage_memory=stage_memory(program, folding.devices, passes),
         hardware_flops=float(program.notebook.flops) * strategy.passes_a_stage,
         num_tasks_unfolded=_num_tasks(rows, strategy),
         folding=folding.report,

@@ -10,11 +10,14 @@ from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int64, ResourceTable, StaticMemory
 from flexsim.task_graph.grown_update import GrownUpdate, anchors
 from flexsim.task_graph.growth import Grown
-from flexsim.task_graph.memory import StageMemory
+from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+from flexsim.task_graph.memory import StageMemory, fill_peaks
+from flexsim.task_graph.memory_curves import Curve, StageCurves, end_shares
 from flexsim.task_graph.plan import Plan
+from flexsim.task_graph.rows import B, F
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.symbolic import SYMBOL
-from flexsim.task_graph.templates import Templates
+from flexsim.task_graph.templates import Templates, template_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +44,11 @@ class Parts:
 
 def parts_of(grown: Grown, update: GrownUpdate) -> Parts:
     """Put forward, backward and update of a grown pipeline together."""
+    templates = _joined(grown.templates(), update, anchors(grown))
     return Parts(
-        templates=_joined(grown.templates(), update, anchors(grown)),
+        templates=templates,
         static_memory=update.static_memory,
-        stage_memory=_stage_memory(grown),
+        stage_memory=_stage_memory(grown, templates),
         operator_names=update.operator_names,
         flops=_flops(grown),
         num_unfolded=_num_unfolded(grown),
@@ -109,18 +113,38 @@ def _held(one: Templates, other: Templates) -> tuple[Csr, ResourceTable]:
     return Csr(offsets, np.concatenate(values)), table
 
 
-def _stage_memory(grown: Grown) -> StageMemory:
-    """Return what every stage keeps and rebuilds on its rank's representative."""
+def _stage_memory(grown: Grown, templates: Templates) -> StageMemory:
+    """Return what every stage holds on its rank's representative."""
     site, seed = grown.site, grown.seed
     devices = np.sort(site.representatives)
-    kept = np.zeros((site.num_stages, site.num_ranks), np.int64)
-    rebuilt = np.zeros_like(kept)
+    place = {rank: int(np.searchsorted(devices, d)) for rank, d in enumerate(site.representatives)}
+    memory, curves = StageMemory.nothing(devices, site.num_stages), {}
     for stage in range(site.num_stages):
-        at = np.searchsorted(devices, site.representatives[site.rank(stage)])
-        like = grown.like(stage)
-        kept[stage, at] = seed.kept.of_stage[like] + grown.extra * seed.kept.of_layer
-        rebuilt[stage, at] = seed.rebuilt.of_stage[like]
-    return StageMemory(devices, kept, rebuilt)
+        at, like = place[site.rank(stage)], grown.like(stage)
+        memory.received[stage, at] = seed.received[like]
+        for action in (F, B):
+            curve = replace(seed.curves[like, action], extra=grown.extra)
+            found = _stage_curves(curve, templates, (stage, action), (at, len(devices)))
+            fill_peaks(memory, (stage, action), found)
+            curves[stage, action] = found
+    return replace(memory, curves=curves)
+
+
+def _stage_curves(
+    curve: Curve, templates: Templates, key: tuple[int, int], place: tuple[int, int]
+) -> StageCurves:
+    """Return the curve of one pass on the device at ``place``: its position among how many."""
+    number = template_of(key[1], key[0], templates.num_stages)
+    span = slice(*templates.offsets[number : number + 2].tolist())
+    is_kernel = templates.kind[span] < NUM_COMPUTE_KINDS
+    on_it = np.full(place[1], -1, np.int32)
+    on_it[place[0]] = 0
+    return StageCurves(
+        (curve,),
+        on_it,
+        templates.operator[span][is_kernel],
+        end_shares(templates.duration_ns[span][is_kernel]),
+    )
 
 
 def _flops(grown: Grown) -> int:

@@ -214,7 +214,11 @@ class _Lives:
             num_bytes //= row.places.groups.shape[1]
         if self._is_saved(index, row, num_bytes):
             return
-        here = [r for r in readers.get(index, ()) if self.rows[r].stage == row.stage]
+        here = [
+            reader
+            for reader in readers.get(index, ())
+            if (self.rows[reader].stage, self.rows[reader].action) == (row.stage, row.action)
+        ]
         until = max([index, *here], key=self._moment)
         part = GATHERED if row.kind == _PARAMETER else BUFFERS
         self._live((index, until), part, num_bytes, self._mesh(row))

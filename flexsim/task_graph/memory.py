@@ -1,70 +1,95 @@
-"""What devices hold: weights and their state for the iteration, activations by action."""
+"""What devices hold: weights and their state for the iteration, all else pass by pass."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.cost.profiles import SoftwareProfile
-from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
-from flexsim.task_graph.columns import ActionTable, ActivationMemory, StaticMemory
+from flexsim.task_graph.columns import (
+    ActionTable,
+    ActivationMemory,
+    Int32,
+    Int64,
+    StaticMemory,
+    UInt8,
+)
+from flexsim.task_graph.kinds import TASK_CODE
+from flexsim.task_graph.liveness import GATHERED, changes_of
+from flexsim.task_graph.memory_curves import (
+    NUM_PARTS,
+    SLOTS,
+    Curve,
+    StageCurves,
+    end_shares,
+)
 from flexsim.task_graph.parts import WeightPart
 from flexsim.task_graph.program import Program
-from flexsim.task_graph.rows import INPUT, WEIGHT, B, F, U
+from flexsim.task_graph.rows import INPUT, WEIGHT, B, F, Row, U
+from flexsim.task_graph.split import early_rows
 
-Int64 = NDArray[np.int64]
+_PIPELINE = TASK_CODE["pipeline"]
+KINDS = (F, B, INPUT, WEIGHT)
+"""The kinds of passes that tables of a stage's memory have a row of each."""
 
 
 @dataclass(frozen=True, eq=False)
 class StageMemory:
-    """Activations of one microbatch: bytes by global stage and position in ``devices``."""
+    """What one microbatch holds: bytes by kind of pass, global stage and place in ``devices``."""
 
-    devices: NDArray[np.int32]
-    kept: Int64
-    """What a forward keeps for its backward."""
-    rebuilt: Int64
-    """The largest segment that a backward recomputes, held while it runs."""
-    for_weights: Int64 | None = None
-    """The part of ``kept`` that weight gradients read: free after W where W runs by itself."""
-    carried: Int64 | None = None
-    """What only I hands to W: gradients of outputs, and what was recomputed for W."""
-    gathered: Int64 | None = None
-    """Weights kept in shares that are whole at a time, in forward and backward."""
+    devices: Int32
+    parts: Int64
+    """What a pass adds when it holds most, with a last axis by :data:`DYNAMIC_PARTS`."""
+    net: Int64
+    """What is left when it ends, which is negative for backwards."""
+    operator: Int64
+    """Which operator runs at that moment; -1 for none."""
+    received: Int64
+    """By stage and place: what arrives from another stage while this one still computes."""
+    curves: Mapping[tuple[int, int], StageCurves] = field(default_factory=dict)
+    """The curves behind the peaks, by stage and kind."""
+
+    @classmethod
+    def nothing(cls, devices: Int32, num_stages: int) -> StageMemory:
+        """Return the memory of stages that hold nothing."""
+        shape = (len(KINDS), num_stages, len(devices))
+        return cls(
+            devices,
+            parts=np.zeros((*shape, NUM_PARTS), np.int64),
+            net=np.zeros(shape, np.int64),
+            operator=np.full(shape, -1),
+            received=np.zeros(shape[1:], np.int64),
+        )
 
     def of_actions(self, actions: ActionTable) -> ActivationMemory:
         """Return what each action keeps, frees and holds for a moment."""
-        allocated, freed, transient = self._by_kind()
+        peak = self.parts.sum(axis=-1)
         passes = np.flatnonzero(actions.kind != U)
-        kind, stage = actions.kind[passes], actions.stage[passes]
-        here = (allocated + freed + transient)[kind, stage] > 0
+        kind, stage = _position(actions.kind[passes]), actions.stage[passes]
+        here = ((peak > 0) | (self.net != 0))[kind, stage]
         action, device = np.nonzero(here)
         place = kind[action], stage[action], device
+        allocated = np.maximum(self.net[place], 0)
         return ActivationMemory(
             passes[action].astype(np.int32),
             self.devices[device],
-            allocated[place],
-            freed[place],
-            transient[place],
+            allocated,
+            np.maximum(-self.net[place], 0),
+            peak[place] - allocated,
+            self.parts[place],
+            self.operator[place].astype(np.int32),
         )
 
-    def _by_kind(self) -> tuple[Int64, Int64, Int64]:
-        """Return bytes allocated, freed and held for a moment by kind of action, stage, device."""
-        none = np.zeros_like(self.kept)
-        gathered = none if self.gathered is None else self.gathered
-        late = none if self.for_weights is None else self.for_weights
-        carried = none if self.carried is None else self.carried
-        by_kind = {
-            F: (self.kept, none, gathered),
-            B: (none, self.kept, self.rebuilt + gathered),
-            INPUT: (carried, self.kept - late, self.rebuilt + gathered),
-            WEIGHT: (none, late + carried, none),
-        }
-        tables = [by_kind[kind] for kind in (F, B, INPUT, WEIGHT)]
-        allocated, freed, transient = (np.stack(column) for column in zip(*tables, strict=True))
-        return allocated, freed, transient
+
+def _position(kinds: UInt8) -> Int64:
+    """Return the positions of kinds of actions in :data:`KINDS`."""
+    position = np.zeros(256, np.int64)
+    position[list(KINDS)] = np.arange(len(KINDS))
+    return position[kinds]
 
 
 def static_memory(
@@ -94,59 +119,106 @@ def static_memory(
     )
 
 
-def stage_memory(program: Program, devices: NDArray[np.int32]) -> StageMemory:
-    """Return what every stage keeps and rebuilds on ``devices`` (sorted)."""
-    kept = np.zeros((program.strategy.num_stages, len(devices)), np.int64)
-    rebuilt = np.zeros_like(kept)
-    for (stage, _), layouts in program.saved.items():
-        kept[stage] += _held(program, layouts, devices)
-    for stage, layouts in program.rebuilt:
-        rebuilt[stage] = np.maximum(rebuilt[stage], _held(program, layouts, devices))
-    late, carried = _for_weights(program, devices)
-    return StageMemory(devices, kept, rebuilt, late, carried, _gathered(program, devices))
+def stage_memory(
+    program: Program, devices: Int32, passes: tuple[int, ...] = (F, B)
+) -> StageMemory:
+    """Return what every stage holds on ``devices`` (sorted) in its kinds of ``passes``."""
+    found = StageMemory.nothing(devices, program.strategy.num_stages)
+    gathered = _gathered(program, devices)
+    curves = {}
+    rows = _kernels(program, passes)
+    for key, by_mesh in changes_of(program, passes).items():
+        whole = gathered[key[0]] if gathered is not None and key[1] != WEIGHT else None
+        curves[key] = _stage_curves(by_mesh, rows.get(key, []), devices, whole)
+        fill_peaks(found, key, curves[key])
+    return replace(found, received=received_bytes(program, devices), curves=curves)
 
 
-def _for_weights(program: Program, devices: NDArray[np.int32]) -> tuple[Int64 | None, Int64 | None]:
-    """Return what weight gradients read of what was kept, and of the rest, where they run later."""
-    if not program.splits:
-        return None, None
-    late = np.zeros((program.strategy.num_stages, len(devices)), np.int64)
-    carried = np.zeros_like(late)
-    for (stage, mesh), layouts in program.held.items():
-        saved = program.saved.get((stage, mesh), {})
-        late[stage] += _held(program, {t: saved[t] for t in layouts if t in saved}, devices)
-        others = {tensor: layout for tensor, layout in layouts.items() if tensor not in saved}
-        carried[stage] += _held(program, others, devices)
-    return late, carried
+def fill_peaks(memory: StageMemory, key: tuple[int, int], found: StageCurves) -> None:
+    """Write the peaks of a pass into the tables of ``memory``."""
+    stage, kind = key[0], KINDS.index(key[1])
+    for number, curve in enumerate(found.curves):
+        peak = curve.peak()
+        at = kind, stage, found.curve_of_device == number
+        memory.parts[at] = peak.parts
+        memory.net[at] = peak.net
+        known = 0 <= peak.kernel < len(found.operator)
+        memory.operator[at] = found.operator[peak.kernel] if known else -1
+
+
+def _kernels(program: Program, passes: tuple[int, ...]) -> dict[tuple[int, int], list[Row]]:
+    """Return the rows of the kernels of every pass."""
+    found: dict[tuple[int, int], list[Row]] = {}
+    early = early_rows(program.notebook.rows) if INPUT in passes else frozenset()
+    for index, row in enumerate(program.notebook.rows):
+        if not row.is_compute or row.action not in (F, B):
+            continue
+        found.setdefault((row.stage, row.action), []).append(row)
+        if row.action == B and INPUT in passes:
+            half = INPUT if index in early else WEIGHT
+            found.setdefault((row.stage, half), []).append(row)
+    return found
+
+
+def _stage_curves(
+    by_mesh: Mapping[Mesh, Int64], rows: list[Row], devices: Int32, whole: Int64 | None
+) -> StageCurves:
+    """Return the curves of one pass; ``whole`` are gathered weights that stay for all of it."""
+    meshes = list(by_mesh)
+    table = np.stack([np.isin(devices, mesh.flat) for mesh in meshes], 1) if meshes else None
+    if table is None:
+        table = np.zeros((len(devices), 0), bool)
+    more = np.zeros(len(devices), np.int64) if whole is None else whole
+    alike = np.concatenate([table, more[:, None]], 1)
+    ways, way_of_device = np.unique(alike, axis=0, return_inverse=True)
+    curves = [_curve(by_mesh, meshes, way, SLOTS * max(len(rows), 1)) for way in ways]
+    return StageCurves(
+        tuple(curves),
+        way_of_device.reshape(-1).astype(np.int32),
+        np.array([row.operator for row in rows], np.int32),
+        end_shares(np.array([int(row.duration_ns.max(initial=0)) for row in rows], np.int64)),
+    )
+
+
+def _curve(by_mesh: Mapping[Mesh, Int64], meshes: list[Mesh], way: Int64, length: int) -> Curve:
+    """Return the curve of the devices that are on the meshes that ``way`` marks."""
+    changes = np.zeros((length, NUM_PARTS), np.int64)
+    for mesh, on_it in zip(meshes, way[:-1], strict=True):
+        if on_it:
+            changes += by_mesh[mesh]
+    changes[0, GATHERED] += way[-1]
+    changes[-1, GATHERED] -= way[-1]
+    return Curve(changes)
+
+
+def received_bytes(program: Program, devices: Int32) -> Int64:
+    """Return the largest message from another stage, which may come while a stage computes."""
+    found = np.zeros((program.strategy.num_stages, len(devices)), np.int64)
+    if program.strategy.blocking_transfers:
+        return found
+    for row in program.notebook.rows:
+        if row.places.targets is None or row.kind != _PIPELINE:
+            continue
+        stage = program.stage(program.graph.operators[row.operator])
+        here = np.isin(devices, row.places.targets)
+        num_bytes = int(row.num_bytes.max(initial=0))
+        found[stage, here] = np.maximum(found[stage, here], num_bytes)
+    return found
 
 
 def _gathered(program: Program, devices: NDArray[np.int32]) -> Int64 | None:
-    """Return the bytes of gathered weights that are whole at a time: the largest units' sum."""
+    """Return the bytes of gathered weights that stay whole after the forward; None for none."""
     sharding, fetches = program.strategy.sharding, program.fetches
-    if not sharding.weights:
+    if not sharding.weights or sharding.reshard:
         return None
     gathered = np.zeros((program.strategy.num_stages, len(devices)), np.int64)
     for stage in range(program.strategy.num_stages):
         sizes: dict[Mesh, list[int]] = {}
         for unit, mesh in fetches.units_of_stage(stage):
             sizes.setdefault(mesh, []).append(sum(fetches.unit_bytes(unit, mesh).values()))
-        at_once = sharding.prefetch + 1 if sharding.reshard else None
         for mesh, found in sizes.items():
-            whole = sum(sorted(found, reverse=True)[:at_once])
-            gathered[stage, np.isin(devices, mesh.flat)] += whole
+            gathered[stage, np.isin(devices, mesh.flat)] += sum(found)
     return gathered
-
-
-def _held(program: Program, layouts: dict[str, Layout], devices: NDArray[np.int32]) -> Int64:
-    """Return the bytes of ``layouts``' largest parts on every device."""
-    total = np.zeros(len(devices), np.int64)
-    bytes_on_mesh: dict[Mesh, int] = {}
-    for tensor, layout in layouts.items():
-        held = program.size(tensor).local_bytes(layout)
-        bytes_on_mesh[layout.mesh] = bytes_on_mesh.get(layout.mesh, 0) + held
-    for mesh, held in bytes_on_mesh.items():
-        total[np.isin(devices, mesh.flat)] += held
-    return total
 
 
 def _scaled(counts: NDArray[np.float64], factor: float) -> Int64:

@@ -7,7 +7,7 @@ depends on where devices lie, the price of communication, is asked when it is gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -24,10 +24,15 @@ from flexsim.task_graph.backward import BackwardPass
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.enquiry import KERNEL, Answers, Enquiry, Question, answers
 from flexsim.task_graph.forward import ForwardPass
+from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+from flexsim.task_graph.liveness import changes_of
+from flexsim.task_graph.memory import received_bytes
+from flexsim.task_graph.memory_curves import Curve
 from flexsim.task_graph.parts import WeightPart, weight_parts
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Notebook
+from flexsim.task_graph.split import WHOLE
 from flexsim.task_graph.strips import BLOCKS, Strip, Strips, stretched, strips_of
 from flexsim.task_graph.symbolic import SYMBOL, Ledger, Message
 
@@ -60,8 +65,10 @@ class Seed:
     parts: tuple[tuple[WeightPart, ...], ...]
     """Of every stage, in the order in which gradients are complete; rows are task positions."""
     flops: Amounts
-    kept: Amounts
-    rebuilt: Amounts
+    curves: Mapping[tuple[int, int], Curve]
+    """How much more is held while a pass runs, by stage and action."""
+    received: Int64
+    """The largest message from another stage, by stage."""
     num_blocks: int
     num_replicas: int
     devices_per_rank: int
@@ -147,8 +154,8 @@ def build_seed(
         stage_of=stage_of,
         parts=parts,
         flops=_flops(graph, stage_of, work, blocks[-1]),
-        kept=_kept(program, blocks[-1]),
-        rebuilt=_rebuilt(program),
+        curves=_curves(program, strips),
+        received=received_bytes(program, program.strategy.devices).max(axis=1),
         num_blocks=len(blocks[0]),
         num_replicas=graph.num_sequences,
         devices_per_rank=strategy.configs[graph.operators[0].name].mesh.size,
@@ -168,8 +175,8 @@ def priced(seed: Seed, times: int) -> Seed:
         strips=replace(seed.strips, of=strips),
         messages=tuple(messages),
         flops=seed.flops.times(times),
-        kept=seed.kept.times(times),
-        rebuilt=seed.rebuilt.times(times),
+        curves={key: curve.times(times) for key, curve in seed.curves.items()},
+        received=seed.received * times,
         _rows={},
         _strips={},
     )
@@ -226,27 +233,15 @@ def _flops(
     return Amounts(stages, layer)
 
 
-def _kept(program: Program, blocks: Sequence[str]) -> Amounts:
-    """Return what a device of each stage keeps of a microbatch, and what of one more layer."""
-    stages = np.zeros(program.strategy.num_stages, np.int64)
-    layer = 0
-    graph = program.graph
-    for (stage, _), layouts in program.saved.items():
-        for tensor, layout in layouts.items():
-            held = program.size(tensor).local_bytes(layout)
-            stages[stage] += held
-            writer = graph.by_name[graph.writer[tensor]] if tensor in graph.writer else None
-            if writer is not None and writer.block and writer.block == _middle(blocks):
-                layer += held
-    return Amounts(stages, layer)
-
-
-def _rebuilt(program: Program) -> Amounts:
-    stages = np.zeros(program.strategy.num_stages, np.int64)
-    for stage, layouts in program.rebuilt:
-        held = sum(program.size(t).local_bytes(layout) for t, layout in layouts.items())
-        stages[stage] = max(stages[stage], held)
-    return Amounts(stages, 0)
+def _curves(program: Program, strips: Strips) -> dict[tuple[int, int], Curve]:
+    """Return what a device of each stage holds in forward and backward, layers marked."""
+    found = {}
+    for key, by_mesh in changes_of(program, WHOLE).items():
+        strip = strips.of[key]
+        is_kernel = strip.kind < NUM_COMPUTE_KINDS
+        begin, end = int(is_kernel[: strip.begin].sum()), int(is_kernel[: strip.end].sum())
+        found[key] = Curve(np.array(sum(by_mesh.values())), begin, end)
+    return found
 
 
 def _parts(program: Program, num_stages: int) -> tuple[tuple[WeightPart, ...], ...]:

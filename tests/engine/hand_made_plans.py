@@ -102,14 +102,13 @@ def _table(num_ranks: int) -> ResourceTable:
 
 def _plan(templates: Templates, schedule: Schedule, overlap_gradients: bool) -> Plan:
     devices = np.arange(schedule.num_ranks, dtype=np.int32)
-    none = np.zeros((schedule.num_stages, len(devices)), np.int64)
     return Plan(
         templates=templates,
         schedule=schedule,
         operator_names=(),
         overlap_gradients=overlap_gradients,
         static_memory=StaticMemory(devices, *(np.zeros(len(devices), np.int64),) * 3),
-        stage_memory=StageMemory(devices, none, none),
+        stage_memory=StageMemory.nothing(devices, schedule.num_stages),
         hardware_flops=0.0,
         num_tasks_unfolded=0,
         folding="",

@@ -6,8 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flexsim.errors import ScheduleError, choices_text
-from flexsim.task_graph.schedules.orders import gpipe, interleaved_1f1b, one_f_one_b
+from flexsim.task_graph.schedules.asynchronous import pipedream, pipedream_2bw
+from flexsim.task_graph.schedules.bidirectional import chimera
+from flexsim.task_graph.schedules.building_blocks import v_half, v_min
+from flexsim.task_graph.schedules.orders import (
+    flexible_1f1b,
+    forward_only,
+    gpipe,
+    interleaved_1f1b,
+    interleaved_zero_bubble,
+    looped_bfs,
+    one_f_one_b,
+    zb_h1,
+    zb_h2,
+)
 from flexsim.task_graph.schedules.schedule import PipelineShape, Schedule
+from flexsim.task_graph.schedules.slices import terapipe
+from flexsim.task_graph.schedules.two_way import dualpipe, dualpipe_v
+from flexsim.task_graph.schedules.v_shaped import zb_v
+
+_HINTS = {"warm_up": 0, "num_slices": 1, "num_iterations": 1}
+"""The hints of a shape, with what stands for not given."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +37,33 @@ class ScheduleEntry:
     description: str
     supports_chunks: bool = False
     """Whether a rank may hold more than one stage."""
+    num_chunks: int | None = None
+    """How many stages a rank holds, where that is not free."""
     placement: str = "loop"
     """Which rank holds which stage; see :func:`flexsim.strategy.baselines.ranks_of_stages`."""
     num_lanes: int = 1
     """Copies of the model, every second one with its stages on the ranks in reverse."""
     is_plain: bool = False
     """Whether backwards are whole, ranks hold stages in turn, and nothing runs side by side."""
+    hints: tuple[str, ...] = ()
+    """The hints of a :class:`PipelineShape` that it heeds."""
+    not_expanded: str = ""
+    """Why it orders actions only, and no operators of a model; empty where it orders these."""
 
+
+def _chunked(
+    function: Callable[[PipelineShape], Schedule], description: str, is_plain: bool = False
+) -> ScheduleEntry:
+    return ScheduleEntry(function, description, supports_chunks=True, is_plain=is_plain)
+
+
+def _v_shaped(function: Callable[[PipelineShape], Schedule], description: str) -> ScheduleEntry:
+    return ScheduleEntry(
+        function, description, supports_chunks=True, num_chunks=2, placement="v"
+    )
+
+
+_NO_FLUSH = "it never flushes, and only iterations that end with an update are built"
 
 SCHEDULES: dict[str, ScheduleEntry] = {
     "gpipe": ScheduleEntry(
@@ -37,11 +76,82 @@ SCHEDULES: dict[str, ScheduleEntry] = {
         "one forward, one backward, with a flush (Narayanan et al. 2021, arXiv 2006.09503)",
         is_plain=True,
     ),
-    "interleaved-1f1b": ScheduleEntry(
+    "interleaved-1f1b": _chunked(
         interleaved_1f1b,
         "1F1B over several chunks a rank (Narayanan et al. 2021, arXiv 2104.04473)",
-        supports_chunks=True,
         is_plain=True,
+    ),
+    "1f1b-flexible": ScheduleEntry(
+        flexible_1f1b,
+        "1F1B with any number of further warm-up forwards (Llama 3, arXiv 2407.21783)",
+        supports_chunks=True,
+        hints=("warm_up",),
+    ),
+    "looped-bfs": _chunked(
+        looped_bfs,
+        "all microbatches through a chunk before the next (Lamy-Poirier 2022, arXiv 2211.05953)",
+    ),
+    "interleaved-zero-bubble": _chunked(
+        interleaved_zero_bubble,
+        "ZB-H1 over several chunks a rank (Qi et al. 2023, arXiv 2401.10241; PyTorch)",
+    ),
+    "zb-h1": ScheduleEntry(
+        zb_h1,
+        "split backward in the memory of 1F1B (Qi et al. 2023, arXiv 2401.10241)",
+    ),
+    "zb-h2": ScheduleEntry(
+        zb_h2,
+        "split backward without a bubble, in twice the memory (ZB-2p; Qi et al. 2023, arXiv "
+        "2401.10241)",
+    ),
+    "zb-v": _v_shaped(
+        zb_v,
+        "split backward, stages there and back, memory of 1F1B (Qi et al. 2023, arXiv 2401.10241)",
+    ),
+    "v-half": _v_shaped(
+        v_half,
+        "stages there and back in half the memory of 1F1B (Qi et al. 2024, arXiv 2405.15362)",
+    ),
+    "v-min": _v_shaped(
+        v_min,
+        "stages there and back in a third of the memory of 1F1B (Qi et al. 2024, arXiv 2405.15362)",
+    ),
+    "dualpipe": ScheduleEntry(
+        dualpipe,
+        "two copies in opposite directions, forward beside backward (DeepSeek-V3, arXiv 2412.19437)",
+        num_lanes=2,
+    ),
+    "dualpipe-v": _v_shaped(
+        dualpipe_v,
+        "half of DualPipe: stages there and back, forward beside backward (DeepSeek-V3, arXiv "
+        "2412.19437)",
+    ),
+    "chimera": ScheduleEntry(
+        chimera,
+        "two copies in opposite directions, each in 1F1B (Li & Hoefler 2021, arXiv 2107.06925)",
+        num_lanes=2,
+    ),
+    "pipedream": ScheduleEntry(
+        pipedream,
+        "1F1B without a flush, weights stashed (Narayanan et al. 2019, arXiv 1806.03377)",
+        hints=("num_iterations",),
+        not_expanded=_NO_FLUSH,
+    ),
+    "pipedream-2bw": ScheduleEntry(
+        pipedream_2bw,
+        "1F1B without a flush, two versions of weights (Narayanan et al. 2021, arXiv 2006.09503)",
+        hints=("num_iterations",),
+        not_expanded=_NO_FLUSH,
+    ),
+    "terapipe": ScheduleEntry(
+        terapipe,
+        "slices of a sequence, one behind the other (Li et al. 2021, arXiv 2102.07988)",
+        hints=("num_slices",),
+        not_expanded="its slices of a sequence differ in work, and no operators are cut into them",
+    ),
+    "forward": _chunked(
+        forward_only,
+        "inference: forwards only (as in GPipe's forward phase, arXiv 1811.06965)",
     ),
 }
 
@@ -54,10 +164,30 @@ def build_schedule(name: str, shape: PipelineShape) -> Schedule:
     entry = SCHEDULES.get(name)
     if entry is None:
         raise ScheduleError(f"there is no schedule {name!r}: {choices_text(name, SCHEDULES)}")
+    _check_chunks(name, entry, shape)
+    _check_hints(name, entry, shape)
+    return entry.function(shape)
+
+
+def _check_chunks(name: str, entry: ScheduleEntry, shape: PipelineShape) -> None:
     if shape.num_chunks > 1 and not entry.supports_chunks:
         others = [other for other, each in SCHEDULES.items() if each.supports_chunks]
         raise ScheduleError(
             f"schedule {name!r} has one stage a rank, so chunks = {shape.num_chunks} does not "
             f"fit it; choose chunks = 1 or the schedule {' or '.join(others)}"
         )
-    return entry.function(shape)
+    if entry.num_chunks not in (None, shape.num_chunks):
+        raise ScheduleError(
+            f"schedule {name!r} has {entry.num_chunks} stages a rank, so chunks = "
+            f"{shape.num_chunks} does not fit it; choose chunks = {entry.num_chunks}"
+        )
+
+
+def _check_hints(name: str, entry: ScheduleEntry, shape: PipelineShape) -> None:
+    for hint, unset in _HINTS.items():
+        if getattr(shape, hint) != unset and hint not in entry.hints:
+            others = [other for other, each in SCHEDULES.items() if hint in each.hints]
+            raise ScheduleError(
+                f"schedule {name!r} has no use for {hint.removeprefix('num_')} = "
+                f"{getattr(shape, hint)}; leave it out or choose {' or '.join(others)}"
+            )

@@ -14,6 +14,7 @@ from flexsim.errors import ScheduleError
 from flexsim.task_graph.columns import Int64, TaskGraph
 from flexsim.task_graph.kinds import ACTION_CODE
 from flexsim.task_graph.pipeline import StageDurations, pipeline_task_graph
+from flexsim.task_graph.schedules.asynchronous import steady_iteration_ns, weight_versions
 from flexsim.task_graph.schedules.notation import format_action
 from flexsim.task_graph.schedules.schedule import Schedule
 
@@ -52,8 +53,17 @@ class ScheduleReport:
     """Idle share of ranks × makespan."""
     bubble_ratio: float
     """Idle time over the time that the ranks compute."""
+    bubble_fraction_of_span: float
+    """Idle share of the longest span of a rank, from its first action to the end of its last: the
+    bubble rate of Qi et al. 2023 (arXiv 2401.10241, §5.1)."""
     peak_in_flight: list[int]
-    """The most microbatches that each rank holds at once, counted a chunk."""
+    """The most microbatches that each rank holds at once, counted a chunk, until B or I."""
+    peak_activations: list[int]
+    """The same until B or W: what W reads stays until then."""
+    weight_versions: list[int]
+    """Versions of its weights that each rank holds; one where the schedule flushes."""
+    steady_iteration: float | None = None
+    """Time from the end of an iteration to that of the next, where there is no flush."""
 
 
 def schedule_report(
@@ -108,8 +118,38 @@ def _report(schedule: Schedule, task_graph: TaskGraph, timeline: Replayed) -> Sc
         makespan=timeline.makespan_ns / NS_PER_UNIT,
         bubble_fraction=(total_ns - busy_ns) / total_ns,
         bubble_ratio=(total_ns - busy_ns) / busy_ns,
+        bubble_fraction_of_span=_idle_of_longest_span(schedule, task_graph, timeline),
         peak_in_flight=peak_in_flight(schedule),
+        peak_activations=peak_activations(schedule),
+        weight_versions=weight_versions(schedule),
+        steady_iteration=_steady_iteration(schedule, task_graph, timeline),
     )
+
+
+def _idle_of_longest_span(
+    schedule: Schedule, task_graph: TaskGraph, timeline: Replayed
+) -> float:
+    action, computes = task_graph.action, task_graph.is_compute
+    rank = schedule.rank[action[computes]]
+    start_ns, end_ns = timeline.start_ns[computes], timeline.end_ns[computes]
+    first, last = np.full(schedule.num_ranks, _LONGEST_NS), np.zeros(schedule.num_ranks, np.int64)
+    np.minimum.at(first, rank, start_ns)
+    np.maximum.at(last, rank, end_ns)
+    busy_ns = np.zeros(schedule.num_ranks, np.int64)
+    np.add.at(busy_ns, rank, end_ns - start_ns)
+    longest = int(np.argmax(last - first))
+    span_ns = int(last[longest] - first[longest])
+    return (span_ns - int(busy_ns[longest])) / span_ns
+
+
+def _steady_iteration(
+    schedule: Schedule, task_graph: TaskGraph, timeline: Replayed
+) -> float | None:
+    computes = task_graph.is_compute
+    end_ns = np.zeros(schedule.num_actions, np.int64)
+    end_ns[task_graph.action[computes]] = timeline.end_ns[computes]
+    found = steady_iteration_ns(schedule, end_ns)
+    return None if found is None else found / NS_PER_UNIT
 
 
 def order_text(schedule: Schedule) -> dict[str, list[str]]:
@@ -123,8 +163,20 @@ def peak_in_flight(schedule: Schedule) -> list[int]:
 
     A microbatch counts once for every chunk of the rank that it is in.
     """
+    return _peak(schedule, "BI")
+
+
+def peak_activations(schedule: Schedule) -> list[int]:
+    """Return for each rank the most forwards that lack their B (or W) at one point of its order.
+
+    W reads what the forward saved, so that nothing of it is counted as free before.
+    """
+    return _peak(schedule, "BW")
+
+
+def _peak(schedule: Schedule, frees: str) -> list[int]:
     forward = schedule.kind == ACTION_CODE["F"]
-    backward = np.isin(schedule.kind, [ACTION_CODE["B"], ACTION_CODE["I"]])
+    backward = np.isin(schedule.kind, [ACTION_CODE[kind] for kind in frees])
     change = forward.astype(np.int64) - backward
     by_rank = np.split(change, schedule.rank_offsets[1:-1])
     return [int(np.cumsum(each).max(initial=0)) for each in by_rank]

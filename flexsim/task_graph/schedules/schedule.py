@@ -72,6 +72,8 @@ class Schedule:
     one before it, and its backward for the one behind."""
     num_iterations: int = 1
     """Iterations that the microbatches belong to, where these follow without a flush."""
+    microbatches_an_update: int | None = None
+    """After how many backwards a rank updates its weights, where it does not flush."""
 
     @classmethod
     def from_sets(
