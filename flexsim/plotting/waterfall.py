@@ -83,6 +83,7 @@ def draw_waterfall(table: Waterfall, ax: Axes) -> None:
     ax.set_xlim(0, 1.22 * end_s or 1.0)
     ax.set_ylim(len(bars) - 0.4, -0.6)
     ax.set_yticks(rows, [bar.label for bar in bars])
+    ax.set_xticks([tick for tick in ax.get_xticks() if tick <= end_s])
     ax.get_yticklabels()[-1].set_fontweight("bold")
     ax.set_xlabel("seconds of one iteration, mean over devices", color=TEXT_COLOR)
     ax.tick_params(axis="y", length=0)
@@ -93,7 +94,7 @@ def _annotate(ax: Axes, row: int, bar: Bar) -> None:
     time_s = bar.end_s - bar.start_s
     sign = "−" if time_s < 0 else ""
     ax.annotate(
-        f"{sign}{format_seconds(abs(time_s))} · {100 * bar.share:.1f} %",
+        f"{sign}{format_seconds(abs(time_s))} · {_percent(bar.share)}",
         (max(bar.start_s, bar.end_s), row),
         xytext=(5, 0),
         textcoords="offset points",
@@ -101,6 +102,11 @@ def _annotate(ax: Axes, row: int, bar: Bar) -> None:
         fontsize=9,
         color=TEXT_COLOR,
     )
+
+
+def _percent(share: float) -> str:
+    sign = "−" if share < 0 else ""
+    return "<0.1 %" if 0 < share < _LEAST_SHARE / 2 else f"{sign}{100 * abs(share):.1f} %"
 
 
 def waterfall_figure(table: Waterfall, title: str) -> Figure:

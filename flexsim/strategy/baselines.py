@@ -5,9 +5,10 @@ None has code below this module: each only maps dimensions, by their names, to m
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Operator
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.recompute import SomeLayers, segments_of_stages
 from flexsim.strategy.sharding import WHOLE, Sharding, shard_axes
 from flexsim.strategy.strategy import Strategy
 
@@ -34,7 +36,9 @@ class Degrees:
     """How many ways each named axis is cut, and how the pipeline runs.
 
     ``order`` names the axes from the fastest-varying device number to the slowest.
-    ``chunks`` are stages a rank; ``recompute`` is none, selective or full. ``zero`` is a stage of
+    ``chunks`` are stages a rank, cut equally unless ``layers_per_stage`` are given; ``recompute``
+    is none, selective or full, in ``recompute_layers`` of every stage, or ``segments`` says which
+    runs of operators; ``offload`` names what is kept on the host. ``zero`` is a stage of
     ZeRO over groups of ``shard`` replicas (all of them unless given), with weights dropped after
     the forward (``reshard``) and gathered ``prefetch`` layers ahead. ``placement`` says which rank
     holds which stage (:func:`ranks_of_stages`), and ``lanes`` are copies of the model.
@@ -49,6 +53,10 @@ class Degrees:
     schedule: str = "1f1b"
     num_microbatches: int = 1
     recompute: str = "none"
+    recompute_layers: SomeLayers = SomeLayers()
+    segments: tuple[tuple[str, ...], ...] | None = None
+    layers_per_stage: tuple[int, ...] | None = None
+    offload: tuple[str, ...] = ()
     overlap_gradients: bool = False
     scatter_gather: bool = False
     blocking_transfers: bool = False
@@ -98,7 +106,8 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         schedule=degrees.schedule,
         num_chunks=degrees.chunks,
         num_microbatches=degrees.num_microbatches,
-        recompute=recompute_segments(graph, degrees.recompute),
+        recompute=_segments(graph, stage_of, degrees),
+        offload=degrees.offload,
         overlap_gradients=degrees.overlap_gradients,
         scatter_gather=degrees.scatter_gather,
         blocking_transfers=degrees.blocking_transfers,
@@ -115,21 +124,25 @@ BASELINES: Mapping[str, Callable[[OperatorGraph, Degrees], Strategy]] = {
 }
 
 
-def recompute_segments(graph: OperatorGraph, policy: str) -> tuple[tuple[str, ...], ...]:
-    """Return the runs of operators that a policy recomputes.
+def on_first_rank(graph: OperatorGraph, degrees: Degrees) -> Strategy:
+    """Return the strategy that runs all stages as one on the devices of the first rank.
 
-    ``full`` repeats every block from its input, ``selective`` the operators that a model
-    marks as cheap to repeat and large to keep (the attention core), ``none`` nothing.
+    It tells what operators cost before they are cut into stages.
     """
-    keys: dict[str, Callable[[Operator], str]] = {
-        "none": lambda op: "",
-        "selective": lambda op: op.group and f"{op.block}/{op.group}",
-        "full": lambda op: op.block,
-    }
-    if policy not in keys:
-        raise StrategyError(f"recompute = {policy!r} is unknown: {choices_text(policy, keys)}")
-    runs = groupby(graph.operators, keys[policy])
-    return tuple(tuple(op.name for op in run) for key, run in runs if key)
+    mesh = _mesh(degrees, _tensor_axes(graph, degrees.tensor), ranks_of_devices(degrees)[0])
+    alone = replace(degrees, pipeline=1, chunks=1, placement="loop", lanes=1)
+    alone = replace(alone, schedule="gpipe", num_microbatches=1, layers_per_stage=None)
+    stage_of = dict.fromkeys(graph.by_name, 0)
+    configs = _configs(graph, stage_of, [mesh], alone)
+    return replace(megatron(graph, alone), configs=configs)
+
+
+def _segments(
+    graph: OperatorGraph, stage_of: Mapping[str, int], degrees: Degrees
+) -> tuple[tuple[str, ...], ...]:
+    if degrees.segments is not None:
+        return degrees.segments
+    return segments_of_stages(graph, stage_of, degrees.recompute, degrees.recompute_layers)
 
 
 def _check_tensor(graph: OperatorGraph, tensor: int) -> None:
@@ -261,29 +274,54 @@ def ranks_of_stages(degrees: Degrees) -> list[int]:
 
 
 def _stages(graph: OperatorGraph, degrees: Degrees) -> dict[str, int]:
-    """Return the global stage of every operator: blocks in equal runs, the rest at the ends."""
+    """Return the global stage of every operator: blocks in runs, the rest at the ends."""
     num_stages = degrees.pipeline * degrees.chunks
     stages: dict[str, int] = {}
     for lane, operators in groupby(graph.operators, lambda op: op.lane):
-        found = _stages_of(list(operators), graph.name, num_stages)
+        found = _stages_of(list(operators), graph.name, degrees)
         stages |= {name: lane * num_stages + stage for name, stage in found.items()}
     return stages
 
 
-def _stages_of(operators: list[Operator], model: str, num_stages: int) -> dict[str, int]:
+def _stages_of(operators: list[Operator], model: str, degrees: Degrees) -> dict[str, int]:
     blocks = list(dict.fromkeys(op.block for op in operators if op.block))
-    lighter = lighter_ends(len(blocks), num_stages)
-    run, left_over = divmod(len(blocks) + 2 * lighter, num_stages)
-    if num_stages > 1 and (not blocks or left_over):
+    stage_of_block = dict(zip(blocks, _stages_of_blocks(len(blocks), model, degrees), strict=True))
+    last = degrees.pipeline * degrees.chunks - 1
+    stages: dict[str, int] = {}
+    here, is_over = 0, False
+    for operator in operators:
+        if operator.block:
+            here = stage_of_block[operator.block]
+            is_over = operator.block == blocks[-1]
+        stages[operator.name] = last if is_over and not operator.block else here
+    return stages
+
+
+def _stages_of_blocks(num_blocks: int, model: str, degrees: Degrees) -> list[int]:
+    """Return the stage of every block: as the list says, or in equal runs."""
+    num_stages = degrees.pipeline * degrees.chunks
+    if degrees.layers_per_stage is not None:
+        ends = list(accumulate(_checked_layers(num_blocks, model, degrees)))
+        return [bisect_right(ends, index) for index in range(num_blocks)]
+    lighter = lighter_ends(num_blocks, num_stages)
+    run, left_over = divmod(num_blocks + 2 * lighter, num_stages)
+    if num_stages > 1 and (not num_blocks or left_over):
         raise StrategyError(
             f"strategy.pipeline x strategy.chunks = {num_stages} does not divide the "
-            f"{len(blocks)} layers of {model}"
+            f"{num_blocks} layers of {model}; choose a divisor, strategy.balance = 'time' or "
+            "'memory', or strategy.layers_per_stage"
         )
-    stage_of_block = {block: (index + lighter) // run for index, block in enumerate(blocks)}
-    stages: dict[str, int] = {}
-    here, end = 0, max(stage_of_block.values(), default=0)
-    for operator in operators:
-        after_all = num_stages - 1 if here == end else here
-        here = stage_of_block.get(operator.block, after_all)
-        stages[operator.name] = here
-    return stages
+    return [(index + lighter) // run for index in range(num_blocks)]
+
+
+def _checked_layers(num_blocks: int, model: str, degrees: Degrees) -> tuple[int, ...]:
+    """Return the layers of every stage; raise where they are not those of the model."""
+    found = degrees.layers_per_stage or ()
+    num_stages = degrees.pipeline * degrees.chunks
+    if len(found) != num_stages or sum(found) != num_blocks or min(found) < 0:
+        raise StrategyError(
+            f"strategy.layers_per_stage = {list(found)} has {len(found)} stages and {sum(found)} "
+            f"layers; give {num_stages} numbers (strategy.pipeline x strategy.chunks) that add up "
+            f"to the {num_blocks} layers of {model}"
+        )
+    return found

@@ -17,9 +17,10 @@ import numpy as np
 from flexsim.errors import StrategyError
 from flexsim.operator_graph.graph import SAMPLE_DIM, OperatorGraph
 from flexsim.operator_graph.records import Operator
-from flexsim.strategy.baselines import Degrees, ranks_of_devices, recompute_segments
+from flexsim.strategy.baselines import Degrees, ranks_of_devices
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.recompute import recompute_segments
 from flexsim.strategy.strategy import Strategy
 
 _CLASSIFIER_KINDS = ("linear", "elementwise", "cross-entropy")

@@ -23,7 +23,8 @@ class Strategy:
 
     ``configs`` and ``stage_of`` have an entry an operator; ``rank_of_stage`` places global
     stages on pipeline ranks. ``recompute`` lists segments of operators whose forward is
-    repeated in the backward. ``scatter_gather`` sends replicated activations between stages
+    repeated in the backward; ``offload`` names what is kept on the host (optimizer,
+    activations). ``scatter_gather`` sends replicated activations between stages
     in shares; ``overlap_gradients`` starts a weight's synchronization as soon as its gradient
     is complete; ``gradient_norm`` adds the global all-reduce before the optimizer step. With
     ``blocking_transfers`` a stage goes on only after what it sends has arrived. ``sharding``
@@ -39,6 +40,7 @@ class Strategy:
     num_chunks: int = 1
     num_microbatches: int = 1
     recompute: tuple[tuple[str, ...], ...] = ()
+    offload: tuple[str, ...] = ()
     overlap_gradients: bool = False
     scatter_gather: bool = False
     blocking_transfers: bool = False

@@ -28,7 +28,7 @@ class Peak(NamedTuple):
     net: int
     """Bytes that are left when it ends, which may be negative."""
     kernel: int
-    """The kernel that runs then: its position; -1 for a pass without any."""
+    """The kernel that runs then: its position; -1 where no more is held than at the beginning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Curve:
         held = np.cumsum(self._stretched().sum(axis=1))
         at = int(held.argmax())
         if held[at] <= 0:
-            return Peak(np.zeros(NUM_PARTS, np.int64), int(held[-1]), 0)
+            return Peak(np.zeros(NUM_PARTS, np.int64), int(held[-1]), -1)
         return Peak(self._stretched()[: at + 1].sum(axis=0), int(held[-1]), at // SLOTS)
 
 

@@ -13,7 +13,7 @@ from flexsim.cost.costs import Costs
 from flexsim.engine.event import simulate
 from flexsim.operator_graph import Operator, OperatorGraph
 from flexsim.strategy import ParallelConfig, Strategy
-from flexsim.strategy.baselines import recompute_segments
+from flexsim.strategy.recompute import recompute_segments
 from flexsim.task_graph.build import build_task_graph
 
 NUM_DEVICES = 8

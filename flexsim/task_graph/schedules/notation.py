@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from flexsim.errors import ScheduleError
 
-_NOTATION = re.compile(r"(\d+)([FBIW])(\d+)", re.ASCII)
+_NOTATION = re.compile(r"(\d{1,9})([FBIW])(\d{1,9})", re.ASCII)
 
 
 class Action(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 
@@ -145,7 +146,13 @@ class Schedule:
         columns = (self.stage[rows].tolist(), kinds, self.microbatch[rows].tolist())
         return [Action(*row) for row in zip(*columns, strict=True)]
 
-    def action(self, row: int) -> Action:
+    def sets(self, rank: int) -> list[list[Action]]:
+        """Return the sets of one rank in order."""
+        steps = self.step[self.rank_offsets[rank] : self.rank_offsets[rank + 1]].tolist()
+        pairs = groupby(zip(steps, self.actions(rank), strict=True), lambda pair: pair[0])
+        return [[action for _, action in members] for _, members in pairs]
+
+    def action(self, row: int | np.integer) -> Action:
         """Return the action of one row."""
         kind = ACTION_KINDS[self.kind[row]]
         return Action(int(self.stage[row]), kind, int(self.microbatch[row]))

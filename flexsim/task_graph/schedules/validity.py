@@ -14,6 +14,14 @@ from flexsim.task_graph.schedules.notation import Action, format_action
 from flexsim.task_graph.schedules.schedule import Schedule
 
 
+class ActionError(ScheduleError):
+    """One action of a schedule is wrong."""
+
+    def __init__(self, message: str, action: Action) -> None:
+        super().__init__(message)
+        self.action = action
+
+
 def check(schedule: Schedule) -> None:
     """Raise :class:`ScheduleError` where an action is missing, doubled, misplaced or stuck.
 
@@ -33,8 +41,10 @@ def _check_sizes(schedule: Schedule) -> None:
     ):
         outside = np.flatnonzero((column < 0) | (column >= size))
         if len(outside):
-            name = _name(schedule, outside[0])
-            raise ScheduleError(f"action {name}: there is no such {what}; there are {size}")
+            action = schedule.action(outside[0])
+            raise ActionError(
+                f"action {format_action(action)}: there is no such {what}; there are {size}", action
+            )
 
 
 def _check_counts(schedule: Schedule) -> None:
@@ -72,7 +82,8 @@ def _count(schedule: Schedule, kind: str) -> Int64:
 def _refuse_first(kind: str, wrong: NDArray[np.bool_], complaint: str) -> None:
     if wrong.any():
         stage, microbatch = np.argwhere(wrong)[0].tolist()
-        raise ScheduleError(f"action {format_action(Action(stage, kind, microbatch))} {complaint}")
+        action = Action(stage, kind, microbatch)
+        raise ActionError(f"action {format_action(action)} {complaint}", action)
 
 
 def _check_placement(schedule: Schedule) -> None:
@@ -80,9 +91,10 @@ def _check_placement(schedule: Schedule) -> None:
     if len(misplaced):
         row = misplaced[0]
         home = schedule.rank_of_stage[schedule.stage[row]]
-        raise ScheduleError(
+        raise ActionError(
             f"action {_name(schedule, row)} is in the order of rank {schedule.rank[row]}, "
-            f"but its stage lies on rank {home}"
+            f"but its stage lies on rank {home}",
+            schedule.action(row),
         )
 
 
@@ -95,12 +107,13 @@ def _check_progress(schedule: Schedule) -> None:
     waiting = rows[np.isin(rows, data[1][stuck[data[0]]])]
     first = waiting[np.lexsort((schedule.rank[waiting], schedule.step[waiting]))[0]]
     cause = int(data[0][(data[1] == first) & stuck[data[0]]][0])
-    raise ScheduleError(
+    raise ActionError(
         f"the schedule dead-locks: action {_name(schedule, first)}, number "
         f"{first - schedule.rank_offsets[schedule.rank[first]] + 1} of rank "
         f"{schedule.rank[first]}, waits for {_name(schedule, cause)}, number "
         f"{cause - schedule.rank_offsets[schedule.rank[cause]] + 1} of rank "
-        f"{schedule.rank[cause]}, which never runs"
+        f"{schedule.rank[cause]}, which never runs",
+        schedule.action(first),
     )
 
 
