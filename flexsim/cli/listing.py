@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,13 +77,31 @@ def list_command(
         str,
         typer.Argument(metavar="KIND", help=f"One of {', '.join(_ROWS)}.", show_default=False),
     ],
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Picture to write of a small pipeline under every schedule (.png, .svg, .pdf).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """List the names that a scenario may use, each with what it is."""
     from flexsim.cli.console import facts_table, out
 
     if kind not in _ROWS:
         raise FlexSimError(f"there is nothing called {kind!r} to list: {choices_text(kind, _ROWS)}")
+    if plot is not None:
+        _draw(kind, plot)
     out().print(facts_table(_ROWS[kind]()))
+
+
+def _draw(kind: str, path: Path) -> None:
+    from flexsim.cli.pictures import save_figure
+    from flexsim.plotting.gallery import gallery
+
+    if kind != "schedules":
+        raise FlexSimError(f"--plot {path}: there is a picture of schedules only, not of {kind}")
+    save_figure(gallery(), path)
 
 
 def _first_line(text: str | None) -> str:

@@ -19,5 +19,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all; its format follows the path's ending."""
     if path.suffix not in _SUFFIXES:
         raise FlexSimError(f"--plot {path}: {choices_text(path.suffix, _SUFFIXES)} as its ending")
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI)
+    import matplotlib as mpl
+
+    metadata: dict[str, str | None] | None = {"Date": None} if path.suffix == ".svg" else None
+    with mpl.rc_context({"svg.hashsalt": "flexsim"}), whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, metadata=metadata)

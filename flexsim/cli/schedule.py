@@ -25,12 +25,28 @@ _JSON_KEYS = ("order", "makespan", "bubble_fraction", "peak_in_flight")
 
 def schedule_command(  # noqa: PLR0913
     name: Annotated[
-        str, typer.Argument(help="A name that `flexsim list schedules` prints.", show_default=False)
+        str,
+        typer.Argument(
+            help="A name that `flexsim list schedules` prints, or a CSV file in PyTorch's notation.",
+            show_default=False,
+        ),
     ],
     *,
-    stages: Annotated[int, typer.Option(help="Pipeline ranks.", show_default=False)],
-    microbatches: Annotated[int, typer.Option(help="Microbatches.", show_default=False)],
-    chunks: Annotated[int, typer.Option(help="Stages a rank.")] = 1,
+    stages: Annotated[
+        int | None,
+        typer.Option("--stages", "--ranks", help="Pipeline ranks.", show_default=False),
+    ] = None,
+    microbatches: Annotated[
+        int | None, typer.Option(help="Microbatches of an iteration.", show_default=False)
+    ] = None,
+    chunks: Annotated[
+        int | None, typer.Option(help="Stages a rank; 1, or as many as it takes, unless given.")
+    ] = None,
+    warm_up: Annotated[int, typer.Option(help="Further warm-up forwards of 1f1b-flexible.")] = 0,
+    slices: Annotated[int, typer.Option(help="Slices of a sequence for terapipe.")] = 1,
+    iterations: Annotated[
+        int | None, typer.Option(help="Iterations without a flush; 3 unless given.")
+    ] = None,
     forward: Annotated[float, typer.Option(help="Time of a stage's forward.")] = 1.0,
     input_gradient: Annotated[float, typer.Option(help="Time of its input gradient.")] = 1.0,
     weight_gradient: Annotated[float, typer.Option(help="Time of its weight gradient.")] = 1.0,
@@ -38,25 +54,71 @@ def schedule_command(  # noqa: PLR0913
     as_json: Annotated[
         bool, typer.Option("--json", help="Print order, makespan, bubble_fraction, peak_in_flight.")
     ] = False,
+    draw: Annotated[bool, typer.Option("--draw", help="Print the ranks against time.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Picture to write (.png, .svg, .pdf).", show_default=False)
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="CSV file to write the order to.", show_default=False)
+    ] = None,
 ) -> None:
     """Print every rank's actions, in PyTorch's notation, with makespan and bubble."""
-    from flexsim.task_graph.schedules import PipelineShape, build_schedule
-
-    durations = (forward, input_gradient, weight_gradient, transfer)
-    with _in_options(stages, chunks, microbatches):
-        shape = PipelineShape(num_ranks=stages, num_chunks=chunks, num_microbatches=microbatches)
-        schedule = build_schedule(name, shape)
-    report, timeline = _replayed(schedule, durations)
+    hints = {"warm_up": warm_up, "num_slices": slices, "num_iterations": iterations}
+    schedule = _schedule(name, (stages, chunks, microbatches), hints)
+    report, timeline = _replayed(schedule, (forward, input_gradient, weight_gradient, transfer))
+    written = {"picture": plot, "schedule": output}
     if plot is not None:
-        title = f"{name}, {stages} ranks, {chunks} chunks, {microbatches} microbatches"
-        _draw(timeline, report, title, plot)
+        _draw(timeline, report, _title(name, schedule), plot)
+    if output is not None:
+        _write(schedule, output)
     if as_json:
         print(json.dumps({key: getattr(report, key) for key in _JSON_KEYS}))
-    else:
-        _print(report, plot)
+        return
+    _print(report, {what: path for what, path in written.items() if path})
+    if draw:
+        from flexsim.cli.schedule_text import drawing
+
+        print("\n" + "\n".join(drawing(timeline)))
+
+
+def _schedule(
+    name: str, sizes: tuple[int | None, int | None, int | None], hints: dict[str, int | None]
+) -> Schedule:
+    """Return the schedule of a name and its sizes (ranks, chunks, microbatches), or of a file."""
+    from flexsim.task_graph.schedules import SCHEDULES, PipelineShape, build_schedule
+    from flexsim.task_graph.schedules.files import SUFFIX, read_schedule
+
+    if name.endswith(SUFFIX):
+        _refuse_beside_file(sizes, hints)
+        return read_schedule(name)
+    stages, chunks, microbatches = sizes
+    entry = SCHEDULES.get(name)
+    if stages is None or microbatches is None:
+        option = "--stages" if stages is None else "--microbatches"
+        raise ScheduleError(f"schedule {name!r} needs {option}; only a file says how many itself")
+    chunks = chunks if chunks is not None else (entry and entry.num_chunks) or 1
+    if hints["num_iterations"] is None:
+        hints["num_iterations"] = 3 if entry and "num_iterations" in entry.hints else 1
+    with _in_options(stages, chunks, microbatches):
+        given = {key: value for key, value in hints.items() if value is not None}
+        shape = PipelineShape(stages, microbatches, chunks, **given)
+        return build_schedule(name, shape)
+
+
+def _refuse_beside_file(
+    sizes: tuple[int | None, int | None, int | None], hints: dict[str, int | None]
+) -> None:
+    """Refuse what a file says itself."""
+    named = dict(zip(("--stages", "--chunks", "--microbatches"), sizes, strict=True))
+    unset = {"warm_up": 0, "num_slices": 1, "num_iterations": None}
+    beside = [option for option, size in named.items() if size is not None]
+    beside += [
+        f"--{key.removeprefix('num_').replace('_', '-')}"
+        for key, value in hints.items()
+        if value != unset[key]
+    ]
+    if beside:
+        raise ScheduleError(f"{beside[0]} does not go with a file, which says how many there are")
 
 
 @contextmanager
@@ -69,6 +131,22 @@ def _in_options(stages: int, chunks: int, microbatches: int) -> Iterator[None]:
         yield
     except ScheduleError as problem:
         raise ScheduleError(f"{asked}: {problem}") from problem
+
+
+def _write(schedule: Schedule, path: Path) -> None:
+    from flexsim.task_graph.schedules.files import SUFFIX, write_schedule
+
+    if path.suffix != SUFFIX:
+        raise FlexSimError(f"--output {path}: must end in {SUFFIX}")
+    write_schedule(schedule, path)
+
+
+def _title(name: str, schedule: Schedule) -> str:
+    chunks = schedule.stages_a_lane // schedule.num_ranks
+    return (
+        f"{name}, {schedule.num_ranks} ranks, {chunks} chunks, "
+        f"{schedule.num_microbatches} microbatches"
+    )
 
 
 def _replayed(
@@ -88,20 +166,32 @@ def _replayed(
     return report, timelines[-1]
 
 
-def _print(report: ScheduleReport, plot: Path | None) -> None:
+def _print(report: ScheduleReport, written: dict[str, Path]) -> None:
     from flexsim.cli.console import facts_table, out
 
     ranks = [(f"rank {rank}", " ".join(actions)) for rank, actions in report.order.items()]
-    facts = [
-        ("makespan", f"{report.makespan:g}"),
-        ("bubble fraction", f"{report.bubble_fraction:.4f}"),
-        ("peak microbatches in flight", ", ".join(str(each) for each in report.peak_in_flight)),
-    ]
-    picture = [("picture", str(plot))] if plot else []
+    files = [(what, str(path)) for what, path in written.items()]
     console = out()
     console.print(facts_table(ranks))
     console.print()
-    console.print(facts_table([*facts, *picture]))
+    console.print(facts_table([*_facts(report), *files]))
+
+
+def _facts(report: ScheduleReport) -> Iterator[tuple[str, str]]:
+    yield "makespan", f"{report.makespan:g}"
+    yield "bubble fraction", f"{report.bubble_fraction:.4f}"
+    yield "bubble fraction of longest span", f"{report.bubble_fraction_of_span:.4f}"
+    yield "peak microbatches in flight", _listed(report.peak_in_flight)
+    if report.peak_activations != report.peak_in_flight:
+        yield "peak activations until W", _listed(report.peak_activations)
+    if report.steady_iteration is not None:
+        yield "iteration in steady state", f"{report.steady_iteration:g}"
+    if max(report.weight_versions) > 1:
+        yield "versions of weights", _listed(report.weight_versions)
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(str(each) for each in numbers)
 
 
 def _draw(timeline: Timeline, report: ScheduleReport, title: str, path: Path) -> None:

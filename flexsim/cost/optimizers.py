@@ -38,13 +38,6 @@ class Optimizer:
         """Bytes of moments read and written, and of further passes over the gradient."""
         return 2 * self.state_bytes_per_parameter + WORD * (self.num_passes - 1)
 
-    def host_traffic_bytes_per_parameter(self, width: int) -> int:
-        """Bytes that an update on the host reads and writes, with gradients of ``width`` bytes.
-
-        Gradient, master weight and moments are read; master, moments and weight are written.
-        """
-        return self.traffic_bytes_per_parameter + 2 * WORD + 2 * width
-
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
     "adam": Optimizer("two moments (Kingma and Ba 2015, arXiv 1412.6980)", 2),
@@ -75,6 +68,7 @@ def with_optimizer(
         optimizer_traffic_bytes_per_parameter=(
             software.optimizer_traffic_bytes_per_parameter + traffic
         ),
+        moment_bytes_per_parameter=optimizer.state_bytes_per_parameter,
         factored_moment_bytes=WORD if optimizer.is_factored else 0,
     )
 

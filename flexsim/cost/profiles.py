@@ -97,6 +97,22 @@ class LinkConstants:
 
 
 @dataclass(frozen=True)
+class HostConstants:
+    """A device's link to its host, and its share of the host's memory; see docs/memory.md."""
+
+    link_bandwidth_bytes_per_s: float = quantity("bandwidth")
+    """One direction, of one device; both directions at a time."""
+    link_efficiency: float = quantity("fraction")
+    link_latency_ns: float = quantity("time")
+    memory_bandwidth_bytes_per_s: float = quantity("bandwidth")
+    """Of the whole host."""
+    num_devices: int = quantity("count")
+    """Devices that share the host."""
+    update_efficiency: float = quantity("fraction")
+    """Share of the memory bandwidth that an optimizer's update on the host reaches."""
+
+
+@dataclass(frozen=True)
 class DeviceProfile:
     """One device type: its data sheet and the constants of its kernels and links."""
 
@@ -113,6 +129,8 @@ class DeviceProfile:
     collectives: CollectiveConstants = part_of(CollectiveConstants)
     links: dict[str, LinkConstants] = named(LinkConstants)
     """By link kind; ``other`` serves the kinds that are not listed."""
+    host: HostConstants | None = part_of(HostConstants, default=None)
+    """None: nothing can be offloaded."""
 
     def peak_flops_per_s(self, precision: str) -> float:
         """Return the data-sheet rate in one precision; raise :class:`ProfileError` if unknown."""
@@ -166,6 +184,12 @@ class SoftwareProfile:
     """Memory of the optimizer state, with the 32-bit master weights."""
     optimizer_traffic_bytes_per_parameter: float = quantity("number")
     """Bytes that an update reads and writes."""
+    moment_bytes_per_parameter: float = quantity("number", default=8.0)
+    """The part of the optimizer state that is moments: Adam's two in 32 bit."""
+    factored_moment_bytes: float = quantity("number", default=0.0)
+    """Bytes of each sum by row or column where the optimizer's second moment is factored."""
+    pipeline_zero_stage: int = quantity("count", default=3)
+    """The highest stage of ZeRO that goes with a pipeline."""
     pads_parts: bool = quantity("flag", default=False)
     """Whether positions may be cut into parts that are not quite equal."""
     gradient_accumulation_bytes_per_parameter: dict[str, float] = quantity(
@@ -174,6 +198,10 @@ class SoftwareProfile:
     """By precision: bytes that a pass of its own moves to add a microbatch's gradients.
 
     Without an entry the weight-gradient products add to the sum themselves."""
+    framework_memory_bytes: int = quantity("size", default=0)
+    """What the software occupies on every device beside tensors: context, kernels, libraries."""
+    fragmentation: float = quantity("number", default=0.0)
+    """By which share an allocator's memory exceeds what comes and goes in it."""
     all_reduce: str = quantity("text", default="rings")
     """"rings" (a collective library) or "star" (one member sums)."""
 

@@ -27,9 +27,9 @@ def quantity(how: str, **options: Any) -> Any:
     return field(metadata={"how": how}, **options)
 
 
-def part_of(record: type[Any]) -> Any:
+def part_of(record: type[Any], **options: Any) -> Any:
     """Return a dataclass field that holds one sub-table, read as ``record``."""
-    return field(metadata={"record": record})
+    return field(metadata={"record": record}, **options)
 
 
 def named(record: type[Any]) -> Any:

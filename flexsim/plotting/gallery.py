@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flexsim.errors import FlexSimError, ScheduleError
-from flexsim.files import whole_file
+from flexsim.errors import ScheduleError
 from flexsim.plotting.bars import BAR_CODE, Bars
 from flexsim.plotting.bubble_table import bubble_bars
 from flexsim.plotting.bubbles import bar_colors, bar_corners
@@ -23,12 +21,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from flexsim.task_graph.schedules.report import ScheduleReport
+    from flexsim.timeline.spans import Timeline
 
 _DPI = 160
 _WIDTH_IN, _ROW_IN, _ABOVE_IN = 13.0, 0.2, 0.4
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN = 0.55, 1.75, 0.55, 0.95
+_WARM_UP = 2
+_ITERATIONS_UNTIL_STEADY = 6
+_PASSES = 3
+"""Forward, input gradient and weight gradient, a unit of time each."""
+_BACKWARD = [BAR_CODE["backward"], BAR_CODE["input-gradient"]]
 _NUMBER_PT = 7.0
-_LEAST_DIGIT_PT = 6.0
+_LEAST_DIGIT_PT = 4.8
 _MUTED = "#666666"
 _NAMES = {
     "forward": "forward",
@@ -44,22 +48,37 @@ class SchedulePanel:
 
     Time counts forwards of a microbatch through 1/ranks of the model; a backward takes two,
     its input gradient and its weight gradient one each. Memory counts the activations of such
-    a forward.
+    a forward, until the backward or the weight gradient is done.
     """
 
     name: str
     description: str
     bars: Bars
-    makespan: float
     bubble_fraction: float
-    peak_in_flight: tuple[float, ...]
+    """Idle share of ranks × makespan."""
+    bubble_fraction_of_span: float
+    """Idle share of the longest span of a rank."""
+    peak_activations: tuple[float, ...]
     """Of every rank."""
+    copies_of_weights: tuple[int, ...] = (1,)
+    """Versions of its weights, or copies of the model, that every rank holds a share of."""
+    steady_bubble_fraction: float | None = None
+    """Idle share while iterations follow one another, where there is no flush."""
+    note: str = ""
+    """What is particular here, such as the chunks of a rank."""
+
+    @property
+    def makespan(self) -> float:
+        """The end of the last bar."""
+        return float(self.bars.end_s.max(initial=0.0))
 
 
 def schedule_panels(num_ranks: int = 4, num_microbatches: int = 8) -> list[SchedulePanel]:
     """Return a panel of every schedule that this pipeline can have, in the order of SCHEDULES.
 
-    Ranks hold two chunks where the schedule allows more than one.
+    Ranks hold two chunks where the schedule allows more than one, sequences are cut into two
+    slices where it knows them, and where it does not flush the microbatches are those of two
+    iterations.
     """
     panels = [schedule_panel(name, num_ranks, num_microbatches) for name in SCHEDULES]
     return [panel for panel in panels if panel is not None]
@@ -67,21 +86,47 @@ def schedule_panels(num_ranks: int = 4, num_microbatches: int = 8) -> list[Sched
 
 def schedule_panel(name: str, num_ranks: int, num_microbatches: int) -> SchedulePanel | None:
     """Return the panel of one schedule; None where it does not fit the pipeline."""
+    hints = SCHEDULES[name].hints
+    num_iterations = 1 + ("num_iterations" in hints and num_microbatches % 2 == 0)
     for num_chunks in (2, 1) if SCHEDULES[name].supports_chunks else (1,):
-        shape = PipelineShape(num_ranks, num_chunks, num_microbatches)
+        shape = PipelineShape(
+            num_ranks=num_ranks,
+            num_microbatches=num_microbatches // num_iterations,
+            num_chunks=num_chunks,
+            warm_up=_WARM_UP * ("warm_up" in hints),
+            num_slices=1 + ("num_slices" in hints),
+            num_iterations=num_iterations,
+        )
         try:
-            return _replayed(name, build_schedule(name, shape))
+            return _replayed(name, shape)
         except ScheduleError:
             continue
     return None
 
 
-def _replayed(name: str, schedule: Schedule) -> SchedulePanel:
+def _replayed(name: str, shape: PipelineShape) -> SchedulePanel:
     """Return the panel of a schedule, its passes as long as the share of the model they take."""
+    schedule = build_schedule(name, shape)
+    share = schedule.num_ranks / (schedule.stages_a_lane * schedule.num_slices)
+    report, timeline = _report_and_timeline(schedule, share)
+    return SchedulePanel(
+        name=name,
+        description=SCHEDULES[name].description,
+        bars=bubble_bars(timeline),
+        bubble_fraction=report.bubble_fraction,
+        bubble_fraction_of_span=report.bubble_fraction_of_span,
+        peak_activations=tuple(share * each for each in report.peak_activations),
+        copies_of_weights=tuple(schedule.num_lanes * each for each in report.weight_versions),
+        steady_bubble_fraction=_steady_bubble_fraction(name, shape),
+        note=_note(shape),
+    )
+
+
+def _report_and_timeline(schedule: Schedule, pass_time: float) -> tuple[ScheduleReport, Timeline]:
+    """Return what the event engine makes of a schedule with passes of one length."""
     from flexsim.engine.event import simulate
     from flexsim.task_graph.columns import TaskGraph
     from flexsim.task_graph.schedules.report import schedule_report
-    from flexsim.timeline.spans import Timeline
 
     timelines: list[Timeline] = []
 
@@ -89,21 +134,30 @@ def _replayed(name: str, schedule: Schedule) -> SchedulePanel:
         timelines.append(simulate(graph))
         return timelines[-1]
 
-    share = schedule.num_ranks / (schedule.stages_a_lane * schedule.num_slices)
-    report = schedule_report(schedule, share, share, share, 0.0, simulate_and_keep)
-    return panel_of(name, report, bubble_bars(timelines[-1]), share)
+    durations = (pass_time, pass_time, pass_time)
+    report = schedule_report(schedule, *durations, 0.0, simulate_and_keep)
+    return report, timelines[-1]
 
 
-def panel_of(name: str, report: ScheduleReport, bars: Bars, share: float = 1.0) -> SchedulePanel:
-    """Return the panel of a replayed schedule; one pass does ``share`` of a rank's work."""
-    return SchedulePanel(
-        name,
-        SCHEDULES[name].description if name in SCHEDULES else "",
-        bars,
-        report.makespan,
-        report.bubble_fraction,
-        tuple(share * each for each in report.peak_in_flight),
-    )
+def _steady_bubble_fraction(name: str, shape: PipelineShape) -> float | None:
+    """Return the idle share of an iteration that follows others, None where there is a flush."""
+    if shape.num_iterations == 1:
+        return None
+    schedule = build_schedule(name, replace(shape, num_iterations=_ITERATIONS_UNTIL_STEADY))
+    report, _ = _report_and_timeline(schedule, 1.0)
+    assert report.steady_iteration is not None
+    return 1 - _PASSES * shape.num_microbatches / report.steady_iteration
+
+
+def _note(shape: PipelineShape) -> str:
+    counts = {
+        "chunks a rank": shape.num_chunks,
+        "slices a sequence": shape.num_slices,
+        f"iterations of {shape.num_microbatches} microbatches": shape.num_iterations,
+    }
+    parts = [f"{count} {what}" for what, count in counts.items() if count > 1]
+    warm_up = [f"{shape.warm_up} further forwards"] if shape.warm_up else []
+    return ", ".join([*parts, *warm_up])
 
 
 def draw_schedule(table: pd.DataFrame | Bars, ax: Axes, points_per_time: float) -> None:
@@ -137,7 +191,7 @@ def gallery_figure(panels: Sequence[SchedulePanel], title: str = "") -> Figure:
     """Return all panels, one under another on one time axis, numbers at the right of each."""
     from matplotlib.figure import Figure
 
-    heights_in = [_ABOVE_IN + _ROW_IN * len(panel.peak_in_flight) for panel in panels]
+    heights_in = [_ABOVE_IN + _ROW_IN * len(panel.peak_activations) for panel in panels]
     height_in = sum(heights_in) + _TOP_IN + _BOTTOM_IN
     figure = Figure(figsize=(_WIDTH_IN, height_in))
     end = max((panel.makespan for panel in panels), default=1.0)
@@ -163,19 +217,35 @@ def draw_panel(panel: SchedulePanel, ax: Axes, end: float, points_per_time: floa
     name = ax.annotate(panel.name, (0, 1), xytext=(0, 4), xycoords="axes fraction",
                        textcoords="offset points", fontsize=10, fontweight="bold",
                        color=TEXT_COLOR)  # fmt: skip
-    ax.annotate(panel.description, (1, 0), xytext=(8, 0), xycoords=name,
-                textcoords="offset points", va="bottom", fontsize=8.5, color=_MUTED)  # fmt: skip
-    peaks = " ".join(f"{peak:g}" for peak in panel.peak_in_flight)
-    rows = [
-        (f"bubble {100 * panel.bubble_fraction:.1f} %", "bold"),
-        (f"makespan {panel.makespan:g}", "normal"),
-        (f"peak memory {max(panel.peak_in_flight):g}", "bold"),
-        (f"by rank {peaks}", "normal"),
-    ]
+    said = f"{panel.description}{'; here ' * bool(panel.note)}{panel.note}"
+    ax.annotate(said, (1, 0), xytext=(8, 0), xycoords=name, textcoords="offset points",
+                va="bottom", fontsize=8.5, color=_MUTED)  # fmt: skip
+    rows = _facts(panel)
     for number, (text, weight) in enumerate(rows):
         ax.annotate(text, (1, 1 - (number + 0.5) / len(rows)), xytext=(10, 0),
                     xycoords="axes fraction", textcoords="offset points", va="center_baseline",
                     fontsize=8.5, fontweight=weight, color=TEXT_COLOR)  # fmt: skip
+
+
+def _facts(panel: SchedulePanel) -> list[tuple[str, str]]:
+    """Return the lines at the right of a panel, each with its font weight."""
+    peaks = " ".join(f"{peak:g}" for peak in panel.peak_activations)
+    rows = [
+        (f"bubble {100 * panel.bubble_fraction:.1f} %", "bold"),
+        (f"of longest span {100 * panel.bubble_fraction_of_span:.1f} %", "normal"),
+    ]
+    if panel.steady_bubble_fraction is not None:
+        rows[1] = (f"in steady state {100 * panel.steady_bubble_fraction:.1f} %", "normal")
+    if not np.isin(panel.bars.kind, _BACKWARD).any():
+        return [*rows, ("nothing is kept", "normal")]
+    rows += [
+        (f"peak memory {max(panel.peak_activations):g}", "bold"),
+        (f"by rank {peaks}", "normal"),
+    ]
+    if max(panel.copies_of_weights) > 1:
+        copies = " ".join(f"{number}×" for number in panel.copies_of_weights)
+        rows.append((f"weights {copies}", "normal"))
+    return rows
 
 
 def _draw_legend(figure: Figure, panels: Sequence[SchedulePanel], height_in: float) -> None:
@@ -194,14 +264,8 @@ def _draw_legend(figure: Figure, panels: Sequence[SchedulePanel], height_in: flo
                   fontsize=9, bbox_to_anchor=(0.5, 0.12 / height_in))  # fmt: skip
 
 
-def save_gallery(path: Path, num_ranks: int = 4, num_microbatches: int = 8) -> None:
-    """Write the gallery of all schedules; the path's ending says its format."""
-    import matplotlib as mpl
-
+def gallery(num_ranks: int = 4, num_microbatches: int = 8) -> Figure:
+    """Return the gallery of all schedules that a pipeline of this size can have."""
     panels = schedule_panels(num_ranks, num_microbatches)
-    if not panels:
-        raise FlexSimError(f"no schedule fits {num_ranks} ranks and {num_microbatches} microbatches")
     title = f"{num_ranks} stages, {num_microbatches} microbatches under every schedule"
-    metadata = {"Date": None} if path.suffix == ".svg" else None
-    with mpl.rc_context({"svg.hashsalt": "flexsim"}), whole_file(path) as temporary:
-        gallery_figure(panels, title).savefig(temporary, dpi=_DPI, metadata=metadata)
+    return gallery_figure(panels, title)

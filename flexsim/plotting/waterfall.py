@@ -27,6 +27,7 @@ _COLORS = {
     "pipeline bubble": "#BBBBBB",
     "devices without tasks": "#DDDDDD",
 }
+_IDLE = ("imbalance", "pipeline bubble")
 _EXPOSED_COLOR = "#56B4E9"
 _TOTAL_COLOR = KIND_COLORS["communication"]
 
@@ -43,22 +44,27 @@ class Bar(NamedTuple):
 
 def waterfall_bars(table: Waterfall) -> list[Bar]:
     """Return the bars of a waterfall from the top: a step each, at the end the iteration."""
-    whole_ns = max(table.iteration_ns, 1)
-    times_ns = [(step.part, step.time_ns) for step in table.steps]
-    small = [each for each in times_ns if _is_small(*each, whole_ns)]
-    bars, until_ns = [], 0
-    for part, time_ns in times_ns:
-        if len(small) > 1 and (part, time_ns) in small:
-            if (part, time_ns) != small[-1]:
-                continue
-            part, time_ns = "other exposed communication", sum(ns for _, ns in small)
+    bars, until_ns, whole_ns = [], 0, max(table.iteration_ns, 1)
+    for part, time_ns in _shown(table):
         bars.append(_bar(part, until_ns, until_ns + time_ns, whole_ns))
         until_ns += time_ns
     return [*bars, _bar("iteration time", 0, table.iteration_ns, whole_ns)]
 
 
-def _is_small(part: str, time_ns: int, whole_ns: int) -> bool:
-    return part.startswith("exposed ") and time_ns < _LEAST_SHARE * whole_ns
+def _shown(table: Waterfall) -> list[tuple[str, int]]:
+    """Return part and time of every step, short exposed communication as one behind the rest."""
+    steps = [(step.part, step.time_ns) for step in table.steps]
+    short = [step for step in steps if _is_short(*step, table.iteration_ns)]
+    if len(short) < 2:
+        return steps
+    steps = [step for step in steps if step not in short]
+    place = next(row for row, (part, _) in enumerate(steps) if part in _IDLE)
+    others = ("other exposed communication", sum(time_ns for _, time_ns in short))
+    return [*steps[:place], others, *steps[place:]]
+
+
+def _is_short(part: str, time_ns: int, iteration_ns: int) -> bool:
+    return part.startswith("exposed ") and time_ns < _LEAST_SHARE * iteration_ns
 
 
 def _bar(part: str, start_ns: int, end_ns: int, whole_ns: int) -> Bar:

@@ -83,7 +83,11 @@ class Batch:
         num_tasks = plan.num_tasks
         return {
             **speed(found.makespan_ns, facts),
-            **memory_metrics(replace(peak, rank=plan.rank_of_device), facts.memory_capacity_bytes),
+            **memory_metrics(
+                replace(peak, rank=plan.rank_of_device),
+                facts.memory_capacity_bytes,
+                peak.moment(plan.actions.table, plan.operator_names),
+            ),
             "num_devices": facts.num_devices,
             "num_tasks": num_tasks,
             "num_tasks_folded_away": plan.num_tasks_unfolded - num_tasks,

@@ -141,15 +141,13 @@ DEFAULT_OBJECTIVE = "delta"
 
 def simulated(problem: Problem, configs: Configs, stage_of: Stages) -> Evaluation:
     """Return what a full build and replay of a strategy gives."""
-    from flexsim.timeline.memory import peak_memory
+    from flexsim.timeline.memory import lasting_peak_bytes
 
     try:
         timeline = replayed(problem, problem.strategy(configs, stage_of))
     except StrategyError as problem_found:
         return Evaluation(0, 0, False, str(problem_found))
-    peak = peak_memory(timeline)
-    held = 0 if peak is None else int(peak.total.max(initial=0))
-    return problem.evaluation(timeline.makespan_ns, held)
+    return problem.evaluation(timeline.makespan_ns, lasting_peak_bytes(timeline))
 
 
 def replayed(problem: Problem, strategy: Strategy) -> Timeline:

@@ -19,7 +19,7 @@ from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Operator
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh
-from flexsim.strategy.recompute import SomeLayers, segments_of_stages
+from flexsim.strategy.recompute import ALL_LAYERS, SomeLayers, segments_of_stages
 from flexsim.strategy.sharding import WHOLE, Sharding, shard_axes
 from flexsim.strategy.strategy import Strategy
 
@@ -53,7 +53,7 @@ class Degrees:
     schedule: str = "1f1b"
     num_microbatches: int = 1
     recompute: str = "none"
-    recompute_layers: SomeLayers = SomeLayers()
+    recompute_layers: SomeLayers = ALL_LAYERS
     segments: tuple[tuple[str, ...], ...] | None = None
     layers_per_stage: tuple[int, ...] | None = None
     offload: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ VERSION = 1
 
 _TABLES = ("configs", "stage_of", "sharding")
 _PLAIN = tuple(f.name for f in fields(Strategy) if f.name not in _TABLES)
+_DEFAULTS = {f.name: f.default for f in fields(Strategy)}
 
 
 class _Table(BaseModel):
@@ -97,6 +98,8 @@ class _Run(_Table):
     blocking_transfers: bool
     gradient_norm: bool
     sharding: _Sharding | None = None
+    num_lanes: int = Field(default=1, ge=1)
+    offload: list[str] = []
 
 
 class StrategyFile(_Table):
@@ -198,9 +201,15 @@ def strategy_of(
     return strategy
 
 
+def _is_told(strategy: Strategy, name: str) -> bool:
+    """Whether a field is written: all that files have had from the first, others where set."""
+    field = _Run.model_fields.get(name)
+    return field is None or field.is_required() or getattr(strategy, name) != _DEFAULTS[name]
+
+
 def strategy_content(strategy: Strategy, graph: OperatorGraph, devices: DeviceGraph) -> Content:
     """Return a strategy, and what it is for, as plain lists and dictionaries."""
-    plain = {name: getattr(strategy, name) for name in _PLAIN}
+    plain = {name: getattr(strategy, name) for name in _PLAIN if _is_told(strategy, name)}
     if strategy.sharding != WHOLE:
         plain["sharding"] = asdict(strategy.sharding)
     return {
@@ -259,6 +268,7 @@ def _strategy(file: StrategyFile, configs: Mapping[str, ParallelConfig]) -> Stra
     plain["rank_of_stage"] = _ranks(file.strategy.rank_of_stage)
     plain["recompute"] = tuple(tuple(segment) for segment in file.strategy.recompute)
     plain["sharding"] = _sharding(file.strategy.sharding)
+    plain["offload"] = tuple(file.strategy.offload)
     return Strategy(configs=configs, stage_of=file.stage_of, **plain)
 
 

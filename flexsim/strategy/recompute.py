@@ -48,12 +48,15 @@ class SomeLayers:
         return number % self.every == 0 and (self.layers is None or number < self.layers)
 
 
+ALL_LAYERS = SomeLayers()
+
+
 def segments_of_stages(
     graph: OperatorGraph, stage_of: Mapping[str, int], policy: str, some: SomeLayers
 ) -> Segments:
     """Return the runs of a policy that are in some of the layers of every stage."""
     runs = recompute_segments(graph, policy)
-    if some == SomeLayers():
+    if some == ALL_LAYERS:
         return runs
     number = _numbers(graph, stage_of)
     return tuple(run for run in runs if some.has(number[run[0]]))

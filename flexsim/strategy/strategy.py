@@ -16,6 +16,9 @@ from flexsim.strategy.config import ParallelConfig, check_config
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.sharding import WHOLE, Sharding
 
+OPTIMIZER, ACTIVATIONS = OFFLOADS = ("optimizer", "activations")
+"""What may be kept on the host."""
+
 
 @dataclass(frozen=True, eq=False)
 class Strategy:

@@ -59,13 +59,16 @@ def plan_task_graph(
     names = tuple(op.name for op in operators.operators)
     folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, OFF)
     static = static_memory(program, parts, costs.software, folding.devices)
+    stages = stage_memory(program, folding.devices, passes)
     return Plan(
         templates=_templates(folding.rows, strategy, passes),
         schedule=schedule,
         operator_names=names,
         overlap_gradients=strategy.overlap_gradients,
-        static_memory=replace(static, num_alike=folding.class_sizes),
-        stage_memory=stage_memory(program, folding.devices, passes),
+        static_memory=replace(
+            static, num_alike=folding.class_sizes, buffers=stages.received.max(axis=0)
+        ),
+        stage_memory=stages,
         hardware_flops=float(program.notebook.flops) * strategy.passes_a_stage,
         num_tasks_unfolded=_num_tasks(rows, strategy),
         folding=folding.report,

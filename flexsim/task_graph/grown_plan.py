@@ -45,10 +45,11 @@ class Parts:
 def parts_of(grown: Grown, update: GrownUpdate) -> Parts:
     """Put forward, backward and update of a grown pipeline together."""
     templates = _joined(grown.templates(), update, anchors(grown))
+    memory = _stage_memory(grown, templates)
     return Parts(
         templates=templates,
-        static_memory=update.static_memory,
-        stage_memory=_stage_memory(grown, templates),
+        static_memory=replace(update.static_memory, buffers=memory.received.max(axis=0)),
+        stage_memory=memory,
         operator_names=update.operator_names,
         flops=_flops(grown),
         num_unfolded=_num_unfolded(grown),

@@ -21,7 +21,11 @@ COMMUNICATION_KINDS = (
     "gradient-norm",
     "reshard",
     "parameter",
+    "offload",
+    "reload",
+    "host-update",
 )
+"""The last three are a device's link to its host, from it and to it, and the host's own work."""
 TASK_KINDS = COMPUTE_KINDS + COMMUNICATION_KINDS
 TASK_CODE = {name: code for code, name in enumerate(TASK_KINDS)}
 NUM_COMPUTE_KINDS = len(COMPUTE_KINDS)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flexsim.cost.profiles import SoftwareProfile
 from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.strategy import OPTIMIZER
 from flexsim.task_graph.columns import (
     ActionTable,
     ActivationMemory,
@@ -27,7 +28,7 @@ from flexsim.task_graph.memory_curves import (
     StageCurves,
     end_shares,
 )
-from flexsim.task_graph.parts import WeightPart
+from flexsim.task_graph.parts import WeightPart, factored_count
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import INPUT, WEIGHT, B, F, Row, U
 from flexsim.task_graph.split import early_rows
@@ -101,7 +102,7 @@ def static_memory(
     """Return weights, gradients and optimizer state of ``devices`` (sorted)."""
     sharding = program.strategy.sharding
     weights = np.zeros(len(devices), np.int64)
-    parameters, kept = np.zeros(len(devices)), np.zeros(len(devices))
+    parameters, kept, sums = (np.zeros(len(devices)) for _ in range(3))
     held = {(part.name, part.layout.mesh): part for part in parts}
     meshes = dict.fromkeys(mesh for _, mesh in held)
     on_mesh = {mesh: np.isin(devices, mesh.flat) for mesh in meshes}
@@ -110,18 +111,21 @@ def static_memory(
         width = program.graph.bytes_per_element(name)
         weights[on_mesh[mesh]] += -(-part.num_parameters * width // shares)
         parameters[on_mesh[mesh]] += part.num_parameters / part.gradient_shares
-        kept[on_mesh[mesh]] += part.num_parameters / part.num_shares
+        if OPTIMIZER not in program.strategy.offload:
+            kept[on_mesh[mesh]] += part.num_parameters / part.num_shares
+            sums[on_mesh[mesh]] += factored_count(part) / part.num_shares
     return StaticMemory(
         devices,
         weights,
         _scaled(parameters, software.gradient_bytes_per_parameter),
-        _scaled(kept, software.optimizer_bytes_per_parameter),
+        _scaled(kept, software.optimizer_bytes_per_parameter)
+        + _scaled(sums, software.factored_moment_bytes),
+        framework=np.full(len(devices), software.framework_memory_bytes),
+        fragmentation=software.fragmentation,
     )
 
 
-def stage_memory(
-    program: Program, devices: Int32, passes: tuple[int, ...] = (F, B)
-) -> StageMemory:
+def stage_memory(program: Program, devices: Int32, passes: tuple[int, ...] = (F, B)) -> StageMemory:
     """Return what every stage holds on ``devices`` (sorted) in its kinds of ``passes``."""
     found = StageMemory.nothing(devices, program.strategy.num_stages)
     gathered = _gathered(program, devices)

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from flexsim.cost.optimizers import factored_elements
 from flexsim.cost.profiles import SoftwareProfile
 from flexsim.errors import ProfileError, choices_text
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.strategy import OPTIMIZER
 from flexsim.task_graph.fetches import shard_axes_of, unit_of
 from flexsim.task_graph.gradients import Contribution, sum_partials
 from flexsim.task_graph.program import Program
@@ -33,6 +35,8 @@ class WeightPart:
     """What it is gathered together with where replicas keep shares."""
     shard_axes: tuple[str, ...] = ()
     """The mesh axes along which replicas keep shares of it."""
+    shape: tuple[int, ...] = ()
+    """Of the whole weight."""
     scattered: bool = False
     """Whether its gradient has been scattered already, microbatch by microbatch."""
 
@@ -55,14 +59,14 @@ def weight_parts(program: Program) -> list[WeightPart]:
         if needs_shares(layouts):
             parts += _shared_parts(program, name, layouts, contributions)
             continue
-        homes = {layout.mesh: layout for layout in layouts}
+        homes, shape = {layout.mesh: layout for layout in layouts}, program.graph.shape(name)
         stage = min(c.stage for c in contributions)
         merge = len(homes) == 1 and any(c.stage != stage for c in contributions)
         alike = [c._replace(stage=stage) for c in contributions] if merge else contributions
         for total in sum_partials(alike):
             home = homes[total.layout.mesh]
-            count = counts.of(home, program.graph.shape(name))
-            part = WeightPart(name, home, total.layout, total.rows, total.stage, count)
+            count = counts.of(home, shape)
+            part = WeightPart(name, home, total.layout, total.rows, total.stage, count, shape=shape)
             parts.append(_sharded(program, part))
     return sorted(parts, key=lambda part: max(part.rows))
 
@@ -86,6 +90,26 @@ def gradient_bytes(program: Program, part: WeightPart, software: SoftwareProfile
             f"no entry for precision {precision!r}: {choices_text(precision, width)}"
         )
     return part.num_parameters * width[precision]
+
+
+def factored_count(part: WeightPart) -> int:
+    """Return how many numbers a part has of a moment that is factored; each replica its share."""
+    return factored_elements(part.layout.local_shape(part.shape))
+
+
+def static_bytes(program: Program, part: WeightPart, software: SoftwareProfile) -> tuple[int, ...]:
+    """Return what a device holds of a part: weights, gradients and optimizer state."""
+    sharding, number = program.strategy.sharding, part.num_parameters
+    width = program.graph.bytes_per_element(part.name)
+    weights = number * width / (part.num_shares if sharding.weights else 1)
+    gradients = number / (part.num_shares if sharding.gradients else 1)
+    state = number * software.optimizer_bytes_per_parameter
+    state += factored_count(part) * software.factored_moment_bytes
+    return (
+        round(weights),
+        round(gradients * software.gradient_bytes_per_parameter),
+        0 if OPTIMIZER in program.strategy.offload else round(state / part.num_shares),
+    )
 
 
 class _Counts:
@@ -124,7 +148,7 @@ def _shared_parts(
     parts = []
     for (stage, count), devices in sorted(alike.items()):
         layout = Layout(Mesh(("device",), np.array(devices)), ((),) * len(shape))
-        parts.append(WeightPart(name, layout, layout, rows, stage, count, held))
+        parts.append(WeightPart(name, layout, layout, rows, stage, count, held, shape=shape))
     return parts
 
 

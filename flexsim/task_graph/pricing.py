@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Protocol
@@ -115,6 +115,14 @@ class Pricing:
             found = self._costs.communication.transfer_ns(num_bytes, sources, places.targets)
             self._moves[key] = np.maximum(found, 1)
         return self._moves[key]
+
+    def on_host(
+        self, price: Callable[[int, str], int], num_bytes: NDArray[np.int64], mesh: Mesh
+    ) -> NDArray[np.int64]:
+        """Return what each device's host takes for its ``num_bytes``, as :mod:`flexsim.cost.host`."""
+        names, type_of_part = self._device_types(mesh)
+        pairs = zip(num_bytes.tolist(), type_of_part.tolist(), strict=True)
+        return np.array([price(size, names[number]) for size, number in pairs], np.int64)
 
     def _device_types(self, mesh: Mesh) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         if mesh not in self._types:

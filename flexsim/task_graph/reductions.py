@@ -103,8 +103,10 @@ def _write_scatter(program: Program, parts: list[WeightPart], software: Software
     return program.notebook.write(row)
 
 
-def gather_weights(program: Program, rank: int, parts: list[WeightPart], step: int) -> None:
-    """Write the all-gathers of what each replica's ``step`` updated, where weights are whole."""
+def gather_weights(
+    program: Program, rank: int, parts: list[WeightPart], steps: tuple[int, ...]
+) -> None:
+    """Write the all-gathers of what each replica's ``steps`` updated, where weights are whole."""
     sharding = program.strategy.sharding
     if not sharding.optimizer or sharding.weights:
         return
@@ -119,7 +121,7 @@ def gather_weights(program: Program, rank: int, parts: list[WeightPart], step: i
         places = program.notebook.on_groups(mesh, axes)
         duration = program.pricing.collective("all-gather", num_bytes, places)
         counts = np.full(places.num_members, num_bytes, np.int64)
-        row = Row(rank, U, code, -1, places, duration, counts, (step,), False, collective)
+        row = Row(rank, U, code, -1, places, duration, counts, steps, False, collective)
         program.notebook.write(row)
 
 

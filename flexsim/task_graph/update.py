@@ -12,13 +12,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import Work
 from flexsim.strategy.mesh import Mesh
+from flexsim.strategy.strategy import OPTIMIZER
 from flexsim.task_graph.kinds import COLLECTIVE_CODE, TASK_CODE
-from flexsim.task_graph.parts import WeightPart, bucket_bytes, gradient_bytes, weight_parts
+from flexsim.task_graph.offload_update import Step, parameters_of, write_host_step
+from flexsim.task_graph.parts import (
+    WeightPart,
+    bucket_bytes,
+    factored_count,
+    gradient_bytes,
+    weight_parts,
+)
 from flexsim.task_graph.places import Places
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.reductions import (
@@ -236,38 +243,26 @@ def _write_optimizer(
         everyone = Places(program.strategy.devices[None, :])
         message = ("all-reduce", NORM_BYTES, everyone)
         norm = (_write_collective(program, 0, "gradient-norm", message, needs),)
+    on_host = OPTIMIZER in program.strategy.offload
+    write = write_host_step if on_host else _write_step
     for rank, rows in sorted(needs_of_rank.items()):
         kept = parts_of_rank[rank]
-        step = _write_step(program, software, rank, kept, norm or unique(rows))
-        gather_weights(program, rank, kept, step)
+        step = Step(rank, kept, norm or unique(rows), ready)
+        gather_weights(program, rank, kept, write(program, software, step))
 
 
-def _write_step(
-    program: Program,
-    software: SoftwareProfile,
-    rank: int,
-    parts: list[WeightPart],
-    needs: tuple[int, ...],
-) -> int:
-    devices, counts = _parameters(parts)
-    num_bytes = np.ceil(counts * software.optimizer_traffic_bytes_per_parameter).astype(np.int64)
+def _write_step(program: Program, software: SoftwareProfile, step: Step) -> tuple[int, ...]:
+    devices, counts = parameters_of(step.parts, lambda part: part.num_parameters)
+    traffic = counts * software.optimizer_traffic_bytes_per_parameter
+    if software.factored_moment_bytes:
+        _, sums = parameters_of(step.parts, factored_count)
+        traffic += sums * 2 * software.factored_moment_bytes
+    num_bytes = np.ceil(traffic).astype(np.int64)
     distinct, work_of_device = np.unique(num_bytes, return_inverse=True)
     works = [Work("optimizer", "U", 0, int(n), precision="fp32") for n in distinct]
     mesh = Mesh(("device",), devices)
     duration = program.pricing.durations(works, work_of_device.reshape(-1), mesh)
     code = TASK_CODE["optimizer"]
     places = program.notebook.on_mesh(mesh)
-    return program.notebook.write(Row(rank, U, code, -1, places, duration, num_bytes, needs, True))
-
-
-def _parameters(parts: list[WeightPart]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the devices that hold ``parts``, sorted, and how many parameters each holds."""
-    on_mesh: dict[Mesh, int] = {}
-    for part in parts:
-        number = -(-part.num_parameters // part.num_shares)
-        on_mesh[part.layout.mesh] = on_mesh.get(part.layout.mesh, 0) + number
-    devices = np.unique(np.concatenate([mesh.flat for mesh in on_mesh]))
-    counts = np.zeros(len(devices), np.int64)
-    for mesh, number in on_mesh.items():
-        counts[np.searchsorted(devices, mesh.flat)] += number
-    return devices, counts
+    row = Row(step.rank, U, code, -1, places, duration, num_bytes, step.needs, True)
+    return (program.notebook.write(row),)

@@ -49,7 +49,7 @@ def last_predecessors(
 
 
 @inlined
-def _holder_until(replayed: Replayed, resource: int, time_ns: int) -> int:
+def _holder_until(replayed: Replayed, resource: int, time_ns: int) -> np.int64:
     """Return the place of the task that holds a resource until a moment; -1 where none does."""
     first = replayed.first_holder[resource]
     low, high = first, replayed.first_holder[resource + 1]

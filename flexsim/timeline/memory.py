@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.task_graph.columns import ActivationMemory, Int64, StaticMemory
+from flexsim.task_graph.columns import (
+    DYNAMIC_PARTS,
+    ActionTable,
+    ActivationMemory,
+    Int64,
+    StaticMemory,
+)
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+from flexsim.timeline.names import action_name
 from flexsim.timeline.spans import Timeline
 
-PARTS = ("weights", "gradients", "optimizer", "activations")
+STATIC_PARTS = ("weights", "gradients", "optimizer")
+PARTS = (*STATIC_PARTS, *DYNAMIC_PARTS, "overhead")
+"""What the memory of a device is made up of; ``overhead`` is what the software occupies itself
+and what its allocator loses to fragmentation."""
+
+_ACTIVATIONS, _RECOMPUTE, _GATHERED = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
 class PeakMemory:
-    """Bytes at the moment when a device holds most, a row a device; -1 for an unknown rank."""
+    """Bytes at the moment when a device holds most, a row a device; -1 for an unknown rank.
+
+    ``action`` is the row of the action, and ``operator`` the number of the operator, that run at
+    that moment; -1 where nothing is held for actions, or it is not known.
+    """
 
     device: Int64
     rank: Int64
@@ -24,11 +41,29 @@ class PeakMemory:
     gradients: Int64
     optimizer: Int64
     activations: Int64
+    recompute: Int64
+    gathered: Int64
+    temporary: Int64
+    buffers: Int64
+    overhead: Int64
+    action: Int64
+    operator: Int64
 
     @property
     def total(self) -> Int64:
         """All parts together."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        total: Int64 = np.sum([getattr(self, part) for part in PARTS], axis=0, dtype=np.int64)
+        return total
+
+    def moment(self, actions: ActionTable, operators: Sequence[str]) -> str:
+        """Return when the fullest device holds most: an action's name and an operator's."""
+        fullest = int(self.total.argmax()) if len(self.device) else -1
+        if fullest < 0 or self.action[fullest] < 0:
+            return ""
+        columns = (actions.stage, actions.kind, actions.microbatch)
+        name = action_name(*(int(column[self.action[fullest]]) for column in columns))
+        number = int(self.operator[fullest])
+        return f"{name} {operators[number]}" if 0 <= number < len(operators) else name
 
 
 def peak_memory(timeline: Timeline) -> PeakMemory | None:
@@ -54,14 +89,45 @@ def peak_of_actions(
     """
     devices = np.union1d(static.device, activation.device).astype(np.int64)
     row = np.searchsorted(devices, static.device)
+    held = {part: _scattered(len(devices), row, getattr(static, part)) for part in STATIC_PARTS}
+    dynamic, action, operator = _peak_of_dynamic(spans_ns, activation, devices)
+    overhead = np.round(dynamic.sum(axis=1) * static.fragmentation).astype(np.int64)
+    if static.buffers is not None:
+        dynamic[:, DYNAMIC_PARTS.index("buffers")] += _scattered(len(devices), row, static.buffers)
+    if static.framework is not None:
+        overhead += _scattered(len(devices), row, static.framework)
     return PeakMemory(
         device=devices,
         rank=np.full(len(devices), -1),
-        weights=_scattered(len(devices), row, static.weights),
-        gradients=_scattered(len(devices), row, static.gradients),
-        optimizer=_scattered(len(devices), row, static.optimizer),
-        activations=_peak_activations(spans_ns, activation, devices),
+        **held,
+        **dict(zip(DYNAMIC_PARTS, dynamic.T, strict=True)),
+        overhead=overhead,
+        action=action,
+        operator=operator,
     )
+
+
+def lasting_peak_bytes(timeline: Timeline) -> int:
+    """Return what the fullest device holds at most of what outlives a kernel.
+
+    That is weights and their state, saved activations, what is recomputed and gathered weights.
+    """
+    graph = timeline.task_graph
+    if graph.static_memory is None and graph.activation_memory is None:
+        return 0
+    static = graph.static_memory or _no_static()
+    activation = _lasting(graph.activation_memory or _no_activations())
+    plain = replace(static, framework=None, buffers=None, fragmentation=0.0)
+    found = peak_of_actions(plain, activation, action_spans_ns(timeline))
+    return int(found.total.max(initial=0))
+
+
+def _lasting(memory: ActivationMemory) -> ActivationMemory:
+    """Return the memory without what only neighbours need."""
+    if memory.parts is None:
+        return memory
+    more = memory.parts[:, _RECOMPUTE] + memory.parts[:, _GATHERED]
+    return replace(memory, transient=more, parts=None)
 
 
 def _no_static() -> StaticMemory:
@@ -80,32 +146,75 @@ def _scattered(length: int, row: NDArray[np.integer], num_bytes: Int64) -> Int64
     return result
 
 
-def _peak_activations(
+def _peak_of_dynamic(
     spans_ns: tuple[Int64, Int64], memory: ActivationMemory, devices: Int64
-) -> Int64:
-    """Return the largest running sum of what actions allocate and free on each device."""
-    line, time_ns, change = _changes(spans_ns, memory, devices)
-    order = np.lexsort((change > 0, time_ns, line))
-    line, held = line[order], np.cumsum(change[order])
-    peak = np.zeros(len(devices), np.int64)
+) -> tuple[Int64, Int64, Int64]:
+    """Return the parts of each device's largest running sum, and its action and operator."""
+    parts, action = (
+        np.zeros((len(devices), len(DYNAMIC_PARTS)), np.int64),
+        np.full(len(devices), -1),
+    )
+    operator = action.copy()
+    row, line, change = _changes(spans_ns, memory, devices)
+    if not len(row):
+        return parts, action, operator
+    held = np.cumsum(change)
     first = np.flatnonzero(np.diff(line, prepend=-1))
-    before = np.concatenate([np.zeros(1, np.int64), held])[first]
-    if len(first):
-        peak[line[first]] = np.maximum(np.maximum.reduceat(held, first) - before, 0)
-    return peak
+    base = held[first] - change[first]
+    held -= np.repeat(base, np.diff(first, append=len(line)))
+    top = _first_of_most(held, first)
+    high = held[top] > 0
+    first, top, at = first[high], top[high], line[first[high]]
+    parts[at] = _parts_until(memory, row, first, top)
+    action[at] = memory.action[row[top] % len(memory.action)]
+    if memory.operator is not None:
+        operator[at] = memory.operator[row[top] % len(memory.action)]
+    return parts, action, operator
+
+
+def _first_of_most(held: Int64, first: Int64) -> Int64:
+    """Return, of every run that begins at ``first``, where the largest value stands first."""
+    most = np.repeat(np.maximum.reduceat(held, first), np.diff(first, append=len(held)))
+    where = np.where(held == most, np.arange(len(held)), len(held))
+    found: Int64 = np.minimum.reduceat(where, first)
+    return found
+
+
+def _parts_until(memory: ActivationMemory, row: Int64, first: Int64, top: Int64) -> Int64:
+    """Return the sum of all changes from ``first`` to ``top``, by part.
+
+    Changes ``row`` below the number of actions are beginnings, the others ends.
+    """
+    most = _parts(memory)
+    ends = -most
+    ends[:, _ACTIVATIONS] += memory.allocated - memory.freed
+    table = np.concatenate([most, ends])
+    inside = np.concatenate([row[a : b + 1] for a, b in zip(first, top, strict=True)])
+    starts = np.cumsum([0, *(top - first + 1)[:-1]])
+    found: Int64 = np.add.reduceat(table[inside], starts, axis=0)
+    return found
+
+
+def _parts(memory: ActivationMemory) -> Int64:
+    """Return what every action holds at its peak by part: all activations if not known."""
+    if memory.parts is not None:
+        return memory.parts
+    parts = np.zeros((len(memory.action), len(DYNAMIC_PARTS)), np.int64)
+    parts[:, _ACTIVATIONS] = memory.allocated + memory.transient
+    return parts
 
 
 def _changes(
     spans_ns: tuple[Int64, Int64], memory: ActivationMemory, devices: Int64
 ) -> tuple[Int64, Int64, Int64]:
-    """Return (line, time, bytes) of every allocation and release, zeros left out."""
+    """Return (row, line, bytes) of the beginning and the end of every action, in order."""
     start_ns, end_ns = spans_ns
-    start_ns, end_ns = start_ns[memory.action], end_ns[memory.action]
-    line = np.tile(np.searchsorted(devices, memory.device), 4)
-    time_ns = np.concatenate([start_ns, end_ns, start_ns, end_ns])
-    change = np.concatenate([memory.allocated, -memory.freed, memory.transient, -memory.transient])
-    real = change != 0
-    return line[real], time_ns[real], change[real]
+    line = np.tile(np.searchsorted(devices, memory.device), 2)
+    time_ns = np.concatenate([start_ns[memory.action], end_ns[memory.action]])
+    change = np.concatenate([memory.allocated + memory.transient, -memory.freed - memory.transient])
+    order = np.lexsort((change > 0, time_ns, line))
+    order = order[change[order] != 0]
+    return order, line[order], change[order]
 
 
 def action_spans_ns(timeline: Timeline) -> tuple[Int64, Int64]:

@@ -12,6 +12,13 @@ from flexsim.timeline.memory import PARTS, PeakMemory, peak_memory
 from flexsim.timeline.spans import Timeline
 from flexsim.units import NS_PER_S
 
+_MEMORY = (
+    "peak_memory_bytes",
+    "peak_memory_bytes_per_stage",
+    "peak_memory_at",
+    "fits_memory",
+)
+
 
 @dataclass(frozen=True)
 class IterationFacts:
@@ -32,10 +39,13 @@ class IterationFacts:
 
 def metrics(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
     """Return every metric by name: speed, shares of time, memory, sizes."""
+    graph = timeline.task_graph
+    peak = peak_memory(timeline)
+    moment = peak.moment(graph.actions, graph.operator_names) if peak is not None else None
     return {
         **speed(timeline.makespan_ns, facts),
         **_shares(timeline),
-        **memory_metrics(peak_memory(timeline), facts.memory_capacity_bytes),
+        **memory_metrics(peak, facts.memory_capacity_bytes, moment),
         "num_devices": facts.num_devices,
         "num_tasks": timeline.task_graph.num_tasks,
         "num_tasks_folded_away": timeline.task_graph.num_tasks_folded_away,
@@ -85,15 +95,17 @@ def devices_alike(graph: TaskGraph, devices: Int64) -> Int64:
     return weights
 
 
-def memory_metrics(peak: PeakMemory | None, capacity_bytes: int) -> dict[str, object]:
-    """Return the metrics of memory, None where there is none."""
+def memory_metrics(
+    peak: PeakMemory | None, capacity_bytes: int, moment: str | None = None
+) -> dict[str, object]:
+    """Return the metrics of memory, None where there is none; ``moment`` is that of the peak."""
     if peak is None:
-        names = ("peak_memory_bytes", "peak_memory_bytes_per_stage", "fits_memory")
-        return dict.fromkeys(names)
+        return dict.fromkeys(_MEMORY)
     largest = int(peak.total.max(initial=0))
     return {
         "peak_memory_bytes": largest,
         "peak_memory_bytes_per_stage": _per_stage(peak),
+        "peak_memory_at": moment,
         "fits_memory": largest <= capacity_bytes,
     }
 

@@ -24,7 +24,7 @@ from flexsim.search.units import Unit, UnitDim, find_units
 from flexsim.strategy import Mesh, ParallelConfig, Strategy
 from flexsim.task_graph.block_pool import COMPUTE, TRANSFER
 from flexsim.task_graph.build import build_task_graph
-from flexsim.timeline.memory import peak_memory
+from flexsim.timeline.memory import lasting_peak_bytes
 from flexsim.timeline.spans import Timeline
 
 
@@ -147,7 +147,7 @@ class Walk:
         expanded = RowReplay(blocks).timeline()
         assert np.array_equal(expanded.start_ns, timeline.start_ns)
         assert np.array_equal(expanded.end_ns, timeline.end_ns)
-        assert found.peak_memory_bytes == int(peak_memory(timeline).total.max())
+        assert found.peak_memory_bytes == lasting_peak_bytes(timeline)
 
     def propose(self) -> dict[str, ParallelConfig]:
         """Return new configs of one unit, at times of two."""

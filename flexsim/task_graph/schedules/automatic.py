@@ -1,0 +1,109 @@
+"""The schedule ``auto``: of many static orders the one that ends first within the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flexsim.errors import ScheduleError
+from flexsim.task_graph.schedules.catalog import SCHEDULES
+from flexsim.task_graph.schedules.integer_program import improved
+from flexsim.task_graph.schedules.list_scheduling import Orders, listed, rules
+from flexsim.task_graph.schedules.order_problem import OrderProblem, Outcome, outcome
+from flexsim.task_graph.schedules.schedule import PipelineShape, Schedule
+from flexsim.task_graph.schedules.zero_bubble_greedy import greedy_orders
+
+AUTO = "auto"
+_MOST_PASSES = 40_000
+"""With more passes than this only the known schedules and a few rules are tried."""
+_MOST_EXACT = 30
+"""Up to this many passes the integer program looks for something better."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An order, what it does, and where it comes from."""
+
+    schedule: Schedule
+    outcome: Outcome
+    source: str
+
+
+def automatic(problem: OrderProblem) -> Found:
+    """Return the order with the least makespan that fits; of equals the one that holds least.
+
+    Known schedules, the Zero Bubble paper's heuristic and list scheduling by several rules are
+    replayed with the given durations; small problems go on to an integer program. The answer
+    is the same whenever the problem is. Raise :class:`ScheduleError` where none fits.
+    """
+    found = list(_replayed(problem))
+    fitting = [each for each in found if each[1].fits(problem)]
+    if not fitting:
+        raise ScheduleError(_does_not_fit(problem, [each[1] for each in found]))
+    orders, best, source = min(fitting, key=lambda each: (each[1].makespan_ns, each[1].peak_bytes))
+    better = improved(problem, orders, best) if _num_passes(problem) <= _MOST_EXACT else None
+    if better is not None:
+        orders, best, source = *better, "integer program"
+    return Found(problem.schedule(orders), best, source)
+
+
+def _num_passes(problem: OrderProblem) -> int:
+    return (2 + problem.splits) * problem.stages_a_lane * problem.num_microbatches
+
+
+def _replayed(problem: OrderProblem) -> Iterator[tuple[Orders, Outcome, str]]:
+    for source, orders in _candidates(problem):
+        found = outcome(problem, orders)
+        if found is not None:
+            yield orders, found, source
+
+
+def _candidates(problem: OrderProblem) -> Iterator[tuple[str, Orders]]:
+    yield from _known(problem)
+    if len(problem.stages) == problem.num_ranks and problem.splits:
+        yield from (("zero bubble greedy", orders) for orders in greedy_orders(problem))
+    every = -(-_num_passes(problem) // _MOST_PASSES)
+    for rule in rules(problem)[::every]:
+        orders = listed(problem, rule)
+        if orders is not None:
+            yield "list scheduling", orders
+
+
+def _known(problem: OrderProblem) -> Iterator[tuple[str, Orders]]:
+    """Yield the orders of the schedules with these stages on these ranks."""
+    chunks = len(problem.stages) // problem.num_ranks
+    shape = PipelineShape(problem.num_ranks, problem.num_microbatches, chunks)
+    for name, entry in SCHEDULES.items():
+        fits = entry.supports_chunks if chunks > 1 else True
+        if entry.not_expanded or entry.num_lanes > 1 or not fits:
+            continue
+        if entry.num_chunks not in (None, chunks):
+            continue
+        try:
+            schedule = entry.function(shape)
+        except ScheduleError:
+            continue
+        if _suits(problem, schedule):
+            yield name, [schedule.actions(rank) for rank in range(schedule.num_ranks)]
+
+
+def _suits(problem: OrderProblem, schedule: Schedule) -> bool:
+    """Whether a schedule has its stages there, trains, and splits backwards only where they are."""
+    kinds = {schedule.action(row).kind for row in range(schedule.num_actions)}
+    backward = {"B", "I"} if problem.splits else {"B"}
+    sets = len(set(zip(schedule.rank.tolist(), schedule.step.tolist(), strict=True)))
+    return (
+        tuple(schedule.rank_of_stage.tolist()) == problem.rank_of_stage
+        and bool(kinds & backward)
+        and not kinds & ({"I"} - backward)
+        and sets == schedule.num_actions
+    )
+
+
+def _does_not_fit(problem: OrderProblem, found: list[Outcome]) -> str:
+    least = min(found, key=lambda each: max(each.peak_bytes)).peak_bytes
+    rank = max(range(len(least)), key=lambda each: least[each] - (problem.limit_bytes[each] or 0))
+    return (
+        f"no order was found that fits: rank {rank} may hold {problem.limit_bytes[rank]} bytes of "
+        f"activations, and the order that holds least takes {least[rank]}"
+    )
