@@ -60,7 +60,7 @@ def scenario_of(row: pd.Series[Any]) -> Scenario:
     """Return the scenario of one run: a pipeline over all devices, 8 A100 a host."""
     schedule = SCHEDULES[row.schedule]
     chunks = (row.layers + 2) // row.pp if schedule == "interleaved-1f1b" else 1
-    return flexsim.scenario_from(
+    return Scenario.from_dict(
         {
             "model": {
                 "name": "gpt",
@@ -81,7 +81,8 @@ def scenario_of(row: pd.Series[Any]) -> Scenario:
                 "gradient_norm": not row.schedule.startswith("ZB"),
             },
             "simulation": {"engine": "compiled"},
-        }
+        },
+        f"{row.model}, {row.schedule}, batch {row.gbs}",
     )
 
 

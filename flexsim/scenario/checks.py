@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 from flexsim.errors import FlexSimError, ScenarioError, ScheduleError, choices_text
@@ -45,11 +46,12 @@ class Sizes:
     data: int
     chunks: int
     num_microbatches: int
+    context: int = 1
 
     @property
     def num_devices(self) -> int:
         """Devices that the strategy uses."""
-        return self.tensor * self.pipeline * self.data
+        return self.tensor * self.pipeline * self.data * self.context
 
 
 @contextmanager
@@ -142,18 +144,23 @@ def _sizes(scenario: Scenario, num_devices: int) -> Sizes:
             f" training.micro_batch = {share}); choose from {_multiples(share, batch)}"
         )
     microbatches = training.global_batch // share
-    return Sizes(strategy.tensor, strategy.pipeline, data, strategy.chunks, microbatches)
+    return Sizes(
+        strategy.tensor, strategy.pipeline, data, strategy.chunks, microbatches, strategy.context
+    )
 
 
 def _derived_data(scenario: Scenario, num_devices: int) -> int:
     strategy = scenario.strategy
     if strategy.name == "single":
         return 1
-    share = strategy.tensor * strategy.pipeline
+    named = {"tensor": strategy.tensor, "pipeline": strategy.pipeline}
+    named |= {"context": strategy.context} if strategy.context > 1 else {}
+    share = prod(named.values())
     if share <= num_devices and num_devices % share:
+        keys = " x ".join(f"strategy.{key}" for key in named)
         raise ScenarioError(
-            f"{scenario.source}: strategy.tensor x strategy.pipeline = {strategy.tensor} x"
-            f" {strategy.pipeline} does not divide the cluster's {num_devices} devices, so"
+            f"{scenario.source}: {keys} = {' x '.join(map(str, named.values()))}"
+            f" does not divide the cluster's {num_devices} devices, so"
             f" strategy.data cannot be derived; give it, or choose a product from"
             f" {_divisors(num_devices)}"
         )
@@ -162,9 +169,11 @@ def _derived_data(scenario: Scenario, num_devices: int) -> int:
 
 def _check_devices(source: str, sizes: Sizes, num_devices: int) -> None:
     if sizes.num_devices > num_devices:
+        context = f" x context {sizes.context}" if sizes.context > 1 else ""
         raise ScenarioError(
             f"{source}: strategy asks for {sizes.num_devices} devices (tensor {sizes.tensor} x"
-            f" pipeline {sizes.pipeline} x data {sizes.data}) but the cluster has {num_devices};"
+            f" pipeline {sizes.pipeline} x data {sizes.data}{context}) but the cluster has"
+            f" {num_devices};"
             f" lower strategy.tensor, strategy.pipeline or strategy.data, or raise cluster.hosts"
         )
 

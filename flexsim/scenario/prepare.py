@@ -138,6 +138,9 @@ def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> D
         prefetch=table.prefetch,
         placement=SCHEDULES[table.chosen_schedule].placement,
         lanes=SCHEDULES[table.chosen_schedule].num_lanes,
+        context=sizes.context,
+        context_method=table.context_method,
+        expert=table.expert,
     )
 
 

@@ -36,7 +36,8 @@ from flexsim.timeline.metrics import IterationFacts, metrics
 from flexsim.timeline.spans import Timeline
 
 if TYPE_CHECKING:
-    pass
+    from flexsim.timeline.critical_path import CriticalPath
+    from flexsim.timeline.waterfall import Waterfall
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,8 @@ class Result:
     task_graph: TaskGraph
     memory_capacity_bytes: int
     engine: str
+    facts: IterationFacts
+    """What the timeline does not know of its iteration."""
     contraction: str = ""
     """What the replay of whole actions saved, or why it was not exact."""
     title: str = "flexsim"
@@ -68,6 +71,18 @@ class Result:
     def network(self) -> str:
         """What was replayed on a network of links; empty where messages took a priced time."""
         return self.flow_run.sentence if self.flow_run else ""
+
+    def waterfall(self) -> Waterfall:
+        """Return what leads from ideal compute time to the iteration time, in exact steps."""
+        from flexsim.scenario.explain import waterfall_of
+
+        return waterfall_of(self)
+
+    def critical_path(self) -> CriticalPath:
+        """Return the tasks that the iteration time is made of, one after the other."""
+        from flexsim.scenario.explain import critical_path_of
+
+        return critical_path_of(self)
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write metrics.csv, timeline.csv, trace.json, bubbles.png and .svg; return their paths.
@@ -216,4 +231,5 @@ def evaluate(
 
 def _measured(timeline: Timeline, facts: IterationFacts, engine: str) -> Result:
     capacity_bytes = facts.memory_capacity_bytes
-    return Result(metrics(timeline, facts), timeline, timeline.task_graph, capacity_bytes, engine)
+    numbers, graph = metrics(timeline, facts), timeline.task_graph
+    return Result(numbers, timeline, graph, capacity_bytes, engine, facts)

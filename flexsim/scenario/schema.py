@@ -87,12 +87,42 @@ class TrainingTable(Table):
 
     global_batch: Count = Field(description="sequences an iteration")
     micro_batch: Count = Field(default=1, description="sequences a microbatch and replica")
-    precision: Literal["fp16", "bf16", "fp32"] = "fp16"
+    precision: Literal["fp16", "bf16", "fp32", "fp8"] = Field(
+        default="fp16", description="of the products; fp8: all else is bf16"
+    )
     software: Name = Field(
         default="megatron-lm", description="a name in profiles/software/ or a path"
     )
-    optimizer: Literal["adam", "sgd"] = "adam"
-    recompute: Literal["none", "selective", "full"] = "none"
+    optimizer: Literal["adam", "sgd", "adafactor"] = "adam"
+    recompute: Literal["none", "selective", "full", "best"] = Field(
+        default="none", description="best: as little as fits in memory"
+    )
+    recompute_layers: Count | None = Field(
+        default=None, description="recompute = full: the first so many layers of every stage"
+    )
+    recompute_every: Count | None = Field(
+        default=None, description="recompute = full: every n-th layer of a stage, from the first"
+    )
+    memory_limit: Bytes | None = Field(
+        default=None, description="recompute = best: as the device has unless given"
+    )
+    offload: list[Literal["optimizer", "activations"]] | None = Field(
+        default=None, description="what is kept on the host, over the device's link to it"
+    )
+
+    @model_validator(mode="after")
+    def _recomputes(self) -> TrainingTable:
+        for key, policy in (
+            ("recompute_layers", "full"),
+            ("recompute_every", "full"),
+            ("memory_limit", "best"),
+        ):
+            if getattr(self, key) is not None and self.recompute != policy:
+                raise ValueError(
+                    f"training.{key} has no meaning for training.recompute ="
+                    f" {self.recompute!r}; choose recompute = {policy!r} or leave it out"
+                )
+        return self
 
 
 class StrategyTable(Table):
@@ -105,13 +135,24 @@ class StrategyTable(Table):
     tensor: Count = 1
     pipeline: Count = 1
     data: Count | None = Field(
-        default=None, description="devices / (tensor x pipeline) unless given"
+        default=None, description="devices / (tensor x pipeline x context) unless given"
+    )
+    context: Count = Field(default=1, description="cuts the positions of every operator")
+    context_method: Literal["all-gather", "ring", "ulysses"] = Field(
+        default="all-gather",
+        description="keys and values gathered; passed round in blocks; or heads cut in attention",
+    )
+    context_order: Literal["zigzag", "contiguous"] = Field(
+        default="zigzag", description="positions dealt out so that causal work is even, or in runs"
+    )
+    expert: Count = Field(
+        default=1, description="cuts the experts, along axes taken from data (x context)"
     )
     chunks: Count = Field(default=1, description="stages a device (virtual stages)")
     sequence_parallel: Flag = False
     schedule: Name | None = Field(
         default=None,
-        description="1f1b unless given; interleaved-1f1b with chunks, gpipe on one stage",
+        description="1f1b unless given; interleaved-1f1b with chunks",
     )
     order: Name = Field(
         default=DEFAULT_ORDER, description="axes from the fastest-varying device number"
@@ -140,6 +181,13 @@ class StrategyTable(Table):
     prefetch: Literal[0, 1, 2, 3, 4] = Field(
         default=1, description="zero = 3: layers that are gathered ahead"
     )
+    balance: Literal["layers", "time", "memory"] | None = Field(
+        default=None,
+        description="what stages have equally much of; layers unless given",
+    )
+    layers_per_stage: list[NonNegativeInt] | None = Field(
+        default=None, description="in place of balance: layers of every global stage, in order"
+    )
     fold: Flag = Field(default=True, description="simulate one of each class of equal devices")
 
     @model_validator(mode="after")
@@ -151,16 +199,23 @@ class StrategyTable(Table):
             raise ValueError(
                 f"strategy.{beside[0]} does not go with strategy.file, which says all but fold"
             )
+        if self.balance is not None and self.layers_per_stage is not None:
+            raise ValueError(
+                "say which: strategy.balance, or the user's own strategy.layers_per_stage"
+            )
         return self
+
+    @property
+    def cuts_equally(self) -> bool:
+        """Whether every stage has as many layers as the others."""
+        return self.balance in (None, "layers") and self.layers_per_stage is None
 
     @property
     def chosen_schedule(self) -> str:
         """The schedule that is given, or the one that suits pipeline and chunks."""
         if self.schedule is not None:
             return self.schedule
-        if self.chunks > 1:
-            return "interleaved-1f1b"
-        return "1f1b" if self.pipeline > 1 else "gpipe"
+        return "interleaved-1f1b" if self.chunks > 1 else "1f1b"
 
 
 class SimulationTable(Table):

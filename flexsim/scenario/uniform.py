@@ -173,6 +173,7 @@ def _may_grow(scenario: Scenario, setting: Setting) -> bool:
         and scenario.strategy.fold
         and scenario.strategy.file is None
         and scenario.strategy.zero == 0
+        and scenario.strategy.context == scenario.strategy.expert == 1
         and scenario.strategy.chosen_schedule in GROWN_SCHEDULES
         and not adds_up
         and _prices_on_rings(setting.costs.communication)

@@ -14,21 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.errors import StrategyError, choices_text
-from flexsim.operator_graph.graph import SAMPLE_DIM, OperatorGraph
+from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Operator
+from flexsim.strategy.axes import (
+    Replicas,
+    check_context_method,
+    completed_order,
+    splits_of,
+)
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.recompute import ALL_LAYERS, SomeLayers, segments_of_stages
-from flexsim.strategy.sharding import WHOLE, Sharding, shard_axes
+from flexsim.strategy.sharding import WHOLE, Sharding
 from flexsim.strategy.strategy import Strategy
 
 AXES = ("tensor", "data", "pipeline")
 PLACEMENTS = ("loop", "v")
 SHARD_AXES = frozenset(("shard", "replica"))
 """What may stand in place of data in an order: groups that keep shares, and the groups."""
-TENSOR_DIMS = ("f", "v")
-"""Dimensions that tensor parallelism cuts, beside the heads (g, r)."""
+SLOWEST_FIRST = ("pipeline", "data", "replica", "shard", "expert", "context", "tensor")
+"""Axes in the order in which a stage's mesh has them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Degrees:
     ZeRO over groups of ``shard`` replicas (all of them unless given), with weights dropped after
     the forward (``reshard``) and gathered ``prefetch`` layers ahead. ``placement`` says which rank
     holds which stage (:func:`ranks_of_stages`), and ``lanes`` are copies of the model.
+    ``context`` cuts positions, keys and values brought by ``context_method``; ``expert`` is taken
+    from data x context (:mod:`flexsim.strategy.axes`).
     """
 
     tensor: int = 1
@@ -67,11 +75,19 @@ class Degrees:
     prefetch: int = 1
     placement: str = "loop"
     lanes: int = 1
+    context: int = 1
+    context_method: str = "all-gather"
+    expert: int = 1
 
     @property
     def num_devices(self) -> int:
-        """Product of the degrees."""
-        return self.tensor * self.pipeline * self.data
+        """Product of the degrees; experts take theirs from the others."""
+        return self.tensor * self.pipeline * self.data * self.context
+
+    @property
+    def replicas(self) -> Replicas:
+        """How samples, positions and experts are cut."""
+        return Replicas(self.data, self.context, self.expert, self.shard)
 
 
 def single(graph: OperatorGraph, degrees: Degrees) -> Strategy:
@@ -94,6 +110,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     over ``pipeline`` ranks, round-robin in chunks.
     """
     _check_tensor(graph, degrees.tensor)
+    _check_replicas(graph, degrees)
     tensor_axes = _tensor_axes(graph, degrees.tensor)
     meshes = [_mesh(degrees, tensor_axes, stage) for stage in ranks_of_devices(degrees)]
     stage_of = _stages(graph, degrees)
@@ -154,14 +171,38 @@ def _check_tensor(graph: OperatorGraph, tensor: int) -> None:
         )
 
 
+def _check_replicas(graph: OperatorGraph, degrees: Degrees) -> None:
+    """Raise where context or expert parallelism has nothing to cut, or cannot be cut so."""
+    degrees.replicas.check()
+    check_context_method(degrees.context_method)
+    for key, dim in (("context", "kv"), ("expert", "e")):
+        degree = getattr(degrees, key)
+        found = [op.sizes[dim] for op in graph.operators if dim in op.sizes]
+        if degree > 1 and not found:
+            what = "attention" if key == "context" else "experts"
+            raise StrategyError(
+                f"strategy.{key} = {degree} has no meaning for {graph.name!r}, which has no "
+                f"{what}; choose 1"
+            )
+        if degree > 1 and min(found) % degree:
+            what = "positions" if key == "context" else "experts"
+            raise StrategyError(
+                f"strategy.{key} = {degree} does not divide the {min(found)} {what} of "
+                f"{graph.name!r}; choose a divisor"
+            )
+
+
 _FREE = {"single": (), "data": ("data",)}
 """Degrees that a named strategy leaves open, of those that leave not all of them open."""
 
 
+_DEGREES = ("tensor", "pipeline", "data", "chunks", "context", "expert")
+
+
 def check_degrees(name: str, degrees: Degrees) -> None:
     """Raise :class:`StrategyError` where a degree does not go with a named strategy."""
-    free = _FREE.get(name, ("tensor", "pipeline", "data", "chunks"))
-    for key in ("tensor", "pipeline", "data", "chunks"):
+    free = _FREE.get(name, _DEGREES)
+    for key in _DEGREES:
         value = getattr(degrees, key)
         if key not in free and value != 1:
             raise StrategyError(
@@ -171,34 +212,36 @@ def check_degrees(name: str, degrees: Degrees) -> None:
 
 
 def ranks_of_devices(degrees: Degrees) -> NDArray[np.int32]:
-    """Return the devices of every pipeline rank, ``[pipeline, data, tensor]``."""
-    order = [name.strip() for name in degrees.order.split(",")][::-1]
-    sizes = {"tensor": degrees.tensor, "pipeline": degrees.pipeline, "data": degrees.data}
-    if SHARD_AXES & set(order):
-        (_, sizes["replica"]), (_, sizes["shard"]) = _replicas(degrees)
-        del sizes["data"]
+    """Return the devices of every pipeline rank, ``[pipeline, data x context, tensor]``."""
+    given = [name.strip() for name in degrees.order.split(",")]
+    order = completed_order(given, degrees.replicas)[::-1]
+    sizes = _sizes_of_axes(degrees, set(order))
     if sorted(order) != sorted(sizes):
         raise StrategyError(
             f"strategy.order = {degrees.order!r} must name {', '.join(AXES)} once each"
             + (", or shard and replica in place of data" if degrees.shard else "")
         )
     array = np.arange(degrees.num_devices, dtype=np.int32).reshape([sizes[name] for name in order])
-    slowest_first = [
-        name for name in ("pipeline", "data", "replica", "shard", "tensor") if name in sizes
-    ]
-    in_order = array.transpose([order.index(name) for name in slowest_first])
-    return in_order.reshape(degrees.pipeline, degrees.data, degrees.tensor)
+    in_order = array.transpose([order.index(name) for name in SLOWEST_FIRST if name in sizes])
+    return in_order.reshape(degrees.pipeline, degrees.data * degrees.context, degrees.tensor)
 
 
-def _replicas(degrees: Degrees) -> tuple[tuple[str, int], ...]:
-    """Return the two axes of replicas; the slower one is 1 where all keep shares together."""
-    axes = shard_axes(degrees.data, degrees.shard)
-    return axes if len(axes) > 1 else (("data.replica", 1), *axes)
+def _sizes_of_axes(degrees: Degrees, named: set[str]) -> dict[str, int]:
+    """Return how long each axis is that an order must name."""
+    replicas = degrees.replicas
+    sizes = {"tensor": degrees.tensor, "pipeline": degrees.pipeline}
+    if SHARD_AXES & named:
+        *outer, (_, sizes["shard"]) = replicas.data_axes
+        sizes["replica"] = outer[0][1] if outer else 1
+    else:
+        sizes["data"] = degrees.data // replicas.expert_of_data
+    others = {"context": degrees.context, "expert": replicas.expert_of_data}
+    return sizes | {name: size for name, size in others.items() if size > 1 or name in named}
 
 
 def _mesh(degrees: Degrees, tensor_axes: tuple[int, int], stage: NDArray[np.int32]) -> Mesh:
     groups, repeats = tensor_axes
-    axes = [*shard_axes(degrees.data, degrees.shard)]
+    axes = [*degrees.replicas.axes]
     if repeats == 1:
         axes += [("tensor", groups)]
     else:
@@ -207,10 +250,10 @@ def _mesh(degrees: Degrees, tensor_axes: tuple[int, int], stage: NDArray[np.int3
 
 
 def _sharding(degrees: Degrees) -> Sharding:
-    if degrees.data == 1:
+    if degrees.data * degrees.context == 1:
         return WHOLE
-    axis, _ = shard_axes(degrees.data, degrees.shard)[-1]
-    return Sharding.stage(degrees.zero, (axis,), degrees.reshard, degrees.prefetch)
+    axes = degrees.replicas.sharing_axes
+    return Sharding.stage(degrees.zero, axes, degrees.reshard, degrees.prefetch)
 
 
 def _tensor_axes(graph: OperatorGraph, tensor: int) -> tuple[int, int]:
@@ -235,16 +278,8 @@ def _configs(
 
 
 def _config(operator: Operator, mesh: Mesh, degrees: Degrees) -> ParallelConfig:
-    tensor = tuple(name for name in mesh.names if not name.startswith("data"))
-    batch = tuple(name for name in mesh.names if name.startswith("data"))
-    splits: dict[str, tuple[str, ...]] = {SAMPLE_DIM: batch}
-    if "g" in operator.sizes:
-        splits |= {"g": tensor[:1], "r": tensor[1:]}
-    cut = [dim for dim in TENSOR_DIMS if dim in operator.sizes]
-    splits |= dict.fromkeys(cut[:1], tensor)
-    if degrees.sequence_parallel and len(splits) == 1 and "s" in operator.sizes:
-        splits["s"] = tensor
-    return ParallelConfig.of(mesh, {d: a for d, a in splits.items() if d in operator.sizes})
+    positions = degrees.sequence_parallel
+    return ParallelConfig.of(mesh, splits_of(operator, mesh, positions, degrees.context_method))
 
 
 def lighter_ends(num_layers: int, num_stages: int) -> int:
