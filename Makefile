@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 SCENARIO ?= scenarios/gpt3-175b-64xa100.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format clean
+.PHONY: help setup run test bench gallery lint format clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## / - /'
@@ -32,6 +32,13 @@ test: $(STAMP)  ## run the tests, over every shipped scenario
 bench: $(STAMP)  ## measure speed and memory (BENCH="--most 100000" for a short run)
 	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' \
 		--benchmark-columns=min,median,max,rounds --benchmark-sort=fullname $(BENCH)
+
+gallery: $(STAMP)  ## draw the schedules, and where the time of SCENARIO goes, into plots/gallery
+	for format in png svg; do $(BIN)/flexsim list schedules --plot plots/gallery/schedules.$$format; done
+	$(BIN)/flexsim run $(SCENARIO) --waterfall --critical-path --output build/gallery
+	name=$$(basename $(SCENARIO) .toml); \
+	cp build/gallery/waterfall.png plots/gallery/$$name-waterfall.png; \
+	cp build/gallery/critical_path.png plots/gallery/$$name-critical-path.png
 
 lint: $(STAMP)  ## check style, types and the order of the layers
 	$(BIN)/ruff check .

@@ -2,10 +2,10 @@
 
     python benchmarks/zero_bubble_accuracy.py RUNS.csv
 
-The file has a row a run with the columns layers, hidden, heads, gpus, pp, schedule, mbs, gbs, seq and
-iter_time_s (Qi et al. 2023, arXiv 2401.10241, Tables 3 to 5). Schedules that validate the optimizer
-step afterwards let a rank begin its next iteration before the others end, so that an iteration takes
-as long as the longest span of a rank.
+The file has a row a run with the columns layers, hidden, heads, gpus, pp, schedule, mbs, gbs, seq
+and iter_time_s (Qi et al. 2023, arXiv 2401.10241, Tables 3 to 5). Schedules that validate the
+optimizer step afterwards let a rank begin its next iteration before the others end, so that an
+iteration takes as long as the longest span of a rank.
 """
 
 from __future__ import annotations

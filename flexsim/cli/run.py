@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flexsim.cli.explain import WithCriticalPath, WithWaterfall, explained
 from flexsim.cli.options import Changes, Output, Quiet, ScenarioFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import Progress
 
     from flexsim.scenario.runner import Result
@@ -53,6 +54,8 @@ def run_command(  # noqa: PLR0913
         str | None,
         typer.Option(help="auto, or operators: every span on large runs.", show_default=False),
     ] = None,
+    waterfall: WithWaterfall = False,
+    critical_path: WithCriticalPath = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics alone.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -78,10 +81,11 @@ def run_command(  # noqa: PLR0913
     scenario = load_scenario(file, [*(changes or []), *options], strategy)
     check_directory(scenario.directory)
     result, written = _simulated(scenario, is_silent=as_json or quiet)
+    explanation = explained(result, waterfall, critical_path)
     if as_json:
         print(json.dumps(result.metrics, indent=2))
     elif not quiet:
-        _report(result, written)
+        _report(result, [*written, *explanation.written], explanation.parts)
 
 
 def _simulated(scenario: Scenario, is_silent: bool) -> tuple[Result, Sequence[Path]]:
@@ -112,12 +116,19 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _report(result: Result, written: Sequence[Path]) -> None:
+def _report(
+    result: Result, written: Sequence[Path], further: Sequence[RenderableType] = ()
+) -> None:
     from flexsim.cli.console import out
     from flexsim.scenario.report import summary_table
 
     console = out()
-    console.print(summary_table(result))
+    console.print(summary_table(result), *further, sep="\n")
+    if result.metrics["fits_memory"] is False and result.scenario:
+        from flexsim.scenario.fitting import sentence, ways_to_fit
+
+        told = sentence(ways_to_fit(result.scenario))
+        console.print(told, style="bold red", highlight=False, markup=False, soft_wrap=True)
     if result.engine == "compiled" and result.scenario and not result.scenario.simulation.engine:
         console.print(
             "this many tasks are replayed by the compiled engine; --engine event takes SimPy, "

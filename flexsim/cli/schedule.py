@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flexsim.task_graph.columns import TaskGraph
-    from flexsim.task_graph.schedules import Schedule
+    from flexsim.task_graph.schedules import PipelineShape, Schedule
     from flexsim.task_graph.schedules.report import ScheduleReport
     from flexsim.timeline.spans import Timeline
+
+Sizes = tuple[int | None, int | None, int | None]
+"""Ranks, chunks and microbatches, as far as they are given."""
+Durations = tuple[float, float, float, float]
+"""Of a forward, an input gradient, a weight gradient and a transfer."""
 
 _MOST_PASSES = 10_000_000
 _JSON_KEYS = ("order", "makespan", "bubble_fraction", "peak_in_flight")
@@ -27,7 +32,7 @@ def schedule_command(  # noqa: PLR0913
     name: Annotated[
         str,
         typer.Argument(
-            help="A name that `flexsim list schedules` prints, or a CSV file in PyTorch's notation.",
+            help="A name that `flexsim list schedules` prints, or a CSV file (PyTorch's notation).",
             show_default=False,
         ),
     ],
@@ -47,6 +52,10 @@ def schedule_command(  # noqa: PLR0913
     iterations: Annotated[
         int | None, typer.Option(help="Iterations without a flush; 3 unless given.")
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Activations of a stage that a rank may hold, for auto."),
+    ] = None,
     forward: Annotated[float, typer.Option(help="Time of a stage's forward.")] = 1.0,
     input_gradient: Annotated[float, typer.Option(help="Time of its input gradient.")] = 1.0,
     weight_gradient: Annotated[float, typer.Option(help="Time of its weight gradient.")] = 1.0,
@@ -64,8 +73,10 @@ def schedule_command(  # noqa: PLR0913
 ) -> None:
     """Print every rank's actions, in PyTorch's notation, with makespan and bubble."""
     hints = {"warm_up": warm_up, "num_slices": slices, "num_iterations": iterations}
-    schedule = _schedule(name, (stages, chunks, microbatches), hints)
-    report, timeline = _replayed(schedule, (forward, input_gradient, weight_gradient, transfer))
+    durations = (forward, input_gradient, weight_gradient, transfer)
+    _check_limit(name, limit)
+    schedule = _schedule(name, (stages, chunks, microbatches), hints, (durations, limit))
+    report, timeline = _replayed(schedule, durations)
     written = {"picture": plot, "schedule": output}
     if plot is not None:
         _draw(timeline, report, _title(name, schedule), plot)
@@ -81,33 +92,59 @@ def schedule_command(  # noqa: PLR0913
         print("\n" + "\n".join(drawing(timeline)))
 
 
+def _check_limit(name: str, limit: int | None) -> None:
+    from flexsim.task_graph.schedules.catalog import AUTO
+
+    if limit is not None and (name != AUTO or limit < 1):
+        raise ScheduleError(
+            f"--limit {limit}: choose 1 or more, with the schedule {AUTO!r}; others hold what they "
+            "hold"
+        )
+
+
 def _schedule(
-    name: str, sizes: tuple[int | None, int | None, int | None], hints: dict[str, int | None]
+    name: str, sizes: Sizes, hints: dict[str, int | None], auto: tuple[Durations, int | None]
 ) -> Schedule:
     """Return the schedule of a name and its sizes (ranks, chunks, microbatches), or of a file."""
-    from flexsim.task_graph.schedules import SCHEDULES, PipelineShape, build_schedule
+    from flexsim.task_graph.schedules import SCHEDULES, build_schedule
+    from flexsim.task_graph.schedules.catalog import AUTO
     from flexsim.task_graph.schedules.files import SUFFIX, read_schedule
 
     if name.endswith(SUFFIX):
         _refuse_beside_file(sizes, hints)
         return read_schedule(name)
-    stages, chunks, microbatches = sizes
     entry = SCHEDULES.get(name)
+    if hints["num_iterations"] is None:
+        hints["num_iterations"] = 3 if entry and "num_iterations" in entry.hints else 1
+    stages, chunks, microbatches = sizes
     if stages is None or microbatches is None:
         option = "--stages" if stages is None else "--microbatches"
         raise ScheduleError(f"schedule {name!r} needs {option}; only a file says how many itself")
     chunks = chunks if chunks is not None else (entry and entry.num_chunks) or 1
-    if hints["num_iterations"] is None:
-        hints["num_iterations"] = 3 if entry and "num_iterations" in entry.hints else 1
     with _in_options(stages, chunks, microbatches):
-        given = {key: value for key, value in hints.items() if value is not None}
-        shape = PipelineShape(stages, microbatches, chunks, **given)
-        return build_schedule(name, shape)
+        shape = _shape((stages, chunks, microbatches), hints)
+        return _automatic(shape, *auto) if name == AUTO else build_schedule(name, shape)
 
 
-def _refuse_beside_file(
-    sizes: tuple[int | None, int | None, int | None], hints: dict[str, int | None]
-) -> None:
+def _shape(sizes: tuple[int, int, int], hints: dict[str, int | None]) -> PipelineShape:
+    from flexsim.task_graph.schedules import PipelineShape
+
+    stages, chunks, microbatches = sizes
+    given = {key: value for key, value in hints.items() if value is not None}
+    return PipelineShape(stages, microbatches, chunks, **given)
+
+
+def _automatic(shape: PipelineShape, durations: Durations, limit: int | None) -> Schedule:
+    from flexsim.task_graph.schedules.automatic import of_equal_stages
+    from flexsim.task_graph.schedules.order_problem import StageCosts
+    from flexsim.task_graph.schedules.report import to_ns
+
+    names = ("forward", "input-gradient", "weight-gradient", "transfer")
+    costs = StageCosts(*(to_ns(*each) for each in zip(names, durations, strict=True)))
+    return of_equal_stages(shape, costs, limit).schedule
+
+
+def _refuse_beside_file(sizes: Sizes, hints: dict[str, int | None]) -> None:
     """Refuse what a file says itself."""
     named = dict(zip(("--stages", "--chunks", "--microbatches"), sizes, strict=True))
     unset = {"warm_up": 0, "num_slices": 1, "num_iterations": None}
@@ -149,9 +186,7 @@ def _title(name: str, schedule: Schedule) -> str:
     )
 
 
-def _replayed(
-    schedule: Schedule, durations: tuple[float, float, float, float]
-) -> tuple[ScheduleReport, Timeline]:
+def _replayed(schedule: Schedule, durations: Durations) -> tuple[ScheduleReport, Timeline]:
     """Return the report on a schedule and the timeline that it comes from."""
     from flexsim.engine.event import simulate
     from flexsim.task_graph.schedules.report import schedule_report

@@ -45,7 +45,7 @@ class Roofline:
             num_kernels=num_kernels,
             sustained=self.sustained,
         )
-        host_ns = self.software.host_time_per_kernel_ns * num_kernels
+        host_ns = self.software.host_time_per_kernel_ns * (num_kernels + work.num_casts)
         return max(1, round(max(seconds * NS_PER_S, host_ns)))
 
 
@@ -79,9 +79,15 @@ def device_seconds(
         )
     if work.matmul is not None:
         seconds = max(_product_seconds(work, device) / speed, _operand_seconds(work, device))
-        return device.matmul.launch_ns / NS_PER_S + seconds
+        return device.matmul.launch_ns / NS_PER_S + seconds + _cast_seconds(work, device)
     moved = _traffic_seconds(work, device) * traffic / memory_bound_factor
     return num_kernels * device.memory_bound.launch_ns / NS_PER_S + moved
+
+
+def _cast_seconds(work: Work, device: DeviceProfile) -> float:
+    """Return the time of the kernels that turn the operands into fp8; 0 for other precisions."""
+    rate = device.memory_bound.efficiency * device.memory_bandwidth_bytes_per_s
+    return work.num_casts * device.memory_bound.launch_ns / NS_PER_S + work.cast_bytes / rate
 
 
 def _traffic_seconds(work: Work, device: DeviceProfile) -> float:

@@ -34,6 +34,10 @@ class Work:
     precision: str = "fp16"
     num_kernels: int = 1
     fusion: str = ""
+    cast_bytes: int = 0
+    """Read and written by the kernels that first turn the operands of a product into fp8."""
+    num_casts: int = 0
+    """How many kernels those are."""
 
 
 class CostModel(Protocol):

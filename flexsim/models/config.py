@@ -21,6 +21,19 @@ _SIZES = (
     "patch",
     "classes",
     "tables",
+    "experts",
+    "chosen_experts",
+    "expert_ffn",
+    "shared_experts",
+    "dense_layers",
+    "query_rank",
+    "key_rank",
+    "rotary_size",
+    "value_size",
+)
+_MOST_FACTOR = 1000
+_MAY_BE_ZERO = frozenset(
+    ("kv_heads", "head_size", "ffn", "expert_ffn", "shared_experts", "dense_layers", "value_size")
 )
 
 
@@ -35,6 +48,12 @@ class ModelConfig:
     Without ``embedding_and_head`` the layers stand alone, fed with hidden states.
     ``image`` and ``patch`` are pixels a side, ``classes`` what a sample is sorted into,
     ``tables`` a recommender's embedding tables of ``vocabulary`` rows each.
+    Mixtures have ``experts`` of width ``expert_ffn`` (ffn unless given), ``chosen_experts`` a
+    token, ``shared_experts`` that see all tokens and ``dense_layers`` before the first mixture.
+    An expert has slots for ``capacity_factor`` times its even share of the tokens; with a
+    ``load_imbalance`` what experts get varies by so much of the mean, drawn by ``seed``.
+    Latent attention has ranks for queries and for keys and values, ``rotary_size`` more
+    elements a key than ``head_size``, and values of ``value_size`` (head_size unless given).
     ``published_parameters`` and ``source`` tell the count and where the shape was published.
     """
 
@@ -54,6 +73,18 @@ class ModelConfig:
     patch: int = 1
     classes: int = 1
     tables: int = 1
+    experts: int = 1
+    chosen_experts: int = 1
+    expert_ffn: int = 0
+    shared_experts: int = 0
+    dense_layers: int = 0
+    capacity_factor: float = 1.0
+    load_imbalance: float = 0.0
+    seed: int = 0
+    query_rank: int = 1
+    key_rank: int = 1
+    rotary_size: int = 1
+    value_size: int = 0
     name: str = ""
     published_parameters: float | None = None
     source: str = ""
@@ -63,7 +94,10 @@ class ModelConfig:
         for key in _SIZES:
             self._check_whole_number(key)
         self._fill("ffn", 4 * self.hidden)
+        self._fill("expert_ffn", self.ffn)
         self._check_heads()
+        self._fill("value_size", self.head_size)
+        self._check_experts()
         self._check_flags()
 
     @property
@@ -77,7 +111,7 @@ class ModelConfig:
 
     def _check_whole_number(self, key: str) -> None:
         value = getattr(self, key)
-        least = 0 if key in {"kv_heads", "head_size", "ffn"} else 1
+        least = 0 if key in _MAY_BE_ZERO else 1
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ModelError(
                 f"{self.name}: model.{key} = {value!r} must be a whole number of at least 1"
@@ -95,6 +129,30 @@ class ModelConfig:
             raise ModelError(
                 f"{self.name}: model.kv_heads = {self.kv_heads} does not divide model.heads = "
                 f"{self.heads}"
+            )
+
+    def _check_experts(self) -> None:
+        if self.chosen_experts > self.experts:
+            raise ModelError(
+                f"{self.name}: model.chosen_experts = {self.chosen_experts} is more than "
+                f"model.experts = {self.experts}; choose from 1 to {self.experts}"
+            )
+        if self.dense_layers > self.layers:
+            raise ModelError(
+                f"{self.name}: model.dense_layers = {self.dense_layers} is more than "
+                f"model.layers = {self.layers}; choose from 0 to {self.layers}"
+            )
+        for key, least in (("capacity_factor", 1e-3), ("load_imbalance", 0.0)):
+            value = getattr(self, key)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not least <= value <= _MOST_FACTOR:
+                raise ModelError(
+                    f"{self.name}: model.{key} = {value!r} must be a number from {least:g} to "
+                    f"{_MOST_FACTOR}"
+                )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ModelError(
+                f"{self.name}: model.seed = {self.seed!r} must be a whole number of at least 0"
             )
 
     def _check_flags(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from flexsim.models.alexnet import alexnet
 from flexsim.models.candle_uno import candle_uno
 from flexsim.models.config import ModelConfig
+from flexsim.models.deepseek import deepseek
 from flexsim.models.dlrm import dlrm
 from flexsim.models.gopher import gopher
 from flexsim.models.gpt import bert, gpt
@@ -15,6 +16,7 @@ from flexsim.models.inception import inception
 from flexsim.models.lenet import lenet
 from flexsim.models.llama import llama
 from flexsim.models.mlp import mlp
+from flexsim.models.moe import gpt_moe, mixtral
 from flexsim.models.nmt import nmt
 from flexsim.models.palm import palm
 from flexsim.models.resnet import resnet, resnext
@@ -34,6 +36,9 @@ FAMILIES: Mapping[str, Family] = {
     "llama": llama,
     "palm": palm,
     "gopher": gopher,
+    "mixtral": mixtral,
+    "deepseek": deepseek,
+    "gpt-moe": gpt_moe,
     "mlp": mlp,
     "rnntc": rnntc,
     "rnnlm": rnnlm,
@@ -59,6 +64,24 @@ FAMILY_DEFAULTS: Mapping[str, dict[str, Any]] = {
     "llama": {"attention": "flash", "tied_embedding": False},
     "palm": {"kv_heads": 1},
     "gopher": {},
+    "mixtral": {
+        "attention": "flash",
+        "tied_embedding": False,
+        "experts": 8,
+        "chosen_experts": 2,
+    },
+    "deepseek": {
+        "attention": "flash",
+        "tied_embedding": False,
+        "experts": 256,
+        "chosen_experts": 8,
+        "shared_experts": 1,
+        "query_rank": 1536,
+        "key_rank": 512,
+        "rotary_size": 64,
+        "head_size": 128,
+    },
+    "gpt-moe": {"experts": 128},
     "mlp": {},
     "rnntc": {"sequence": 40, "classes": 2},
     "rnnlm": {"sequence": 40},
@@ -81,6 +104,11 @@ _TRANSFORMER = (
     *("layers", "hidden", "heads", "sequence", "vocabulary", "kv_heads", "head_size", "ffn"),
     *("attention", "tied_embedding", "embedding_and_head"),
 )
+_EXPERTS = (
+    *("experts", "chosen_experts", "expert_ffn"),
+    *("capacity_factor", "load_imbalance", "seed"),
+)
+_LATENT = ("shared_experts", "dense_layers", "query_rank", "key_rank", "rotary_size", "value_size")
 _RECURRENT = ("layers", "hidden", "sequence", "vocabulary")
 _IMAGES = ("image", "classes")
 _RECOMMENDER = ("hidden", "tables", "vocabulary")
@@ -88,6 +116,11 @@ _RECOMMENDER = ("hidden", "tables", "vocabulary")
 FAMILY_KEYS: Mapping[str, tuple[str, ...]] = dict.fromkeys(
     ("gpt", "bert", "llama", "palm", "gopher"), _TRANSFORMER
 ) | {
+    "mixtral": (*_TRANSFORMER, *_EXPERTS),
+    "gpt-moe": (*_TRANSFORMER, *_EXPERTS),
+    "deepseek": tuple(
+        key for key in (*_TRANSFORMER, *_EXPERTS, *_LATENT) if key not in ("kv_heads", "attention")
+    ),
     "mlp": ("layers", "hidden", "ffn"),
     "rnntc": (*_RECURRENT, "classes"),
     "rnnlm": _RECURRENT,

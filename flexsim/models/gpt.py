@@ -40,7 +40,7 @@ TRANSFORM = "transform"
 def gpt(config: ModelConfig, sequences: int, precision: str = "fp16") -> OperatorGraph:
     """GPT-2 and GPT-3 as in Megatron-LM: learned positions, GELU, causal attention, dropout."""
     body = Body(GraphBuilder(config.name, precision), config, sequences)
-    return transformer(body, _gpt_embedding, gpt_layer, _gpt_head)
+    return transformer(body, gpt_embedding, gpt_layer, gpt_head)
 
 
 def bert(config: ModelConfig, sequences: int, precision: str = "fp16") -> OperatorGraph:
@@ -63,11 +63,13 @@ def gpt_layer(body: Body, x: str) -> str:
     return residual_dropout(body, "mlp_residual", gelu_mlp(body, normal), x)
 
 
-def _gpt_embedding(body: Body) -> str:
+def gpt_embedding(body: Body) -> str:
+    """Add words and learned positions."""
     return position_embedding(body.builder, "position_embedding", word_embedding(body), body.sizes)
 
 
-def _gpt_head(body: Body, x: str) -> str:
+def gpt_head(body: Body, x: str) -> str:
+    """Add the last norm, logits and loss."""
     return logits_and_loss(body, layer_norm(body.builder, "final_norm", x))
 
 

@@ -16,13 +16,13 @@ from flexsim.models.transformer import (
     word_embedding,
 )
 from flexsim.operator_graph import GraphBuilder, OperatorGraph
-from flexsim.operator_graph.kinds import add, rms_norm, rotary, swiglu
+from flexsim.operator_graph.kinds import LinearShape, add, linear, rms_norm, rotary, swiglu
 
 
 def llama(config: ModelConfig, sequences: int, precision: str = "fp16") -> OperatorGraph:
     """Llama: RMS norm, rotary positions, grouped-query attention, SwiGLU; no bias, no dropout."""
     body = Body(GraphBuilder(config.name, precision), config, sequences)
-    return transformer(body, word_embedding, _layer, _head)
+    return transformer(body, word_embedding, _layer, llama_head)
 
 
 def rotary_attention(body: Body, x: str) -> str:
@@ -32,12 +32,18 @@ def rotary_attention(body: Body, x: str) -> str:
     return attention_output(body, attention(body, (q, k, v), has_dropout=False), bias=False)
 
 
-def swiglu_mlp(body: Body, x: str) -> str:
-    """Add ``(silu(x gate) * x up) down`` without biases; gate and up are one kernel."""
+def swiglu_mlp(body: Body, x: str, width: int = 0) -> str:
+    """Add ``(silu(x gate) * x up) down`` without biases; gate and up are one kernel.
+
+    ``width`` is between them, the config's ``ffn`` unless given.
+    """
+    sizes = body.sizes | ({"f": width} if width else {})
     outputs = {"gate": (("f",),), "up": (("f",),)}
-    gate, up = body.project("gate_up", x, outputs, bias=False)
-    active = swiglu(body.builder, "swiglu", (gate, up), FEED_FORWARD, body.sizes)
-    return body.project_back("down", active, (("f",),), bias=False)
+    shape = LinearShape(("b", "s"), (("h",),), outputs, sizes, bias=False)
+    gate, up = linear(body.builder, "gate_up", x, shape)
+    active = swiglu(body.builder, "swiglu", (gate, up), FEED_FORWARD, sizes)
+    back = LinearShape(("b", "s"), (("f",),), {"": (("h",),)}, sizes, bias=False)
+    return linear(body.builder, "down", active, back)[0]
 
 
 def _layer(body: Body, x: str) -> str:
@@ -48,5 +54,6 @@ def _layer(body: Body, x: str) -> str:
     return add(builder, "mlp_residual", (x, branch), HIDDEN, body.sizes)
 
 
-def _head(body: Body, x: str) -> str:
+def llama_head(body: Body, x: str) -> str:
+    """Add the last norm, logits and loss."""
     return logits_and_loss(body, rms_norm(body.builder, "final_norm", x))

@@ -106,9 +106,47 @@ _OTHERS: dict[str, Fields] = {
     "llama3-405b": _llama((126, 16384, 128), 53248, 405.85),
 }
 
+_RAJBHANDARI = "Rajbhandari et al. 2022 (DeepSpeed-MoE, arXiv 2201.05596), Table 1"
+
+
+def _gpt_moe(shape: tuple[int, int, int], billions: float) -> Fields:
+    """Return a GPT of that paper: 128 experts on every other layer, one a token."""
+    return _gpt(shape, billions, _RAJBHANDARI, experts=128) | {"family": "gpt-moe"}
+
+
+_MIXTURES: dict[str, Fields] = {
+    "mixtral-8x7b": {
+        "family": "mixtral",
+        "layers": 32,
+        "hidden": 4096,
+        "heads": 32,
+        "kv_heads": 8,
+        "ffn": 14336,
+        "sequence": 32768,
+        "vocabulary": 32000,
+    }
+    | _published(
+        46.7, "Jiang et al. 2024 (arXiv 2401.04088), Table 1; count: mistral.ai, December 2023"
+    ),
+    "deepseek-v3": {
+        "family": "deepseek",
+        "layers": 61,
+        "hidden": 7168,
+        "heads": 128,
+        "ffn": 18432,
+        "expert_ffn": 2048,
+        "dense_layers": 3,
+        "sequence": 4096,
+        "vocabulary": 129280,
+    }
+    | _published(671, "DeepSeek-AI 2024 (arXiv 2412.19437), section 4.2"),
+    "gpt-moe-13b": _gpt_moe((24, 1024, 16), 13),
+    "gpt-moe-52b": _gpt_moe((24, 2048, 16), 52),
+}
+
 PRESET_FIELDS: Mapping[str, Fields] = {
     name: FAMILY_DEFAULTS[fields["family"]] | fields | {"name": name}
-    for name, fields in {**_MEGATRON, **_OTHERS, **NETWORKS}.items()
+    for name, fields in {**_MEGATRON, **_OTHERS, **_MIXTURES, **NETWORKS}.items()
 }
 """What each preset says, before defaults that depend on it (ffn = 4 x hidden) are filled in."""
 

@@ -6,9 +6,10 @@ grouped-query and multi-query attention (one group).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import groupby
 
 from flexsim.models.config import ModelConfig
 from flexsim.operator_graph import Axis, GraphBuilder, OperatorGraph
@@ -101,10 +102,20 @@ def transformer(body: Body, embed: Callable[[Body], str], layer: Part, head: Par
     Without ``embedding_and_head`` the layers read hidden states and a loss of almost no cost
     starts their backward.
     """
+    return transformer_of(body, embed, [layer] * body.config.layers, head)
+
+
+def transformer_of(
+    body: Body, embed: Callable[[Body], str], layers: Sequence[Part], head: Part
+) -> OperatorGraph:
+    """Return the same with layers of several kinds; runs of one kind are repeated."""
     config = body.config
     x = embed(body) if config.embedding_and_head else _hidden_input(body)
-    blocks = [f"layer{index}" for index in range(config.layers)]
-    x = repeat(body.builder, blocks, partial(layer, body), x)
+    done = 0
+    for layer, run in groupby(layers):
+        blocks = [f"layer{done + index}" for index, _ in enumerate(run)]
+        x = repeat(body.builder, blocks, partial(layer, body), x)
+        done += len(blocks)
     if config.embedding_and_head:
         head(body, x)
     else:

@@ -12,7 +12,8 @@ from flexsim.errors import ModelError
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.records import Operator, Tensor, Weight
 
-PRECISION_BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
+PRECISION_BYTES = {"fp16": 2, "bf16": 2, "fp32": 4, "fp8": 2}
+"""Of ordinary tensors and weights; in fp8 only operands of products are, and the rest is bf16."""
 
 
 class Mark(NamedTuple):

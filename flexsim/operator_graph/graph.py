@@ -39,6 +39,11 @@ class OperatorGraph:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def stored_precision(self) -> str:
+        """The precision of weights, activations and gradients: bf16 where products are in fp8."""
+        return "bf16" if self.precision == "fp8" else self.precision
+
     @cached_property
     def by_name(self) -> dict[str, Operator]:
         """Operators by name."""

@@ -14,6 +14,7 @@ from math import prod
 
 from flexsim.operator_graph.axes import Axis, Window, axis_dims, axis_extent
 from flexsim.operator_graph.keys import Key, key_of
+from flexsim.operator_graph.loads import Load
 
 GRADIENT = "gradient:"
 
@@ -23,13 +24,15 @@ class Dim:
     """A named dimension of an index space; ``max_degree=1`` keeps it whole on this operator.
 
     One that ``follows`` another has no degree of its own: it is cut wherever that one is
-    (the positions of a convolution's input, cut as those of its output).
+    (the positions of a convolution's input, cut as those of its output). With a ``load`` parts
+    run over more or less of it than their even share.
     """
 
     name: str
     size: int
     max_degree: int | None = None
     follows: str = ""
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)

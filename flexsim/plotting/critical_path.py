@@ -20,7 +20,7 @@ from flexsim.plotting.bubbles import (
 )
 from flexsim.plotting.style import TEXT_COLOR
 from flexsim.task_graph.columns import Int64
-from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS, TASK_KINDS
 from flexsim.timeline.critical_path import CriticalPath
 from flexsim.timeline.critical_path_table import Runs, runs_of
 from flexsim.timeline.memory import ranks_of
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _DPI = 150
 _PALE = 0.72
 _MOST_KINDS = 5
+_BAR_OF_TASK = np.array([BAR_CODE.get(kind, BAR_CODE["communication"]) for kind in TASK_KINDS])
 _LINE_COLOR = "#C00000"
 _ABOVE_TEXT = 3.5
 
@@ -46,7 +47,7 @@ def path_bars(timeline: Timeline, path: CriticalPath) -> Bars:
     bar = of_action(runs.action, BAR_OF_ACTION[graph.actions.kind])
     return Bars(
         rank=_ranks(timeline, runs),
-        kind=np.where(computes, bar, BAR_CODE["communication"]),
+        kind=np.where(computes, bar, _BAR_OF_TASK[runs.kind]),
         stage=of_action(runs.action, graph.actions.stage),
         microbatch=of_action(runs.action, graph.actions.microbatch),
         chunk=of_action(runs.action, chunks_of(graph)),
@@ -115,9 +116,9 @@ def save_critical_path(timeline: Timeline, path: CriticalPath, title: str, file:
 
 
 def _kinds_text(path: CriticalPath) -> str:
-    """Return "critical path: forward 4.01 s · tensor 1.34 s · …", the longest first."""
+    """Return "critical path (red line): forward 4.01 s · tensor 1.34 s · …", the longest first."""
     times = sorted(path.time_by_kind().items(), key=lambda each: -each[1])
     parts = [f"{kind} {format_seconds(ns / NS_PER_S)}" for kind, ns in times[:_MOST_KINDS]]
     others_ns = sum(ns for _, ns in times[_MOST_KINDS:])
     others = [f"others {format_seconds(others_ns / NS_PER_S)}"] if others_ns else []
-    return "critical path: " + " · ".join([*parts, *others])
+    return "critical path (red line): " + " · ".join([*parts, *others])

@@ -194,10 +194,18 @@ def _check_layers(source: str, strategy: StrategyTable, shape: Shape) -> None:
     key = f"strategy.pipeline{times}"
     if strategy.name in EXPERTS or lighter_ends(shape.layers, pipeline * chunks):
         return
+    if not strategy.cuts_equally:
+        return
     if "layers" not in family_keys(shape.family) and pipeline * chunks > 1:
         raise ScenarioError(
             f"{source}: {key} = {pipeline * chunks} has no meaning for the family"
             f" {shape.family!r}, which has no equal layers; choose 1"
+        )
+    if pipeline * chunks > shape.layers:
+        product = f" = {pipeline * chunks}" if times else ""
+        raise ScenarioError(
+            f"{source}: {key}{product or f' = {pipeline}'} is more stages than model.layers ="
+            f" {shape.layers}; choose from {_divisors(shape.layers)}"
         )
     check_divides(source, key, pipeline * chunks, "model.layers", shape.layers)
 

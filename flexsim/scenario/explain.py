@@ -98,13 +98,14 @@ def critical_path_parts(path: CriticalPath) -> list[Table | Text]:
     runs = runs_of(path)
     ranks = runs.rank[runs.rank >= 0]
     changes = int((ranks[1:] != ranks[:-1]).sum())
-    waited_ns = int(path.duration_ns[path.resource >= 0].sum())
+    num_waited = int((path.resource >= 0).sum())
     sentence = (
-        f"{len(path):,} tasks in {len(runs):,} runs, {changes:,} changes of pipeline rank; tasks "
-        f"that waited for a resource take {percent(waited_ns / whole_ns)} of it\n"
+        f"{len(path):,} tasks in {len(runs):,} runs, {changes:,} changes of pipeline rank; "
+        f"{num_waited:,} tasks started when another gave a resource free\n"
     )
     return [shown, Text(sentence, style="dim")]
 
 
 def _time(time_ns: int) -> str:
-    return format_seconds(time_ns / NS_PER_S)
+    seconds = time_ns / NS_PER_S
+    return f"{seconds:.2f} s" if 10 <= seconds < 1000 else format_seconds(seconds)

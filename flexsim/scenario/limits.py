@@ -42,6 +42,28 @@ def check_precision(scenario: Scenario, graph_name: str, device_types: Iterable[
             profile.peak_flops_per_s(scenario.training.precision)
 
 
+def check_offload(scenario: Scenario) -> None:
+    """Raise where a network of links would have to carry what goes to the hosts."""
+    network = scenario.simulation.network
+    if scenario.training.offload and network != "analytic":
+        raise ScenarioError(
+            f"{scenario.source}: training.offload does not go with simulation.network ="
+            f" {network!r}, which has no links to the hosts' memory; choose analytic"
+        )
+
+
+def check_zero(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> None:
+    """Raise where the software has no such stage of ZeRO with a pipeline."""
+    zero, most = scenario.strategy.zero, software.pipeline_zero_stage
+    if sizes.pipeline > 1 and zero > most:
+        choices = ", ".join(map(str, range(most + 1)))
+        raise ScenarioError(
+            f"{scenario.source}: strategy.zero = {zero} with strategy.pipeline ="
+            f" {sizes.pipeline} is not defined by training.software ="
+            f" {scenario.training.software!r}; choose zero from {choices}, or pipeline = 1"
+        )
+
+
 def check_cuts(scenario: Scenario, config: ModelConfig, software: SoftwareProfile) -> None:
     """Raise where a strategy cuts a size into more parts than it has, or one that is not.
 

@@ -10,6 +10,7 @@ from flexsim.collectives import ALGORITHMS
 from flexsim.cost.chosen import ChosenAlgorithm
 from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import Costs
+from flexsim.cost.optimizers import OPTIMIZERS, with_optimizer
 from flexsim.cost.profiles import SoftwareProfile, load_device_profile, load_software_profile
 from flexsim.cost.roofline import Roofline
 from flexsim.cost.work import CostModel, checked
@@ -18,6 +19,7 @@ from flexsim.models import FAMILIES, PRESETS, ModelConfig, build_model, model_co
 from flexsim.network.options import AUTO
 from flexsim.operator_graph import OperatorGraph
 from flexsim.operator_graph.lanes import in_lanes
+from flexsim.operator_graph.loads import in_runs
 from flexsim.scenario.checks import (
     Sizes,
     check_name,
@@ -26,15 +28,20 @@ from flexsim.scenario.checks import (
     sizes_of_microbatches,
     usable_devices,
 )
-from flexsim.scenario.limits import check_counts, check_cuts, check_magnitude, check_precision
-from flexsim.scenario.schema import Scenario, TrainingTable
+from flexsim.scenario.limits import (
+    check_counts,
+    check_cuts,
+    check_magnitude,
+    check_offload,
+    check_precision,
+    check_zero,
+)
+from flexsim.scenario.ordering import check_schedule, placement_of
+from flexsim.scenario.schema import Scenario
 from flexsim.strategy import BASELINES, Degrees, Strategy
 from flexsim.strategy.files import graph_of_file, load_strategy, microbatches_of
-from flexsim.task_graph.schedules import SCHEDULES
+from flexsim.strategy.recompute import SomeLayers
 from flexsim.timeline.metrics import IterationFacts
-
-_MOMENT_BYTES = 4
-"""An optimizer keeps each moment of a gradient, and the master weights, in fp32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,8 @@ class Prepared:
     costs: Costs
     strategy: Strategy
     sizes: Sizes
+    notes: tuple[str, ...] = ()
+    """What people should know of how it was prepared."""
 
 
 def prepare(scenario: Scenario, cost_model: CostModel | None = None) -> Prepared:
@@ -71,14 +80,34 @@ def prepare(scenario: Scenario, cost_model: CostModel | None = None) -> Prepared
         graph = build_model(setting.config, sequences, scenario.training.precision)
     check_magnitude(scenario.source, graph, sizes.num_microbatches)
     with in_file(scenario.source, "strategy"):
+        notes: tuple[str, ...] = ()
         if scenario.strategy.file is not None:
             graph = graph_of_file(scenario.strategy_file, graph)
             strategy = load_strategy(scenario.strategy_file, graph, setting.devices)
         else:
             degrees = degrees_of(scenario, sizes, setting.costs.software)
+            if scenario.strategy.context_order == "contiguous":
+                graph = in_runs(graph)
             graph = in_lanes(graph, degrees.lanes)
+            degrees, notes = chosen(scenario, degrees, graph, setting)
             strategy = BASELINES[scenario.strategy.name or ""](graph, degrees)
-    return Prepared(graph, setting.devices, setting.costs, strategy, sizes)
+        strategy = replace(strategy, offload=tuple(scenario.training.offload or strategy.offload))
+    return Prepared(graph, setting.devices, setting.costs, strategy, sizes, notes)
+
+
+def chosen(
+    scenario: Scenario, degrees: Degrees, graph: OperatorGraph, setting: Setting
+) -> tuple[Degrees, tuple[str, ...]]:
+    """Return the degrees with what is chosen by cost, and what people should know of that."""
+    from flexsim.scenario.best_recompute import with_best_recompute
+    from flexsim.scenario.choices import Subject, balanced
+
+    subject = Subject(graph, setting.devices, setting.costs)
+    degrees = balanced(scenario, degrees, subject)
+    if degrees.recompute != "best":
+        return degrees, ()
+    found = with_best_recompute(scenario, replace(degrees, recompute="none"), subject)
+    return found.degrees, (found.note,)
 
 
 def setting_of(scenario: Scenario, cost_model: CostModel | None = None) -> Setting:
@@ -93,7 +122,9 @@ def setting_of(scenario: Scenario, cost_model: CostModel | None = None) -> Setti
     check_precision(scenario, devices.name, devices.device_types)
     with in_file(source, "training.software"):
         costs = make_costs(devices, scenario.beside(scenario.training.software), cost_model)
-    costs = replace(costs, software=_with_optimizer(costs.software, scenario.training))
+    training = scenario.training
+    optimizer = OPTIMIZERS[training.optimizer]
+    costs = replace(costs, software=with_optimizer(costs.software, optimizer, training.precision))
     costs = _with_algorithm(costs, scenario)
     return Setting(devices, usable_devices(scenario, devices.num_devices), config, costs)
 
@@ -103,13 +134,15 @@ def sizes_of(scenario: Scenario, setting: Setting) -> Sizes:
     source = scenario.source
     if scenario.strategy.name is not None:
         check_name(source, "strategy.name", scenario.strategy.name, BASELINES)
-    check_name(source, "strategy.schedule", scenario.strategy.chosen_schedule, SCHEDULES)
+    check_schedule(scenario)
     if scenario.strategy.file is None:
         sizes = check_sizes(scenario, setting.config, setting.num_devices)
     else:
         with in_file(source, "strategy.file"):
             num_microbatches = microbatches_of(scenario.strategy_file)
         sizes = sizes_of_microbatches(scenario, num_microbatches)
+    check_offload(scenario)
+    check_zero(scenario, sizes, setting.costs.software)
     check_cuts(scenario, setting.config, setting.costs.software)
     check_counts(source, setting.config.layers, sizes)
     return sizes
@@ -118,6 +151,7 @@ def sizes_of(scenario: Scenario, setting: Setting) -> Sizes:
 def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> Degrees:
     """Return the degrees with what the software does by itself filled in."""
     table = scenario.strategy
+    placement, lanes = placement_of(scenario, sizes)
     return Degrees(
         tensor=sizes.tensor,
         pipeline=sizes.pipeline,
@@ -128,6 +162,10 @@ def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> D
         schedule=table.chosen_schedule,
         num_microbatches=sizes.num_microbatches,
         recompute=scenario.training.recompute,
+        recompute_layers=SomeLayers(
+            scenario.training.recompute_layers, scenario.training.recompute_every or 1
+        ),
+        offload=tuple(scenario.training.offload or ()),
         overlap_gradients=_given(table.overlap_gradients, software.overlap_gradients),
         scatter_gather=_given(table.scatter_gather, software.scatter_gather),
         blocking_transfers=_given(table.blocking_transfers, software.blocking_transfers),
@@ -136,8 +174,8 @@ def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> D
         shard=table.shard,
         reshard=table.reshard,
         prefetch=table.prefetch,
-        placement=SCHEDULES[table.chosen_schedule].placement,
-        lanes=SCHEDULES[table.chosen_schedule].num_lanes,
+        placement=placement,
+        lanes=lanes,
         context=sizes.context,
         context_method=table.context_method,
         expert=table.expert,
@@ -192,20 +230,3 @@ def _with_algorithm(costs: Costs, scenario: Scenario) -> Costs:
         return costs
     check_name(scenario.source, "simulation.collective_algorithm", name, (AUTO, *known))
     return replace(costs, communication=ChosenAlgorithm(costs.communication, name))
-
-
-def _with_optimizer(software: SoftwareProfile, training: TrainingTable) -> SoftwareProfile:
-    """Return the software with its state for another optimizer or precision than Adam's in fp16.
-
-    Profiles state Adam with fp32 master weights. Momentum SGD keeps one moment less, read and
-    written at each step; fp32 weights are their own masters.
-    """
-    moments = 1 if training.optimizer == "sgd" else 0
-    masters = 1 if training.precision == "fp32" else 0
-    state = software.optimizer_bytes_per_parameter - _MOMENT_BYTES * (moments + masters)
-    traffic = software.optimizer_traffic_bytes_per_parameter - 2 * _MOMENT_BYTES * moments
-    return replace(
-        software,
-        optimizer_bytes_per_parameter=state,
-        optimizer_traffic_bytes_per_parameter=traffic,
-    )

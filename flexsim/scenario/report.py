@@ -24,7 +24,18 @@ SpeedRow = tuple[str, float, float | None]
 """Label, simulated and measured value."""
 
 _BAR_WIDTH = 20
-_MEMORY_PARTS = ("weights", "gradients", "optimizer", "activations")
+_MEMORY_PARTS = {
+    "weights": ("weights",),
+    "gradients": ("gradients",),
+    "optimizer": ("optimizer",),
+    "activations": ("activations",),
+    "recompute": ("recompute",),
+    "temporary": ("gathered", "temporary", "buffers"),
+    "overhead": ("overhead",),
+}
+"""Columns of the table and the parts that each adds up."""
+_ALWAYS = 4
+"""Columns that are there even if nothing is in them."""
 _MOST_STAGES = 16
 _LARGE_ERROR = 0.1
 
@@ -115,13 +126,21 @@ def time_table(metrics: Metrics) -> Table:
 def memory_table(metrics: Metrics, capacity_bytes: int) -> Table:
     """Return the peak memory of each stage's fullest device, in red where it does not fit."""
     share = f"of {format_bytes(capacity_bytes)}"
-    table = report_table("Peak memory", *_MEMORY_PARTS, "total", share)
-    for stage in _fullest(metrics["peak_memory_bytes_per_stage"]):
+    stages = _fullest(metrics["peak_memory_bytes_per_stage"])
+    sums = {name: [_sum(stage, parts) for stage in stages] for name, parts in _MEMORY_PARTS.items()}
+    shown = [n for i, (n, each) in enumerate(sums.items()) if i < _ALWAYS or any(each)]
+    table = report_table("Peak memory", *shown, "total", share)
+    for number, stage in enumerate(stages):
         style = "red" if stage["total"] > capacity_bytes else ""
-        cells = [format_bytes(stage[part]) for part in (*_MEMORY_PARTS, "total")]
+        cells = [format_bytes(sums[name][number]) for name in shown]
         share = percent(stage["total"] / capacity_bytes)
-        table.add_row(f"stage {stage['stage']}", *cells, share, style=style)
+        total = format_bytes(stage["total"])
+        table.add_row(f"stage {stage['stage']}", *cells, total, share, style=style)
     return table
+
+
+def _sum(stage: Mapping[str, int], parts: tuple[str, ...]) -> int:
+    return sum(stage.get(part, 0) for part in parts)
 
 
 def _memory_parts(metrics: Metrics, capacity_bytes: int) -> list[Table | Text]:
@@ -206,6 +225,7 @@ def _fit_sentence(metrics: Metrics, capacity_bytes: int) -> str:
     peak, capacity = metrics["peak_memory_bytes"], format_bytes(capacity_bytes)
     stages = len(metrics["peak_memory_bytes_per_stage"])
     shown = f"; the {_MOST_STAGES} fullest of {stages} stages" if stages > _MOST_STAGES else ""
+    shown += f"; most is held in {moment}" if (moment := metrics.get("peak_memory_at")) else ""
     if metrics["fits_memory"]:
         return f"fits: {format_bytes(peak)} of {capacity}{shown}"
     return f"does not fit: {format_bytes(peak - capacity_bytes)} more than {capacity}{shown}"

@@ -24,6 +24,7 @@ from flexsim.scenario.limits import (
     why_unfolded,
 )
 from flexsim.scenario.links import links_of, lowered_links
+from flexsim.scenario.measured_order import order_of
 from flexsim.scenario.networks import FlowRun, replay_flows
 from flexsim.scenario.prepare import Prepared, facts_of, prepare, setting_of, sizes_of
 from flexsim.scenario.schema import PublishedTable, Scenario, SimulationTable
@@ -68,6 +69,11 @@ class Result:
     """The flows below the timeline, where the network is one of links."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of how the iteration was planned."""
+        return self.facts.notes
+
+    @property
     def network(self) -> str:
         """What was replayed on a network of links; empty where messages took a priced time."""
         return self.flow_run.sentence if self.flow_run else ""
@@ -87,7 +93,8 @@ class Result:
     def save(self, directory: str | Path) -> list[Path]:
         """Write metrics.csv, timeline.csv, trace.json, bubbles.png and .svg; return their paths.
 
-        Where links were followed, links.csv and links.png too. The directory is made if need
+        Where memory is known, memory.csv and memory.png; where links were followed, links.csv
+        and links.png. The directory is made if need
         be and never emptied; each file is written whole.
         """
         from flexsim.plotting.bubbles import save_bubbles
@@ -100,7 +107,24 @@ class Result:
         write_timeline(table, self.timeline, self.detail)
         write_trace(trace, self.timeline, self.detail)
         pictures = save_bubbles(self.timeline, dict(self.metrics), self.title, folder)
-        return [csv, table, trace, *pictures, *self._save_links(folder)]
+        return [csv, table, trace, *pictures, *self._save_memory(folder), *self._save_links(folder)]
+
+    def _save_memory(self, folder: Path) -> list[Path]:
+        """Write what stages hold against time, where that is known."""
+        from flexsim.timeline.memory_series import memory_series
+
+        series = memory_series(self.timeline)
+        if series is None or not series.devices:
+            return []
+        from flexsim.plotting.memory import save_memory
+        from flexsim.timeline.export import write_memory
+
+        write_memory(folder / "memory.csv", series)
+        picture = folder / "memory.png"
+        return [
+            folder / "memory.csv",
+            save_memory(series, self.memory_capacity_bytes, self.title, picture),
+        ]
 
     def _save_links(self, folder: Path) -> list[Path]:
         if isinstance(self.links, str):
@@ -185,10 +209,12 @@ def _planned(scenario: Scenario, found: Prepared) -> tuple[Plan, IterationFacts]
     check_strategy_memory(scenario, graph, strategy)
     folds = not why_unfolded(scenario)
     with in_file(scenario.source, "strategy"), in_schedule(scenario, found.sizes):
-        plan = plan_task_graph(graph, strategy, devices, found.costs, folds)
+        order = order_of(scenario, found)
+        plan = plan_task_graph(graph, strategy, devices, found.costs, folds, order)
     if not folds:
         plan = replace(plan, folding=plan.folding.replace(OFF, why_unfolded(scenario)))
-    return plan, facts_of(graph, strategy, devices, plan.hardware_flops)
+    facts = facts_of(graph, strategy, devices, plan.hardware_flops)
+    return plan, replace(facts, notes=found.notes)
 
 
 def replay(

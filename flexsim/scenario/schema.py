@@ -61,6 +61,32 @@ class ModelTable(Table):
     patch: Count | None = Field(default=None, description="pixels a side of a transformer's patch")
     classes: Count | None = Field(default=None, description="classes that a sample is sorted into")
     tables: Count | None = Field(default=None, description="embedding tables of a recommender")
+    experts: Count | None = Field(default=None, description="experts of a mixture layer")
+    chosen_experts: Count | None = Field(default=None, description="experts that a token goes to")
+    expert_ffn: Count | None = Field(
+        default=None, description="feed-forward size of an expert; ffn unless given"
+    )
+    shared_experts: NonNegativeInt | None = Field(
+        default=None, description="experts that every token goes to"
+    )
+    dense_layers: NonNegativeInt | None = Field(
+        default=None, description="layers without experts, before the others"
+    )
+    capacity_factor: Positive | None = Field(
+        default=None, description="slots of an expert for its even share of tokens; 1 unless given"
+    )
+    load_imbalance: NonNegativeFloat | None = Field(
+        default=None, description="spread of what experts get, as a share of the mean"
+    )
+    seed: NonNegativeInt | None = Field(default=None, description="of the draw of that spread")
+    query_rank: Count | None = Field(default=None, description="latent size of queries")
+    key_rank: Count | None = Field(default=None, description="latent size of keys and values")
+    rotary_size: Count | None = Field(
+        default=None, description="rotated elements of a head beside head_size"
+    )
+    value_size: Count | None = Field(
+        default=None, description="of a head's values; head_size unless given"
+    )
 
     @model_validator(mode="after")
     def _is_named(self) -> ModelTable:
@@ -152,7 +178,11 @@ class StrategyTable(Table):
     sequence_parallel: Flag = False
     schedule: Name | None = Field(
         default=None,
-        description="1f1b unless given; interleaved-1f1b with chunks",
+        description="1f1b unless given; interleaved-1f1b with chunks, gpipe on one stage; a name"
+        " that `flexsim list schedules` prints, auto, or a .csv file in PyTorch's notation",
+    )
+    warm_up: Count | None = Field(
+        default=None, description="further warm-up forwards of the schedule 1f1b-flexible"
     )
     order: Name = Field(
         default=DEFAULT_ORDER, description="axes from the fastest-varying device number"

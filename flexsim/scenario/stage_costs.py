@@ -142,9 +142,10 @@ def _local_bytes(program: Program, tensor: str, layout: Layout) -> int:
 def _owners(program: Program) -> dict[str, Operator]:
     """Return the first operator whose backward reads each tensor, else whose forward does."""
     found: dict[str, Operator] = {}
-    for steps_of in (lambda op: op.backward, lambda op: op.forward):
-        for operator in program.graph.operators:
-            for step in steps_of(operator):
-                for use in step.reads:
-                    found.setdefault(use.tensor, operator)
+    operators = program.graph.operators
+    backward = [(op, step) for op in operators for step in op.backward]
+    forward = [(op, step) for op in operators for step in op.forward]
+    for operator, step in (*backward, *forward):
+        for use in step.reads:
+            found.setdefault(use.tensor, operator)
     return found

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from flexsim.collectives.table import ALGORITHMS
 from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import CommunicationModel
+from flexsim.cost.optimizers import OPTIMIZERS
 from flexsim.cost.profiles import load_device_profile
 from flexsim.models import build_model
 from flexsim.operator_graph import OperatorGraph
@@ -173,11 +174,25 @@ def _may_grow(scenario: Scenario, setting: Setting) -> bool:
         and scenario.strategy.fold
         and scenario.strategy.file is None
         and scenario.strategy.zero == 0
+        and scenario.strategy.cuts_equally
+        and not _is_chosen(scenario)
         and scenario.strategy.context == scenario.strategy.expert == 1
         and scenario.strategy.chosen_schedule in GROWN_SCHEDULES
         and not adds_up
         and _prices_on_rings(setting.costs.communication)
         and len(set(setting.devices.device_types)) == 1
+    )
+
+
+def _is_chosen(scenario: Scenario) -> bool:
+    """Whether layers of a stage may differ, or keep what only a full build follows."""
+    training = scenario.training
+    some = training.recompute_layers or training.recompute_every or training.offload
+    return (
+        bool(some)
+        or training.recompute == "best"
+        or training.precision == "fp8"
+        or OPTIMIZERS[training.optimizer].is_factored
     )
 
 

@@ -19,6 +19,7 @@ from flexsim.cost.work import CostModel
 from flexsim.errors import FlexSimError
 from flexsim.scenario.schema import Scenario
 from flexsim.search.checkpoint import Checkpoints
+from flexsim.search.garbage import little_collected
 from flexsim.search.methods import find_method
 from flexsim.search.moves import Moves, State
 from flexsim.search.objective import DEFAULT_OBJECTIVE, OBJECTIVES, Evaluation
@@ -95,7 +96,8 @@ def run_chain(task: Task, stop: Stop, watch: Watch | None = None) -> Found:
     walk.on_step = keeper
     begun = time.monotonic()
     method = find_method(task.scenario.search.method)
-    proven = not walk.is_over and method.search(walk)
+    with little_collected():
+        proven = not walk.is_over and method.search(walk)
     walk.is_over = walk.is_over or not stop.is_asked()
     keeper.finish(walk)
     seconds = time.monotonic() - begun

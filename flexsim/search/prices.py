@@ -128,7 +128,7 @@ class Prices:
         source = self.left(operator, config, gradient(weight))
         if source is None:
             return []
-        width = software.gradient_communication_bytes_per_parameter[graph.precision]
+        width = software.gradient_communication_bytes_per_parameter[graph.stored_precision]
         num_bytes = max(1, round(home.local_elements(graph.shape(weight)) * width))
         steps = transition(source, home, TensorSize(graph.shape(weight), 1))
         sums = (step for step in steps if isinstance(step, Collective))

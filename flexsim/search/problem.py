@@ -60,6 +60,11 @@ def plain_problem(scenario: Scenario, cost_model: CostModel | None = None) -> Pr
             f"{scenario.source}: a search keeps weights, gradients and optimizer state whole;"
             " leave strategy.zero at 0"
         )
+    if found.strategy.offload or found.costs.software.factored_moment_bytes:
+        raise ScenarioError(
+            f"{scenario.source}: a search keeps all state of adam or sgd on the devices; leave out"
+            " training.offload and choose training.optimizer = adam or sgd"
+        )
     types = sorted(set(found.devices.device_types))
     capacity = min(load_device_profile(name).memory_capacity_bytes for name in types)
     limit = capacity if scenario.search.memory_limit == "device" else None

@@ -103,6 +103,13 @@ def check_context_method(method: str) -> None:
         raise StrategyError(f"strategy.context_method = {method!r}: {known}")
 
 
+def ring_axes(replicas: Replicas, method: str) -> tuple[str, ...]:
+    """Return the axes along which keys and values go round in blocks."""
+    if method != "ring":
+        return ()
+    return tuple(name for name, _ in replicas.axes if name.split(".")[0] == "context")
+
+
 def completed_order(order: Sequence[str], replicas: Replicas) -> list[str]:
     """Return the names of an order, the fastest first, with context and experts put in.
 

@@ -21,6 +21,7 @@ from flexsim.strategy.axes import (
     Replicas,
     check_context_method,
     completed_order,
+    ring_axes,
     splits_of,
 )
 from flexsim.strategy.config import ParallelConfig
@@ -123,7 +124,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         schedule=degrees.schedule,
         num_chunks=degrees.chunks,
         num_microbatches=degrees.num_microbatches,
-        recompute=_segments(graph, stage_of, degrees),
+        recompute=segments_of(graph, stage_of, degrees),
         offload=degrees.offload,
         overlap_gradients=degrees.overlap_gradients,
         scatter_gather=degrees.scatter_gather,
@@ -131,6 +132,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         gradient_norm=degrees.gradient_norm,
         sharding=_sharding(degrees),
         num_lanes=degrees.lanes,
+        ring_axes=ring_axes(degrees.replicas, degrees.context_method),
     )
 
 
@@ -154,9 +156,10 @@ def on_first_rank(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     return replace(megatron(graph, alone), configs=configs)
 
 
-def _segments(
+def segments_of(
     graph: OperatorGraph, stage_of: Mapping[str, int], degrees: Degrees
 ) -> tuple[tuple[str, ...], ...]:
+    """Return the runs of operators that the degrees say are recomputed."""
     if degrees.segments is not None:
         return degrees.segments
     return segments_of_stages(graph, stage_of, degrees.recompute, degrees.recompute_layers)
@@ -175,6 +178,8 @@ def _check_replicas(graph: OperatorGraph, degrees: Degrees) -> None:
     """Raise where context or expert parallelism has nothing to cut, or cannot be cut so."""
     degrees.replicas.check()
     check_context_method(degrees.context_method)
+    if degrees.context > 1 and degrees.context_method == "ring":
+        _check_blockwise(graph)
     for key, dim in (("context", "kv"), ("expert", "e")):
         degree = getattr(degrees, key)
         found = [op.sizes[dim] for op in graph.operators if dim in op.sizes]
@@ -190,6 +195,15 @@ def _check_replicas(graph: OperatorGraph, degrees: Degrees) -> None:
                 f"strategy.{key} = {degree} does not divide the {min(found)} {what} of "
                 f"{graph.name!r}; choose a divisor"
             )
+
+
+def _check_blockwise(graph: OperatorGraph) -> None:
+    steps = (step for op in graph.operators for step in op.forward)
+    if not any(step.kernel == "attention" for step in steps):
+        raise StrategyError(
+            f"strategy.context_method = 'ring' works on blocks of keys, which the attention of "
+            f"{graph.name!r} does not; choose 'all-gather', or model.attention = 'flash'"
+        )
 
 
 _FREE = {"single": (), "data": ("data",)}
@@ -320,7 +334,7 @@ def _stages(graph: OperatorGraph, degrees: Degrees) -> dict[str, int]:
 
 def _stages_of(operators: list[Operator], model: str, degrees: Degrees) -> dict[str, int]:
     blocks = list(dict.fromkeys(op.block for op in operators if op.block))
-    stage_of_block = dict(zip(blocks, _stages_of_blocks(len(blocks), model, degrees), strict=True))
+    stage_of_block = dict(zip(blocks, stages_of_layers(len(blocks), model, degrees), strict=True))
     last = degrees.pipeline * degrees.chunks - 1
     stages: dict[str, int] = {}
     here, is_over = 0, False
@@ -332,8 +346,8 @@ def _stages_of(operators: list[Operator], model: str, degrees: Degrees) -> dict[
     return stages
 
 
-def _stages_of_blocks(num_blocks: int, model: str, degrees: Degrees) -> list[int]:
-    """Return the stage of every block: as the list says, or in equal runs."""
+def stages_of_layers(num_blocks: int, model: str, degrees: Degrees) -> list[int]:
+    """Return the stage of every layer of a lane: as the list says, or in equal runs."""
     num_stages = degrees.pipeline * degrees.chunks
     if degrees.layers_per_stage is not None:
         ends = list(accumulate(_checked_layers(num_blocks, model, degrees)))

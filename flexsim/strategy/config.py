@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.errors import StrategyError, choices_text
-from flexsim.operator_graph.records import Operator
+from flexsim.operator_graph.records import Dim, Operator
 from flexsim.strategy.mesh import Mesh, part_bounds
 
 
@@ -104,14 +104,34 @@ class PartSizes:
 def part_sizes(operator: Operator, config: ParallelConfig) -> PartSizes:
     """Return box sizes by dimension, parts numbered as the mesh's devices are in order."""
     degrees = {dim: config.degree(leader) for dim, leader in operator.leaders.items()}
-    if all(size % degrees[dim] == 0 for dim, size in operator.sizes.items()):
+    loaded = [dim for dim in operator.dims if dim.load is not None]
+    if not loaded and all(size % degrees[dim] == 0 for dim, size in operator.sizes.items()):
         box = {dim: size // degrees[dim] for dim, size in operator.sizes.items()}
         return PartSizes((box,), np.zeros(config.mesh.size, np.int64))
     leaders = operator.leaders
     columns = [_sizes_by_part(n, config, leaders[d]) for d, n in operator.sizes.items()]
+    for dim in loaded:
+        position = list(operator.sizes).index(dim.name)
+        columns[position] = _loaded_sizes(columns[position], dim, operator, config)
     distinct, inverse = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
     boxes = tuple(dict(zip(operator.sizes, map(int, row), strict=True)) for row in distinct)
     return PartSizes(boxes, inverse.reshape(-1))
+
+
+def _loaded_sizes(
+    even: NDArray[np.int64], dim: Dim, operator: Operator, config: ParallelConfig
+) -> NDArray[np.int64]:
+    """Return the extent of a loaded dimension in every part, at least 1 where it has any."""
+    assert dim.load is not None
+    along = operator.leaders[dim.load.along]
+    size = operator.sizes[dim.load.along]
+    cuts = part_bounds(size, config.degree(along)).tolist()
+    place = config.mesh.part_index(config.axes(along)).tolist()
+    extents = [
+        max(min(1, each), dim.load.extent(each, cuts[part], cuts[part + 1], size))
+        for each, part in zip(even.tolist(), place, strict=True)
+    ]
+    return np.array(extents, np.int64)
 
 
 def _sizes_by_part(size: int, config: ParallelConfig, dim: str) -> NDArray[np.int64]:

@@ -17,10 +17,9 @@ import numpy as np
 from flexsim.errors import StrategyError
 from flexsim.operator_graph.graph import SAMPLE_DIM, OperatorGraph
 from flexsim.operator_graph.records import Operator
-from flexsim.strategy.baselines import Degrees, ranks_of_devices
+from flexsim.strategy.baselines import Degrees, ranks_of_devices, segments_of
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh
-from flexsim.strategy.recompute import recompute_segments
 from flexsim.strategy.strategy import Strategy
 
 _CLASSIFIER_KINDS = ("linear", "elementwise", "cross-entropy")
@@ -78,7 +77,8 @@ def _strategy(
         configs=configs,
         schedule=degrees.schedule,
         num_microbatches=degrees.num_microbatches,
-        recompute=recompute_segments(graph, degrees.recompute),
+        recompute=segments_of(graph, dict.fromkeys(graph.by_name, 0), degrees),
+        offload=degrees.offload,
         overlap_gradients=degrees.overlap_gradients,
         scatter_gather=degrees.scatter_gather,
         blocking_transfers=degrees.blocking_transfers,

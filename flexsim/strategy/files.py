@@ -100,6 +100,7 @@ class _Run(_Table):
     sharding: _Sharding | None = None
     num_lanes: int = Field(default=1, ge=1)
     offload: list[str] = []
+    ring_axes: list[str] = []
 
 
 class StrategyFile(_Table):
@@ -269,6 +270,7 @@ def _strategy(file: StrategyFile, configs: Mapping[str, ParallelConfig]) -> Stra
     plain["recompute"] = tuple(tuple(segment) for segment in file.strategy.recompute)
     plain["sharding"] = _sharding(file.strategy.sharding)
     plain["offload"] = tuple(file.strategy.offload)
+    plain["ring_axes"] = tuple(file.strategy.ring_axes)
     return Strategy(configs=configs, stage_of=file.stage_of, **plain)
 
 

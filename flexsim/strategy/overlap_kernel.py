@@ -74,25 +74,62 @@ def _sender(
 
 
 @inlined
+def _overlapping(source: Side, target: Side, place: int, ends: Int64) -> bool:
+    """Write along every axis the first part of the source that a target's box meets and the last.
+
+    The source's parts are in order and do not overlap. Return whether there are any.
+    """
+    for axis in range(len(source.degrees)):
+        wanted = target.bounds[axis, target.parts[place, axis]]
+        first, last = 0, source.degrees[axis] - 1
+        while first <= last and source.bounds[axis, first, 1] <= wanted[0]:
+            first += 1
+        while last >= first and source.bounds[axis, last, 0] >= wanted[1]:
+            last -= 1
+        if first > last:
+            return False
+        ends[0, axis], ends[1, axis], ends[2, axis] = first, last, first
+    return True
+
+
+@inlined
+def _next_cell(source: Side, ends: Int64) -> bool:
+    """Go on to the next cell of a box, the last axis first; return whether there is one."""
+    for back in range(len(source.degrees)):
+        axis = len(source.degrees) - 1 - back
+        ends[2, axis] += 1
+        if ends[2, axis] <= ends[1, axis]:
+            return True
+        ends[2, axis] = ends[0, axis]
+    return False
+
+
+@inlined
+def _common(source: Side, target: Side, place: int, ends: Int64) -> tuple[int, int]:
+    """Return the number of the cell that stands in ``ends[2]``, and how much of it is wanted."""
+    cell, size = 0, 1
+    for axis in range(len(source.degrees)):
+        part, wanted = ends[2, axis], target.parts[place, axis]
+        cell = cell * source.degrees[axis] + part
+        low = max(source.bounds[axis, part, 0], target.bounds[axis, wanted, 0])
+        high = min(source.bounds[axis, part, 1], target.bounds[axis, wanted, 1])
+        size *= max(0, high - low)
+    return cell, size
+
+
+@inlined
 def _count_elements(source: Side, target: Side, has_twins: bool) -> Int64:
     """Return the elements that go from every place of the source to every one of the target."""
     holders = _holders(source)
-    num_axes, num_cells = len(source.degrees), len(holders.first) - 2
     totals = np.zeros((len(source.devices), len(target.devices)), np.int64)
     sent = np.zeros(len(source.devices), np.int64)
+    ends = np.zeros((3, len(source.degrees)), np.int64)
     for place in range(len(target.devices)):
         receiver = target.devices[place]
-        for cell in range(num_cells):
-            size, rest = 1, cell
-            for back in range(num_axes):
-                axis = num_axes - 1 - back
-                part, wanted = rest % source.degrees[axis], target.parts[place, axis]
-                rest //= source.degrees[axis]
-                low = max(source.bounds[axis, part, 0], target.bounds[axis, wanted, 0])
-                high = min(source.bounds[axis, part, 1], target.bounds[axis, wanted, 1])
-                size *= max(0, high - low)
-                if size == 0:
-                    break
+        goes_on = _overlapping(source, target, place, ends)
+        while goes_on:
+            cell, size = _common(source, target, place, ends)
+            goes_on = _next_cell(source, ends)
             if size == 0:
                 continue
             sender = _sender(source, holders, cell, receiver, place if has_twins else -1, sent)

@@ -32,7 +32,8 @@ class Strategy:
     is complete; ``gradient_norm`` adds the global all-reduce before the optimizer step. With
     ``blocking_transfers`` a stage goes on only after what it sends has arrived. ``sharding``
     says what replicas keep in shares. A microbatch passes one of ``num_lanes`` copies of the model,
-    whose stages are numbered one copy after the other.
+    whose stages are numbered one copy after the other. Along ``ring_axes`` what attention
+    gathers and scatters goes round in steps while its kernel works.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Strategy:
     gradient_norm: bool = True
     sharding: Sharding = WHOLE
     num_lanes: int = 1
+    ring_axes: tuple[str, ...] = ()
 
     @property
     def num_stages(self) -> int:

@@ -15,6 +15,7 @@ from flexsim.task_graph.block_pool_kernel import (
     CHANNELS,
     COLLECTIVE,
     COMPUTE,
+    DURATIONS,
     HEAD_DEVICE,
     HEAD_DURATION,
     HEAD_KIND,
@@ -22,6 +23,7 @@ from flexsim.task_graph.block_pool_kernel import (
     HEAD_MEMBERS,
     HEAD_TYPE,
     HEAD_WIDTH,
+    PLACES,
     ROWS,
     TRANSFER,
     Contents,
@@ -38,7 +40,10 @@ __all__ = [
 ]  # fmt: skip
 
 _NOWHERE = np.zeros(0, np.int32)
+_NO_TIMES = np.zeros(0, np.int64)
 _NO_CHANNELS = np.zeros((0, 0), np.int32)
+_MEASURED_BY = {"duration_ns": DURATIONS, "device": PLACES}
+"""What tells how much of a column is used, where that is not the number of rows."""
 
 
 class Stint(NamedTuple):
@@ -61,7 +66,7 @@ class Pool:
         self._places: dict[tuple[bytes, int, bytes], Places] = {}
         self._kept: list[Row | Stint] = []
         self._counts = np.zeros(4, np.int64)
-        self._contents = _room((64, 4096, 4096), num_devices)
+        self._contents = _room((1024, 65536, 65536), num_devices)
 
     @property
     def size(self) -> int:
@@ -111,18 +116,19 @@ class Pool:
         return int(self._counts[ROWS]) - 1
 
     def _make_room(self, num_durations: int, num_places: int) -> None:
-        """Grow where there is no room for one more row."""
-        old = self._contents
+        """Grow what has no room for one more row."""
+        old, used = self._contents, self._counts[:3].tolist()
         have = (len(old.head), len(old.duration_ns), len(old.device))
-        used, more = self._counts[:3].tolist(), (1, num_durations, num_places)
-        wanted = [n + m for n, m in zip(used, more, strict=True)]
+        wanted = [n + more for n, more in zip(used, (1, num_durations, num_places), strict=True)]
         if all(want <= has for want, has in zip(wanted, have, strict=True)):
             return
         sizes = [has if want <= has else 2 * want for want, has in zip(wanted, have, strict=True)]
-        self._contents = _room(sizes, self.num_devices)
+        self._contents = _room(sizes, self.num_devices, old)
         for name in Contents._fields:
-            values = getattr(old, name)
-            getattr(self._contents, name)[: len(values)] = values
+            values, more = getattr(old, name), getattr(self._contents, name)
+            if more is not values:
+                num_used = used[_MEASURED_BY.get(name, ROWS)]
+                more[:num_used] = values[:num_used]
 
     def _channels_of(self, kind: int) -> Int32:
         """Return the numbers of the channels of a kind, -1 for those never used."""
@@ -130,19 +136,29 @@ class Pool:
         return self._channel.setdefault(kind, np.full(shape, -1, np.int32))
 
 
-def _room(sizes: Sequence[int], num_devices: int) -> Contents:
-    """Return room for so many rows, durations and places."""
+def _room(sizes: Sequence[int], num_devices: int, old: Contents | None = None) -> Contents:
+    """Return room for so many rows, durations and places; what has it in ``old``, as it is."""
     num_rows, num_durations, num_places = sizes
-    table = (num_rows, num_devices)
-    return Contents(
-        np.zeros((num_rows, 7), np.int64),
-        np.zeros(num_durations, np.int64),
-        np.zeros(num_places, np.int32),
-        np.zeros((num_rows, 2 * num_words(num_devices)), np.uint64),
-        np.zeros(table, np.int32),
-        np.zeros(table, np.int32),
-        np.zeros(table, np.int64),
-        np.zeros((num_rows, num_devices + 1), np.int32),
+    num_bits = 2 * num_words(num_devices)
+    if old is None or len(old.head) < num_rows:
+        table = (num_rows, num_devices)
+        rows = Contents(
+            head=np.empty((num_rows, 7), np.int64),
+            duration_ns=_NO_TIMES,
+            device=_NOWHERE,
+            devices=np.empty((num_rows, num_bits), np.uint64),
+            leader=np.empty(table, np.int32),
+            num_left=np.empty(table, np.int32),
+            work_ns=np.empty(table, np.int64),
+            first=np.empty((num_rows, num_devices + 1), np.int32),
+        )
+    else:
+        rows = old
+    has_times = old is not None and len(old.duration_ns) >= num_durations
+    has_places = old is not None and len(old.device) >= num_places
+    return rows._replace(
+        duration_ns=old.duration_ns if old and has_times else np.empty(num_durations, np.int64),
+        device=old.device if old and has_places else np.empty(num_places, np.int32),
     )
 
 

@@ -38,9 +38,17 @@ class StepPrices:
     """
 
     def __init__(
-        self, program: Program, outline: Outline, steps_of: Mapping[str, list[int]], pool: Pool
+        self,
+        program: Program,
+        outline: Outline,
+        steps_of: Mapping[str, list[int]],
+        pool: Pool,
+        has_one_type: bool,
     ) -> None:
-        """Begin without any operator; ``steps_of`` are the numbers of its steps."""
+        """Begin without any operator; ``steps_of`` are the numbers of its steps.
+
+        With ``has_one_type`` all devices are of the same type.
+        """
         self._program = program
         self._steps = {
             name: [outline.steps[number].step for number in numbers]
@@ -49,6 +57,8 @@ class StepPrices:
         self._pool = pool
         self._form = self._forms()
         self._found: dict[tuple[int, ParallelConfig], Priced] = {}
+        self._of_even_parts: dict[tuple[int, frozenset[tuple[str, int]]], list[int] | None] = {}
+        self._has_one_type = has_one_type
         self.current: dict[str, Priced] = {}
         self.load_ns = np.zeros((2, pool.num_devices), np.int64)
 
@@ -84,13 +94,34 @@ class StepPrices:
         places = self._program.notebook.on_mesh(config.mesh)
         stints: list[Stint] = []
         total_ns = np.zeros((2, config.mesh.size), np.int64)
-        for step in self._steps[operator.name]:
-            duration_ns = self._program.pricing.compute(operator, config, step).duration_ns
+        durations = self._durations(operator, config)
+        for step, duration_ns in zip(self._steps[operator.name], durations, strict=True):
             stints.append(Stint(TASK_CODE[_KIND[step.pass_name]], places, duration_ns))
             total_ns[0 if step.pass_name == "F" else 1] += duration_ns
         load_ns = np.zeros_like(self.load_ns)
         load_ns[:, config.mesh.flat] = total_ns
         return Priced(stints, load_ns)
+
+    def _durations(self, operator: Operator, config: ParallelConfig) -> list[Int64]:
+        """Return what every step takes; looked up by degrees where all parts are alike."""
+        if not self._has_one_type:
+            return self._priced(operator, config)
+        degrees = frozenset((dim, config.mesh.degree(axes)) for dim, axes in config.splits)
+        key = self._form[operator.name], degrees
+        if key not in self._of_even_parts:
+            found = self._priced(operator, config)
+            are_even = all((each == each[0]).all() for each in found)
+            self._of_even_parts[key] = [int(each[0]) for each in found] if are_even else None
+            return found
+        even = self._of_even_parts[key]
+        if even is None:
+            return self._priced(operator, config)
+        return [np.full(config.mesh.size, duration_ns) for duration_ns in even]
+
+    def _priced(self, operator: Operator, config: ParallelConfig) -> list[Int64]:
+        pricing = self._program.pricing
+        steps = self._steps[operator.name]
+        return [pricing.compute(operator, config, step).duration_ns for step in steps]
 
     def _forms(self) -> dict[str, int]:
         """Return a number an operator, the same for those whose steps take the same."""

@@ -84,6 +84,7 @@ class Blocks:
         self._costs = with_transfer_table(costs)
         self.outline = Outline.of(graph, costs.software.overlap_input_gradients)
         self.sites = sites_of(self.outline)
+        self._has_one_type = len(set(devices.device_types)) == 1
         self._num_activations = sum(each.what == ACTIVATION for each in self.outline.chains)
         self._chains_of, self._steps_of = _by_operator(self.outline)
         self._followers = _followers(self.outline)
@@ -107,7 +108,9 @@ class Blocks:
         self._chain: list[_Known | None] = [None] * len(self.outline.chains)
         self._counted: list[_Known | None] = [None] * len(self.outline.chains)
         self._uncounted: dict[int, None] = {}
-        self._prices = StepPrices(self.program, self.outline, self._steps_of, self.pool)
+        self._prices = StepPrices(
+            self.program, self.outline, self._steps_of, self.pool, self._has_one_type
+        )
         self._bound = ForwardBound(self.outline, self.sites, self.pool.num_devices)
         self._partial: dict[int, Partial] = {}
         self._chain_number = np.zeros(len(self.outline.chains), np.int32)

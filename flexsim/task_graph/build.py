@@ -16,8 +16,10 @@ from flexsim.task_graph.folding import fold_rows, unfolded
 from flexsim.task_graph.members import templates_of
 from flexsim.task_graph.memory import stage_memory, static_memory
 from flexsim.task_graph.plan import Plan
+from flexsim.task_graph.refusals import check_halves, check_split
+from flexsim.task_graph.rings import fused_rows
 from flexsim.task_graph.rows import B, F, Row, U
-from flexsim.task_graph.schedules import PipelineShape, Schedule, build_schedule
+from flexsim.task_graph.schedules import SCHEDULES, PipelineShape, Schedule, build_schedule
 from flexsim.task_graph.split import WHOLE, passes_of, split_rows
 from flexsim.task_graph.templates import Templates
 from flexsim.task_graph.update import write_update
@@ -48,14 +50,19 @@ def plan_task_graph(
     devices: DeviceGraph,
     costs: Costs,
     fold: bool = True,
+    order: Schedule | None = None,
 ) -> Plan:
-    """Return the plan of one training iteration, with what :func:`build_task_graph` takes."""
+    """Return the plan of one training iteration, with what :func:`build_task_graph` takes.
+
+    ``order`` takes the place of the schedule that the strategy names.
+    """
     check_strategy(strategy, operators, devices.num_devices)
-    schedule = _schedule(strategy)
+    schedule = _schedule(strategy, order)
     passes = passes_of(schedule.kind)
+    check_split(strategy, passes)
     program = build_program(operators, strategy, devices, costs, splits=passes != WHOLE)
     parts = write_update(program, costs.software)
-    rows: Sequence[Row] = program.notebook.rows
+    rows = fused_rows(program)
     names = tuple(op.name for op in operators.operators)
     folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, OFF)
     static = static_memory(program, parts, costs.software, folding.devices)
@@ -77,16 +84,12 @@ def plan_task_graph(
 
 def _templates(rows: Sequence[Row], strategy: Strategy, passes: tuple[int, ...]) -> Templates:
     cut = split_rows(rows, passes)
+    check_halves(strategy, cut, passes)
     return templates_of(cut, strategy.num_stages, strategy.num_ranks, passes)
 
 
-def _schedule(strategy: Strategy) -> Schedule:
-    shape = PipelineShape(
-        num_ranks=strategy.num_ranks,
-        num_chunks=strategy.num_chunks,
-        num_microbatches=strategy.num_microbatches,
-    )
-    schedule = build_schedule(strategy.schedule, shape)
+def _schedule(strategy: Strategy, order: Schedule | None) -> Schedule:
+    schedule = _named(strategy) if order is None else order
     if schedule.rank_of_stage.tolist() != list(strategy.rank_of_stage):
         wanted, given = schedule.rank_of_stage.tolist(), list(strategy.rank_of_stage)
         raise StrategyError(
@@ -94,6 +97,22 @@ def _schedule(strategy: Strategy) -> Schedule:
             f"{strategy.name!r} has them on {given}"
         )
     return replace(schedule, blocking_transfers=strategy.blocking_transfers)
+
+
+def _named(strategy: Strategy) -> Schedule:
+    shape = PipelineShape(
+        num_ranks=strategy.num_ranks,
+        num_chunks=strategy.num_chunks,
+        num_microbatches=strategy.num_microbatches,
+    )
+    schedule = build_schedule(strategy.schedule, shape)
+    why = SCHEDULES[strategy.schedule].not_expanded
+    if why:
+        raise StrategyError(
+            f"schedule {strategy.schedule!r} orders passes, but no operators: {why}; draw it with "
+            f"`flexsim schedule {strategy.schedule}`, or choose another"
+        )
+    return schedule
 
 
 def _num_tasks(rows: Sequence[Row], strategy: Strategy) -> int:

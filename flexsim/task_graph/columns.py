@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.ragged import Csr
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+
+if TYPE_CHECKING:
+    from flexsim.task_graph.memory import StageMemory
 
 __all__ = [
     "DYNAMIC_PARTS",
@@ -92,6 +96,7 @@ class ActivationMemory:
     recomputes or holds for a moment) live from its start to its end only. ``parts`` tells what
     ``allocated + transient`` is when the action holds most, a column each of
     :data:`DYNAMIC_PARTS`; None: all activations. ``operator`` runs then; -1 or None: unknown.
+    ``stages`` has what is held inside the actions; None: not known.
     """
 
     action: Int32
@@ -101,6 +106,7 @@ class ActivationMemory:
     transient: Int64
     parts: Int64 | None = None
     operator: Int32 | None = None
+    stages: StageMemory | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,13 @@ import numpy as np
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.places import Sorted
-from flexsim.task_graph.rows import INPUT, B, Row
+from flexsim.task_graph.rows import INPUT, B, Row, U
 from flexsim.task_graph.templates import Ends
 
 _WEIGHT = TASK_CODE["weight-gradient"]
 _INPUT = TASK_CODE["input-gradient"]
 _PARAMETER = TASK_CODE["parameter"]
+_OFFLOAD, _RELOAD = TASK_CODE["offload"], TASK_CODE["reload"]
 
 
 def ends_of(
@@ -42,10 +43,26 @@ class _Action:
     def ends(self) -> Ends:
         """Return where the template is joined to others; :class:`Ends` tells what is what."""
         found = Ends(self._exits, self._tails(), self._entries(), self._heads(), self._sends())
-        gathers = [i for i in self.indices if self.rows[i].kind == _PARAMETER]
+        gathers = [i for i in self.indices if self._is_fetch(i)]
         if not gathers:
-            return found
+            return self._ahead_of_reload(found)
         return replace(found, fetches=self._fetches(gathers), gates=self._gates(gathers[-1]))
+
+    def _is_fetch(self, index: int) -> bool:
+        row = self.rows[index]
+        return row.kind == _PARAMETER or (row.kind == _RELOAD and row.action != U)
+
+    def _ahead_of_reload(self, found: Ends) -> Ends:
+        """Let the next action bring back what it needs while the last layer of this one runs.
+
+        It begins to compute when only that layer may still be on its way to the host.
+        """
+        sent = [i for i in self.indices if self.rows[i].kind == _OFFLOAD]
+        if not sent or self.rows[sent[0]].action == U:
+            return found
+        leaves = _merged(self._inputs(sent[:-1] or sent))
+        before = self.rows[sent[-2]].needs if len(sent) > 1 else ()
+        return replace(found, leaves=leaves, gates=_merged(self._inputs(before)))
 
     @cached_property
     def _compute(self) -> list[int]:

@@ -28,7 +28,9 @@ def build_program(
     forward = ForwardPass(program)
     for operator in graph.operators:
         forward.run(operator)
+    program.offload.end_forward()
     backward = BackwardPass(program, forward, costs.software)
     for operator in reversed(graph.operators):
         backward.run(operator)
+    program.offload.set_sizes()
     return program

@@ -40,6 +40,7 @@ class Pass:
         cut, notebook = self.cuts.of(operator), self.program.notebook
         priced = self.program.pricing.compute(operator, cut.config, step)
         notebook.flops += priced.flops
+        needs = unique((*needs, *self.program.offload.needs(operator, reader)))
         written = notebook.write(
             Row(
                 reader.stage,
@@ -55,6 +56,7 @@ class Pass:
         )
         self.program.touched[written] = operator, step
         self.fetches.wrote(operator, reader, written)
+        self.program.offload.wrote(operator, reader, written)
         return written
 
 

@@ -30,6 +30,8 @@ Pass = tuple[int, int]
 
 _RECOMPUTED = TASK_CODE["recompute"]
 _PARAMETER = TASK_CODE["parameter"]
+_OFFLOAD = TASK_CODE["offload"]
+_WITHOUT_BUFFER = frozenset(TASK_CODE[kind] for kind in ("gradient", "offload", "reload"))
 _IN_PLACE = COLLECTIVE_CODE["all-reduce"]
 _SCATTERS = COLLECTIVE_CODE["reduce-scatter"]
 
@@ -202,7 +204,7 @@ class _Lives:
 
     def _message(self, index: int, row: Row, readers: dict[int, list[int]]) -> None:
         """Let what a message brings live until the last kernel that reads it."""
-        if row.collective == _IN_PLACE or row.kind == TASK_CODE["gradient"]:
+        if row.collective == _IN_PLACE or row.kind in _WITHOUT_BUFFER:
             return
         if row.kind == _PARAMETER and not self.program.strategy.sharding.reshard:
             return
@@ -284,6 +286,9 @@ class _Lives:
         for (stage, mesh), layouts in self.program.saved.items():
             for tensor, layout in layouts.items():
                 num_bytes = self.size(tensor, layout)
+                away = self.program.offload.rows_of(stage, tensor, mesh)
+                if away is not None:
+                    self._leave(away, num_bytes, mesh)
                 here = tensor in self._writers and stage_of[tensor] == stage
                 if not here or self._writes_on(tensor) != mesh:
                     self.changes[stage, F].append((0, ACTIVATIONS, num_bytes, mesh))
@@ -292,6 +297,24 @@ class _Lives:
                     self.changes[self._last_pass(stage)].append((-1, ACTIVATIONS, -num_bytes, mesh))
                 else:
                     self._free(reader, ACTIVATIONS, num_bytes, mesh)
+
+    def _leave(self, away: tuple[int, int], num_bytes: int, mesh: Mesh) -> None:
+        """Let what goes to the host be gone when a kernel waits for that, and come back."""
+        out, back = away
+        key, kernel = self._waits_for_offload.get(out, (self.pass_of(out), None))
+        moment = -1 if kernel is None else SLOTS * kernel
+        self.changes[key].append((moment, ACTIVATIONS, -num_bytes, mesh))
+        self._add(back, ACTIVATIONS, num_bytes, mesh)
+
+    @cached_property
+    def _waits_for_offload(self) -> dict[int, tuple[Pass, int | None]]:
+        """The first kernel that waits until what a row takes to the host is gone."""
+        found: dict[int, tuple[Pass, int | None]] = {}
+        for index, place in self.kernel_of.items():
+            for need in self.rows[index].needs:
+                if self.rows[need].kind == _OFFLOAD:
+                    found.setdefault(need, place)
+        return found
 
     def _last_pass(self, stage: int) -> Pass:
         return stage, WEIGHT if self.cut else B

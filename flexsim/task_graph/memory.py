@@ -83,6 +83,7 @@ class StageMemory:
             peak[place] - allocated,
             self.parts[place],
             self.operator[place].astype(np.int32),
+            self,
         )
 
 
@@ -113,7 +114,8 @@ def static_memory(
         parameters[on_mesh[mesh]] += part.num_parameters / part.gradient_shares
         if OPTIMIZER not in program.strategy.offload:
             kept[on_mesh[mesh]] += part.num_parameters / part.num_shares
-            sums[on_mesh[mesh]] += factored_count(part) / part.num_shares
+            if software.factored_moment_bytes:
+                sums[on_mesh[mesh]] += factored_count(part) / part.num_shares
     return StaticMemory(
         devices,
         weights,

@@ -83,7 +83,7 @@ def _sharded(program: Program, part: WeightPart) -> WeightPart:
 def gradient_bytes(program: Program, part: WeightPart, software: SoftwareProfile) -> float:
     """Return the size of a part's gradient as the software sends it."""
     width = software.gradient_communication_bytes_per_parameter
-    precision = program.graph.precision
+    precision = program.graph.stored_precision
     if precision not in width:
         raise ProfileError(
             f"software profile {software.name!r}: gradient_communication_bytes_per_parameter has "
@@ -104,7 +104,8 @@ def static_bytes(program: Program, part: WeightPart, software: SoftwareProfile) 
     weights = number * width / (part.num_shares if sharding.weights else 1)
     gradients = number / (part.num_shares if sharding.gradients else 1)
     state = number * software.optimizer_bytes_per_parameter
-    state += factored_count(part) * software.factored_moment_bytes
+    if software.factored_moment_bytes:
+        state += factored_count(part) * software.factored_moment_bytes
     return (
         round(weights),
         round(gradients * software.gradient_bytes_per_parameter),

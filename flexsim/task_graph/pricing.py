@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from flexsim.cost.costs import Costs
 from flexsim.cost.work import Work
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.keys import Key
-from flexsim.operator_graph.records import Map, Operator, Step, Use
+from flexsim.operator_graph.records import GRADIENT, Map, Operator, Step, Use
 from flexsim.strategy.config import ParallelConfig, part_sizes
 from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.places import Places
@@ -28,6 +28,9 @@ class Priced:
     num_bytes: NDArray[np.int64]
     flops: int
 
+
+_CAST_BYTES = 4
+"""An element in bf16 is read, and written twice in fp8."""
 
 Prices = dict[tuple[object, ...], Priced]
 """By a step's key and the bytes an element of its tensors."""
@@ -135,14 +138,38 @@ class Pricing:
 def work_of(graph: OperatorGraph, step: Step, box: Mapping[str, int]) -> Work:
     """Return what one part with a ``box`` of sizes does in ``step``."""
     nominal = step.nominal_flops(box)
-    return Work(
+    work = Work(
         kind=step.kernel,
         step=step.pass_name,
         flops=round(nominal * step.work_fraction),
         num_bytes=_step_bytes(graph, step, box),
         matmul=_product(step, box),
-        precision=graph.precision,
+        precision=graph.stored_precision,
         fusion=step.fusion,
+    )
+    return _in_fp8(graph, step, box, work) if graph.precision == "fp8" else work
+
+
+def _in_fp8(graph: OperatorGraph, step: Step, box: Mapping[str, int], work: Work) -> Work:
+    """Return the work of a product with a weight in fp8; any other work as it is.
+
+    Operands are read with a byte an element. The forward casts both, the input gradient the
+    gradient that it reads; each is read once and written twice, by row and by column, so that
+    the weight gradient finds both.
+    """
+    touched = {use.tensor.removeprefix(GRADIENT) for use in (*step.reads, *step.writes)}
+    if work.matmul is None or step.kernel != "matmul" or touched.isdisjoint(graph.weights):
+        return work
+    reads = {use.tensor: use.num_elements(box) for use in step.reads if use.dense}
+    fresh = [n for t, n in reads.items() if step.pass_name == "F" or t.startswith(GRADIENT)]
+    casts = [] if step.pass_name == "W" else fresh
+    saved = sum((graph.widths[tensor] - 1) * number for tensor, number in reads.items())
+    return replace(
+        work,
+        num_bytes=work.num_bytes - saved,
+        precision="fp8",
+        cast_bytes=sum(casts) * _CAST_BYTES,
+        num_casts=len(casts),
     )
 
 

@@ -20,6 +20,7 @@ from flexsim.task_graph.cuts import Cuts
 from flexsim.task_graph.fetches import Fetches
 from flexsim.task_graph.gradients import Contribution
 from flexsim.task_graph.needs import Needs
+from flexsim.task_graph.offload import Offload
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.rows import Notebook
 from flexsim.task_graph.transitions import Transitions
@@ -69,6 +70,11 @@ class Program:
     def fetches(self) -> Fetches:
         """What gathers weights that are kept in shares."""
         return Fetches(self)
+
+    @cached_property
+    def offload(self) -> Offload:
+        """What moves saved activations to the host and back."""
+        return Offload(self)
 
     @cached_property
     def uses(self) -> dict[str, list[tuple[Operator, Use]]]:

@@ -42,6 +42,8 @@ class Ends:
     """The gathers of weights that wait for nothing in the template."""
     gates: Sorted = NOWHERE
     """The compute tasks that the next action's first gathers wait for."""
+    leaves: Sorted = NOWHERE
+    """The transfers to the host that the next action's first compute tasks wait for."""
 
 
 @dataclass(frozen=True, eq=False)

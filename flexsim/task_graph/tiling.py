@@ -170,6 +170,8 @@ def meeting(
         sides = [(before.tails, after.heads)]
     if schedule.blocking_transfers:
         sides.append((before.sends, after.entries))
+    if len(before.leaves.members):
+        sides.append((before.leaves, after.entries))
     if len(after.fetches.members):
         gates = before.gates if len(before.gates.members) else before.exits
         sides.append((gates, after.fetches))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flexsim.files import whole_file
 from flexsim.task_graph.columns import Int64
-from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS, TASK_CODE, TASK_KINDS
+from flexsim.task_graph.kinds import ACTION_CODE, NUM_COMPUTE_KINDS, TASK_CODE, TASK_KINDS
 from flexsim.timeline.critical_path import REASONS, CriticalPath
 from flexsim.timeline.names import action_names, stream_name
 from flexsim.timeline.spans import frame_of, of_action
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TRANSFER = TASK_CODE["pipeline"]
+_UPDATE = ACTION_CODE["U"]
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
     """Stretches of a critical path that belong to one action, a value each, in order of time.
 
-    Transfers between stages are runs of their own; so are the kinds of tasks outside actions.
+    Transfers between stages are runs of their own; so is each kind of task in an update, and
+    outside actions.
     """
 
     first: Int64
@@ -55,7 +57,8 @@ def runs_of(path: CriticalPath) -> Runs:
     """Return the runs of a critical path."""
     graph = path.task_graph
     action, kind = graph.action[path.task].astype(np.int64), graph.kind[path.task].astype(np.int64)
-    is_apart = (kind == _TRANSFER) | (action < 0)
+    updates = of_action(action, graph.actions.kind) == _UPDATE
+    is_apart = (kind == _TRANSFER) | updates | (action < 0)
     group = (action + 1) * (len(TASK_KINDS) + 1) + np.where(is_apart, kind + 1, 0)
     first = np.flatnonzero(np.diff(group, prepend=-1))
     bounds = np.append(first, len(path))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flexsim.timeline.links import LinkFacts
+    from flexsim.timeline.memory_series import MemorySeries
 
 MOST_SPANS = 50_000
 """With more spans than this, files hold one row a block."""
@@ -101,6 +102,18 @@ def write_metrics(
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([key for key, _ in cells])
         writer.writerow(["" if value is None else value for _, value in cells])
+
+
+def write_memory(path: Path, series: MemorySeries) -> None:
+    """Write ``memory.csv``: a row a moment at which something comes or goes, in bytes.
+
+    Of every pipeline rank it tells the fullest device.
+    """
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        columns = series.columns()
+        stream.write((",".join(columns) + "\n").encode())
+        pieces = ["", *("," for _ in range(len(columns) - 1)), "\n"]
+        write_rows(stream, pieces, list(columns.values()))
 
 
 def write_links(path: Path, facts: LinkFacts) -> None:

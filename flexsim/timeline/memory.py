@@ -208,13 +208,30 @@ def _changes(
     spans_ns: tuple[Int64, Int64], memory: ActivationMemory, devices: Int64
 ) -> tuple[Int64, Int64, Int64]:
     """Return (row, line, bytes) of the beginning and the end of every action, in order."""
-    start_ns, end_ns = spans_ns
     line = np.tile(np.searchsorted(devices, memory.device), 2)
-    time_ns = np.concatenate([start_ns[memory.action], end_ns[memory.action]])
+    time_ns = np.concatenate(spans_apart_ns(memory, spans_ns))
     change = np.concatenate([memory.allocated + memory.transient, -memory.freed - memory.transient])
     order = np.lexsort((change > 0, time_ns, line))
     order = order[change[order] != 0]
     return order, line[order], change[order]
+
+
+def spans_apart_ns(memory: ActivationMemory, spans_ns: tuple[Int64, Int64]) -> tuple[Int64, Int64]:
+    """Return start and end of every row of ``memory``, from those of all actions.
+
+    Kernels of a device run one after another, but an action's messages may begin before, or end
+    after, its kernels. So one that only just overlaps the one before it begins when that ends;
+    one that overlaps it by half or more runs beside it.
+    """
+    start_ns, end_ns = (ns[memory.action] for ns in spans_ns)
+    order = np.lexsort((start_ns, memory.device))
+    start, end = start_ns[order], end_ns[order]
+    shared = end[:-1] - start[1:]
+    short = np.minimum(end[:-1] - start[:-1], end[1:] - start[1:])
+    device = memory.device[order]
+    meets = (device[1:] == device[:-1]) & (shared > 0) & (2 * shared < short)
+    start_ns[order[1:][meets]] = end[:-1][meets]
+    return start_ns, end_ns
 
 
 def action_spans_ns(timeline: Timeline) -> tuple[Int64, Int64]:

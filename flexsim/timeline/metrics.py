@@ -35,6 +35,8 @@ class IterationFacts:
     peak_flops_per_s: float
     memory_capacity_bytes: int
     """Of one device."""
+    notes: tuple[str, ...] = ()
+    """What people should know of how the iteration was planned."""
 
 
 def metrics(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
@@ -76,9 +78,24 @@ def _shares(timeline: Timeline) -> dict[str, object]:
     return {
         "bubble_fraction": _ratio(bubble_ns, makespan_ns),
         "bubble_ratio": _ratio(bubble_ns, makespan_ns - bubble_ns),
+        "bubble_fraction_of_span": _idle_of_longest_span(timeline, times.compute_ns),
         "compute_fraction": _ratio(compute_ns, makespan_ns),
         "exposed_communication_s": _exposed_s(times, weights),
     }
+
+
+def _idle_of_longest_span(timeline: Timeline, compute_ns: Int64) -> float:
+    """Return the idle share of the longest span between a device's first and last computation."""
+    rows = timeline.busy_rows
+    computes = np.flatnonzero(rows.row < 0)
+    at = np.searchsorted(computes, rows.first)
+    used = np.flatnonzero(np.diff(at))
+    if not len(used):
+        return 0.0
+    first, last = ~rows.row[computes[at[used]]], ~rows.row[computes[at[used + 1] - 1]]
+    span_ns = timeline.end_ns[last] - timeline.start_ns[first]
+    longest = int(span_ns.argmax())
+    return float(1 - compute_ns[used[longest]] / span_ns[longest])
 
 
 def _exposed_s(times: DeviceTimes, weights: Int64) -> dict[str, float]:

@@ -11,7 +11,15 @@ from small_gpt import write_small
 
 AGG = "matplotlib.backends.backend_agg.FigureCanvasAgg"
 SVG = "matplotlib.backends.backend_svg.FigureCanvasSVG"
-FILES = ["bubbles.png", "bubbles.svg", "metrics.csv", "timeline.csv", "trace.json"]
+FILES = [
+    "bubbles.png",
+    "bubbles.svg",
+    "memory.csv",
+    "memory.png",
+    "metrics.csv",
+    "timeline.csv",
+    "trace.json",
+]
 
 
 @pytest.fixture

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from schedule_shapes import fitting
 
 from flexsim.errors import ScheduleError
 from flexsim.task_graph.schedules import (
@@ -113,15 +116,18 @@ def test_interleaved_1f1b_equals_megatrons_loops(sizes):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-@given(sizes=SMALL)
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.tuples(st.integers(1, 6), st.integers(1, 13), st.integers(1, 3)))
 def test_every_schedule_is_complete_and_can_run(name, sizes):
-    num_ranks, num_chunks, groups = sizes
-    num_chunks = num_chunks if SCHEDULES[name].supports_chunks else 1
-    shape = PipelineShape(num_ranks, groups * num_ranks, num_chunks)
+    shape = fitting(name, *sizes)
     schedule = build_schedule(name, shape)
     check(schedule)
-    assert schedule.num_actions == 2 * shape.num_stages * shape.num_microbatches
-    assert schedule.num_stages == shape.num_stages
+    passes = shape.num_stages * shape.num_microbatches
+    kinds = Counter(schedule.action(row).kind for row in range(schedule.num_actions))
+    assert kinds["F"] == passes
+    assert kinds["B"] + kinds["I"] == (0 if name == "forward" else passes)
+    assert kinds["I"] == kinds["W"]
+    assert schedule.stages_a_lane == shape.num_stages
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -161,8 +167,16 @@ def test_columns_have_their_documented_types():
         ("1f1", (4, 8, 1), ["no schedule '1f1'", "did you mean '1f1b'?", "gpipe"]),
         ("gpipe", (4, 8, 2), ["'gpipe'", "chunks = 2", "chunks = 1", "interleaved-1f1b"]),
         ("1f1b", (4, 8, 3), ["'1f1b'", "chunks = 3"]),
-        ("interleaved-1f1b", (4, 6, 2), ["microbatches = 6", "4 pipeline ranks", "4 or 8"]),
-        ("interleaved-1f1b", (4, 2, 2), ["microbatches = 2", "choose 4"]),
+        ("zb-v", (4, 8, 1), ["'zb-v'", "2 stages a rank", "chunks = 1", "choose chunks = 2"]),
+        ("v-half", (4, 8, 3), ["'v-half'", "chunks = 3", "choose chunks = 2"]),
+        ("dualpipe", (3, 8, 1), ["DualPipe: 3 ranks", "even"]),
+        ("dualpipe", (4, 6, 1), ["microbatches = 6", "at least twice the ranks"]),
+        ("dualpipe-v", (4, 7, 2), ["microbatches = 7", "8 stages", "choose 8 or more"]),
+        ("chimera", (4, 7, 1), ["microbatches = 7", "even"]),
+        ("zb-h1", (4, 7, 1, 2), ["'zb-h1'", "warm_up = 2", "1f1b-flexible"]),
+        ("1f1b", (4, 7, 1, 0, 3), ["slices = 3", "terapipe"]),
+        ("gpipe", (4, 7, 1, 0, 1, 2), ["iterations = 2", "pipedream"]),
+        ("1f1b-flexible", (4, 7, 1, -1), ["warm_up = -1"]),
         ("1f1b", (0, 8, 1), ["ranks = 0"]),
         ("1f1b", (4, 0, 1), ["microbatches = 0"]),
         ("1f1b", (4, 8, -1), ["chunks = -1"]),

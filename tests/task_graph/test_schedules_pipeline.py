@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from list_scheduler import list_schedule
+from schedule_shapes import fitting
 
 from flexsim.engine.event import simulate
 from flexsim.errors import ScheduleError
@@ -137,10 +138,8 @@ def test_a_blocking_transfer_holds_up_its_sender_only():
     st.integers(0, 3),
 )
 def test_the_engine_agrees_with_a_list_scheduler(name, sizes, durations, transfer_ns):
-    num_ranks, num_chunks, groups = sizes
-    shape = PipelineShape(
-        num_ranks, groups * num_ranks, num_chunks if name.startswith("inter") else 1
-    )
+    num_ranks, num_chunks, num_microbatches = sizes
+    shape = fitting(name, num_ranks, num_microbatches, num_chunks)
     graph = pipeline_task_graph(
         build_schedule(name, shape), StageDurations(*durations, transfer_ns)
     )

@@ -30,6 +30,8 @@ from flexsim.operator_graph.kinds.elementwise import (
     swiglu,
     unary,
 )
+from flexsim.operator_graph.kinds.experts import Routing, combine, dispatch, route
+from flexsim.operator_graph.kinds.latent import LatentInputs, latent_attention, rotary_keys
 from flexsim.operator_graph.kinds.linear import LinearShape, linear
 from flexsim.operator_graph.kinds.norm import batch_norm, layer_norm, rms_norm
 from flexsim.operator_graph.kinds.pooling import average_pool, max_pool, mean_over
@@ -56,7 +58,9 @@ __all__ = [
     "CellState",
     "Filters",
     "Kernel",
+    "LatentInputs",
     "LinearShape",
+    "Routing",
     "add",
     "attend",
     "attention_context",
@@ -65,9 +69,11 @@ __all__ = [
     "average_pool",
     "batch_norm",
     "batched_matmul",
+    "combine",
     "concatenate",
     "convolution",
     "cross_entropy",
+    "dispatch",
     "dropout",
     "dropout_add",
     "embedding",
@@ -76,6 +82,7 @@ __all__ = [
     "flash_attention",
     "gelu",
     "joint_linear",
+    "latent_attention",
     "layer_norm",
     "linear",
     "lstm_cell",
@@ -89,6 +96,8 @@ __all__ = [
     "relu",
     "rms_norm",
     "rotary",
+    "rotary_keys",
+    "route",
     "split",
     "square",
     "swiglu",

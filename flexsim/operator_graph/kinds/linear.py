@@ -20,6 +20,7 @@ class LinearShape:
     (a vocabulary table); by default each product has a weight of its own, input-major.
     ``constant_input`` tells that the input is data, into which no gradient flows. ``weights``
     is the prefix of the weights' names, the operator's unless several operators share them.
+    Those of ``lead`` that ``stack`` names index the weights too: a product for each (experts).
     """
 
     lead: tuple[str, ...]
@@ -30,6 +31,7 @@ class LinearShape:
     tied_weight: str = ""
     constant_input: bool = False
     weights: str = ""
+    stack: tuple[str, ...] = ()
 
 
 def linear(builder: GraphBuilder, name: str, x: str, shape: LinearShape) -> tuple[str, ...]:
@@ -84,8 +86,9 @@ def _product(builder: GraphBuilder, full: str, x: str, shape: LinearShape, suffi
     weight = _weight_use(builder, f"{prefix}.weight", shape, out_axes)
     addends: tuple[Use, ...] = ()
     if shape.bias:
-        bias = builder.weight(f"{prefix}.bias", axis_sizes(out_axes, sizes))
-        addends = (Use(bias, out_axes),)
+        bias_axes = _stack(shape) + out_axes
+        bias = builder.weight(f"{prefix}.bias", axis_sizes(bias_axes, sizes))
+        addends = (Use(bias, bias_axes),)
     return Map((Use(x, lead + shape.inputs), weight), Use(y, y_axes), 2, addends)
 
 
@@ -93,5 +96,10 @@ def _weight_use(
     builder: GraphBuilder, name: str, shape: LinearShape, out_axes: tuple[Axis, ...]
 ) -> Use:
     axes = out_axes + shape.inputs if shape.tied_weight else shape.inputs + out_axes
+    axes = _stack(shape) + axes
     weight = builder.weight(shape.tied_weight or name, axis_sizes(axes, shape.sizes))
     return Use(weight, axes)
+
+
+def _stack(shape: LinearShape) -> tuple[Axis, ...]:
+    return tuple((dim,) for dim in shape.stack)

@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flexsim.errors import ScheduleError
-from flexsim.task_graph.schedules.catalog import SCHEDULES
+from flexsim.task_graph.schedules.catalog import AUTO, SCHEDULES
 from flexsim.task_graph.schedules.integer_program import improved
 from flexsim.task_graph.schedules.list_scheduling import Orders, listed, rules
-from flexsim.task_graph.schedules.order_problem import OrderProblem, Outcome, outcome
+from flexsim.task_graph.schedules.order_problem import OrderProblem, Outcome, StageCosts, outcome
 from flexsim.task_graph.schedules.schedule import PipelineShape, Schedule
 from flexsim.task_graph.schedules.zero_bubble_greedy import greedy_orders
 
-AUTO = "auto"
 _MOST_PASSES = 40_000
 """With more passes than this only the known schedules and a few rules are tried."""
-_MOST_EXACT = 30
+_MOST_EXACT = 60
 """Up to this many passes the integer program looks for something better."""
 
 
@@ -47,6 +46,21 @@ def automatic(problem: OrderProblem) -> Found:
     return Found(problem.schedule(orders), best, source)
 
 
+def of_equal_stages(shape: PipelineShape, costs: StageCosts, limit: int | None = None) -> Found:
+    """Return :func:`automatic`'s answer for stages alike; two a rank lie there and back.
+
+    A rank may hold ``limit`` times what a forward of a stage keeps.
+    """
+    there = list(range(shape.num_ranks))
+    turns = [there, there[::-1] if shape.num_chunks == 2 else there]
+    ranks = [rank for chunk in range(shape.num_chunks) for rank in turns[chunk % 2]]
+    most = None if limit is None else limit * costs.kept_bytes
+    problem = OrderProblem(
+        (costs,) * shape.num_stages, tuple(ranks), shape.num_microbatches, (most,) * shape.num_ranks
+    )
+    return automatic(problem)
+
+
 def _num_passes(problem: OrderProblem) -> int:
     return (2 + problem.splits) * problem.stages_a_lane * problem.num_microbatches
 
@@ -75,7 +89,7 @@ def _known(problem: OrderProblem) -> Iterator[tuple[str, Orders]]:
     shape = PipelineShape(problem.num_ranks, problem.num_microbatches, chunks)
     for name, entry in SCHEDULES.items():
         fits = entry.supports_chunks if chunks > 1 else True
-        if entry.not_expanded or entry.num_lanes > 1 or not fits:
+        if name == AUTO or entry.not_expanded or entry.num_lanes > 1 or not fits:
             continue
         if entry.num_chunks not in (None, chunks):
             continue

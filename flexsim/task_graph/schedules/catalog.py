@@ -58,10 +58,18 @@ def _chunked(
 
 
 def _v_shaped(function: Callable[[PipelineShape], Schedule], description: str) -> ScheduleEntry:
-    return ScheduleEntry(
-        function, description, supports_chunks=True, num_chunks=2, placement="v"
-    )
+    return ScheduleEntry(function, description, supports_chunks=True, num_chunks=2, placement="v")
 
+
+def _of_equal_stages(shape: PipelineShape) -> Schedule:
+    from flexsim.task_graph.schedules.automatic import of_equal_stages
+    from flexsim.task_graph.schedules.order_problem import StageCosts
+
+    return of_equal_stages(shape, StageCosts(1, 1, 1)).schedule
+
+
+AUTO = "auto"
+"""The schedule that is made from what stages take; by its name alone, for F = I = W."""
 
 _NO_FLUSH = "it never flushes, and only iterations that end with an update are built"
 
@@ -118,7 +126,8 @@ SCHEDULES: dict[str, ScheduleEntry] = {
     ),
     "dualpipe": ScheduleEntry(
         dualpipe,
-        "two copies in opposite directions, forward beside backward (DeepSeek-V3, arXiv 2412.19437)",
+        "two copies in opposite directions, forward beside backward (DeepSeek-V3, arXiv "
+        "2412.19437)",
         num_lanes=2,
     ),
     "dualpipe-v": _v_shaped(
@@ -152,6 +161,11 @@ SCHEDULES: dict[str, ScheduleEntry] = {
     "forward": _chunked(
         forward_only,
         "inference: forwards only (as in GPipe's forward phase, arXiv 1811.06965)",
+    ),
+    AUTO: _chunked(
+        _of_equal_stages,
+        "what ends first and fits into memory, of orders made from the stages' times (after Qi et "
+        "al. 2023, arXiv 2401.10241)",
     ),
 }
 

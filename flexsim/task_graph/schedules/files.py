@@ -84,7 +84,9 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _cells(line: int, row: list[str]) -> list[_Cell]:
-    cells = [_Cell(line, number, _actions(line, number, text)) for number, text in enumerate(row, 1)]
+    cells = [
+        _Cell(line, number, _actions(line, number, text)) for number, text in enumerate(row, 1)
+    ]
     return [cell for cell in cells if cell.actions]
 
 

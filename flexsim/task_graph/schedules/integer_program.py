@@ -20,7 +20,7 @@ from flexsim.task_graph.schedules.order_problem import OrderProblem, Outcome, ou
 if TYPE_CHECKING:
     from scipy.optimize import LinearConstraint
 
-_MOST_NODES = 3_000
+_MOST_NODES = 300
 """Of the search tree: a limit that does not depend on the machine, as one of time would."""
 
 
@@ -106,7 +106,11 @@ class _Program:
         options = {"node_limit": most_nodes, "presolve": True}
         limits = Bounds(np.zeros(size), upper)
         found = milp(
-            target, integrality=whole, bounds=limits, constraints=self._matrix(size), options=options
+            target,
+            integrality=whole,
+            bounds=limits,
+            constraints=self._matrix(size),
+            options=options,
         )
         if found.x is None:
             return None
@@ -210,6 +214,10 @@ def _split(problem: OrderProblem, ranks: Orders) -> Orders:
         return ranks
     halves = {"B": ("I", "W")}
     return [
-        [action._replace(kind=kind) for action in order for kind in halves.get(action.kind, action.kind)]
+        [
+            action._replace(kind=kind)
+            for action in order
+            for kind in halves.get(action.kind, action.kind)
+        ]
         for order in ranks
     ]

@@ -158,26 +158,28 @@ def schedule_of(shape: PipelineShape, kind: Int64, chunk: Int64, microbatch: Int
 def _split_passes(
     num_passes: int, warm_up: Int64, delay: Int64, backward_first: bool = False
 ) -> tuple[Int64, Int64]:
-    """Return kind and number of every pass where W follows ``delay[r]`` passes behind I.
+    """Return kind and number of every pass (rank, position) where backwards are cut in two."""
+    orders = [
+        _split_order(num_passes, first, late, backward_first)
+        for first, late in zip(warm_up.tolist(), delay.tolist(), strict=True)
+    ]
+    table = np.array(orders, np.int64)
+    return table[:, :, 0], table[:, :, 1]
 
-    After its warm-up rank r runs F, I, W in turn (I, W, F where ``backward_first``), as long as
-    there are any.
+
+def _split_order(
+    num_passes: int, warm_up: int, delay: int, backward_first: bool
+) -> list[tuple[int, int]]:
+    """Return a rank's passes: after its warm-up F, I, W in turn (I, W, F where ``backward_first``).
+
+    W is ``delay`` passes behind I.
     """
-    turn = [("I", 0, 0), ("W", 0, delay), ("F", warm_up, 0)]
-    turn = turn if backward_first else [turn[2], *turn[:2]]
-    most = int(num_passes + delay.max())
-    rounds = np.arange(most)[None, :, None]
-    codes = np.array([ACTION_CODE[kind] for kind, _, _ in turn])
-    shift = np.stack([np.broadcast_to(ahead - late, warm_up.shape) for _, ahead, late in turn], 1)
-    nth = rounds + shift[:, None, :]
-    lower = np.stack([np.broadcast_to(ahead, warm_up.shape) for _, ahead, _ in turn], 1)
-    there = (nth >= lower[:, None, :]) & (nth < num_passes)
-    rows = []
-    for rank, first in enumerate(warm_up.tolist()):
-        kinds = np.broadcast_to(codes, there[rank].shape)[there[rank]]
-        before = np.arange(first), np.full(first, ACTION_CODE["F"])
-        rows.append((np.append(before[1], kinds), np.append(before[0], nth[rank][there[rank]])))
-    return np.stack([kind for kind, _ in rows]), np.stack([number for _, number in rows])
+    order = [("F", number) for number in range(warm_up)]
+    for number in range(num_passes + delay):
+        turn = [("F", warm_up + number), ("I", number), ("W", number - delay)]
+        turn = [*turn[1:], turn[0]] if backward_first else turn
+        order += [each for each in turn if 0 <= each[1] < num_passes]
+    return [(ACTION_CODE[kind], number) for kind, number in order]
 
 
 def _passes(num_passes: int, warm_up: Int64) -> tuple[np.ndarray, Int64]:

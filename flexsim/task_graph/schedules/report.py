@@ -85,13 +85,14 @@ def schedule_report(
         "weight-gradient": weight_gradient,
         "transfer": transfer,
     }
-    durations = [_to_ns(name, value) for name, value in named.items()]
+    durations = [to_ns(name, value) for name, value in named.items()]
     _refuse_longer_than_int64(schedule, sum(durations))
     task_graph = pipeline_task_graph(schedule, StageDurations(*durations))
     return _report(schedule, task_graph, simulate(task_graph))
 
 
-def _to_ns(name: str, value: float) -> int:
+def to_ns(name: str, value: float) -> int:
+    """Return a duration in simulated nanoseconds; raise :class:`ScheduleError` for no duration."""
     if not math.isfinite(value) or value < 0:
         raise ScheduleError(f"{name} = {value} is not a duration; choose a number from 0 up")
     duration_ns = round(Fraction(str(value)) * NS_PER_UNIT)
@@ -126,9 +127,7 @@ def _report(schedule: Schedule, task_graph: TaskGraph, timeline: Replayed) -> Sc
     )
 
 
-def _idle_of_longest_span(
-    schedule: Schedule, task_graph: TaskGraph, timeline: Replayed
-) -> float:
+def _idle_of_longest_span(schedule: Schedule, task_graph: TaskGraph, timeline: Replayed) -> float:
     action, computes = task_graph.action, task_graph.is_compute
     rank = schedule.rank[action[computes]]
     start_ns, end_ns = timeline.start_ns[computes], timeline.end_ns[computes]

@@ -32,7 +32,7 @@ class _Rank:
     order: list[Action] = field(default_factory=list)
 
 
-class _OutOfMemory(Exception):
+class _OutOfMemoryError(Exception):
     """A pass does not fit, and no weight gradient is left to make room."""
 
 
@@ -55,7 +55,7 @@ class _Greedy:
                         self._filled(rank, "F")
                 for rank in range(last, -1, -1):
                     self._filled(rank, "I")
-        except _OutOfMemory:
+        except _OutOfMemoryError:
             return None
         for rank, state in enumerate(self.ranks):
             while state.count["W"] < num_microbatches:
@@ -98,7 +98,7 @@ class _Greedy:
         action = Action(rank, kind, state.count[kind])
         while not self._fits(rank, action):
             if not self._has_weights(state):
-                raise _OutOfMemory
+                raise _OutOfMemoryError
             self._put(rank, "W")
         ready_ns = self._ready_ns(action)
         weight_ns = self.problem.stages[rank].weight_gradient_ns
@@ -106,9 +106,9 @@ class _Greedy:
             self._put(rank, "W")
         gap_ns = ready_ns - state.time_ns
         longest_ns = max(each.bubble_ns for each in self.ranks)
-        if gap_ns > 0 and self._has_weights(state):
-            if self.always or state.bubble_ns + gap_ns > longest_ns:
-                self._put(rank, "W")
+        wanted = self.always or state.bubble_ns + gap_ns > longest_ns
+        if gap_ns > 0 and wanted and self._has_weights(state):
+            self._put(rank, "W")
         self._put(rank, kind)
 
     def _fits(self, rank: int, action: Action) -> bool:

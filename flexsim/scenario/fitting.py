@@ -1,0 +1,155 @@
+"""What would make a scenario fit that does not: every way by itself, then all that save together.
+
+Each is simulated, on no more microbatches than fill the pipeline a few times, which is when most is
+held; so is the scenario as it is, so that the times can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flexsim.errors import FlexSimError
+from flexsim.scenario.schema import Scenario
+from flexsim.units import format_bytes
+
+if TYPE_CHECKING:
+    from flexsim.scenario.batch import Outcome
+
+_ROUNDS = 3
+"""Times that microbatches fill the pipeline."""
+_MOST_TOLD = 3
+_RECOMPUTE = ("none", "selective", "full")
+
+Changes = Mapping[str, Any]
+"""Keys such as ``"strategy.zero"`` and their new values."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Keys that make a scenario fit, its peak then, and its time relative to the scenario's."""
+
+    changes: Changes
+    peak_bytes: int
+    relative_time: float
+
+    def __str__(self) -> str:
+        keys = ", ".join(f"{key} = {_toml(value)}" for key, value in self.changes.items())
+        more = f"{100 * (self.relative_time - 1):+.1f} % time"
+        return f"{keys} ({format_bytes(self.peak_bytes)}, {more})"
+
+
+def ways_to_fit(scenario: Scenario) -> list[Way]:
+    """Return what makes a scenario fit, the least time first; nothing where nothing does."""
+    from flexsim.scenario.batch import run_many
+
+    if scenario.strategy.file is not None or scenario.simulation.network != "analytic":
+        return []
+    short = _shortened(scenario)
+    singles = list(_singles(short))
+    tried = [{}, *singles, *_together(short, singles)]
+    known = [(changes, _changed(short, changes)) for changes in tried]
+    outcomes = run_many([each for _, each in known if each is not None])
+    pairs = zip([changes for changes, each in known if each is not None], outcomes, strict=True)
+    return _fitting(list(pairs))
+
+
+def sentence(ways: list[Way]) -> str:
+    """Return the cheapest ways as people read them."""
+    if not ways:
+        return "no single way of recomputation, sharding, sizes or degrees makes it fit"
+    told = "\n".join(f"  {way}" for way in ways[:_MOST_TOLD])
+    return f"it would fit, the cheapest way first, with\n{told}"
+
+
+def _fitting(outcomes: list[tuple[Changes, Outcome]]) -> list[Way]:
+    base = outcomes[0][1].metrics
+    if not base:
+        return []
+    found = [
+        Way(
+            changes,
+            outcome.metrics["peak_memory_bytes"],
+            base["tokens_per_s"] / outcome.metrics["tokens_per_s"],
+        )
+        for changes, outcome in outcomes[1:]
+        if outcome.metrics.get("fits_memory")
+    ]
+    fewest = min((len(way.changes) for way in found), default=0)
+    return sorted(
+        (way for way in found if len(way.changes) == fewest or fewest > 1),
+        key=lambda way: (way.relative_time, way.peak_bytes),
+    )
+
+
+def _shortened(scenario: Scenario) -> Scenario:
+    """Return the scenario with fewer microbatches where it has many."""
+    from flexsim.scenario.prepare import setting_of, sizes_of
+
+    sizes = sizes_of(scenario, setting_of(scenario))
+    few = _ROUNDS * sizes.pipeline * sizes.chunks * 2
+    if sizes.num_microbatches <= few or sizes.num_microbatches % sizes.pipeline:
+        return scenario
+    batch = few * sizes.data * scenario.training.micro_batch
+    return _changed(scenario, {"training.global_batch": batch}) or scenario
+
+
+def _singles(scenario: Scenario) -> Iterator[Changes]:
+    """Yield every way by itself."""
+    training, strategy = scenario.training, scenario.strategy
+    if training.recompute in _RECOMPUTE:
+        for policy in _RECOMPUTE[_RECOMPUTE.index(training.recompute) + 1 :]:
+            yield {"training.recompute": policy}
+    if strategy.tensor > 1 and not strategy.sequence_parallel:
+        yield {"strategy.sequence_parallel": True}
+    for stage in range(strategy.zero + 1, 4):
+        yield {"strategy.zero": stage}
+    half = training.micro_batch // 2
+    while half:
+        yield {"training.micro_batch": half}
+        half //= 2
+    yield from _degrees(scenario)
+    if not training.offload:
+        yield {"training.offload": ["optimizer"]}
+
+
+def _degrees(scenario: Scenario) -> Iterator[Changes]:
+    """Yield more tensor or pipeline ranks in place of replicas."""
+    strategy = scenario.strategy
+    for key in ("tensor", "pipeline"):
+        for factor in (2, 4):
+            more: dict[str, Any] = {f"strategy.{key}": factor * getattr(strategy, key)}
+            if strategy.data is not None and strategy.data % factor == 0:
+                more["strategy.data"] = strategy.data // factor
+            elif strategy.data is not None:
+                continue
+            yield more
+
+
+def _together(scenario: Scenario, singles: list[Changes]) -> Iterator[Changes]:
+    """Yield ways that save different things at once."""
+    keep = {"training.recompute": "full", "strategy.sequence_parallel": True, "strategy.zero": 1}
+    some = [key for key, value in keep.items() if {key: value} in singles]
+    if len(some) > 1:
+        yield {key: keep[key] for key in some}
+        if "strategy.zero" in some:
+            yield {key: keep[key] for key in some} | {"strategy.zero": 3}
+
+
+def _changed(scenario: Scenario, changes: Changes) -> Scenario | None:
+    """Return the scenario with other values; None where they are no scenario."""
+    content = scenario.model_dump(by_alias=True, exclude_unset=True, exclude={"published"})
+    for key, value in changes.items():
+        table, last = key.split(".")
+        content.setdefault(table, {})[last] = value
+    try:
+        return Scenario.from_dict(content, scenario.source)
+    except FlexSimError:
+        return None
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')

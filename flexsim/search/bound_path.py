@@ -1,0 +1,173 @@
+"""The bound by paths: to the loss and back, a synchronization, the optimizer's step.
+
+A path runs from step to step of operators, through what carries tensors between them. Where a
+tensor has several readers, or one reads it in several ways, what carries it may be shared, so
+that only the first device's share counts. Operators without a config yet count with the least
+that any of theirs takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexsim.operator_graph import Operator, OperatorGraph, Step
+from flexsim.operator_graph.records import gradient
+from flexsim.search.bound_loads import LoadTables
+from flexsim.search.moves import Edge
+from flexsim.search.prices import Carry, Int64, Prices, reads_once
+from flexsim.strategy import ParallelConfig
+
+Partial = Mapping[str, ParallelConfig]
+"""Configs of some operators."""
+Place = tuple[str, int]
+"""An operator's name and the number of one of its steps."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A step and what it waits for.
+
+    ``own`` are earlier steps of the operator whose results it reads, ``others`` steps of other
+    operators with the edge between them. ``weights`` are those whose gradients it leaves.
+    """
+
+    operator: Operator
+    number: int
+    own: tuple[int, ...]
+    others: tuple[tuple[Place, Edge], ...]
+    weights: tuple[str, ...]
+    is_forward: bool
+
+
+class PathBound:
+    """Bounds the strategies that extend a partial one by their longest paths."""
+
+    def __init__(
+        self, prices: Prices, tables: LoadTables, configs: Mapping[str, Sequence[ParallelConfig]]
+    ) -> None:
+        """Look at the least of every step over all configs of its operator."""
+        self._prices, self._tables = prices, tables
+        self._graph = graph = prices.problem.graph
+        self._nodes = _nodes(graph)
+        self._durations: dict[tuple[str, ParallelConfig], list[Int64]] = {}
+        self._least = {op.name: self._least_of(op, configs[op.name]) for op in graph.operators}
+        self._once = {
+            id(edge): reads_once(edge, graph.readers[edge.read.tensor])
+            for node in self._nodes
+            for _, edge in node.others
+        }
+
+    def __call__(self, partial: Partial, parameters: Int64) -> int:
+        """Return the bound; devices hold so many parameters of the operators with configs."""
+        steps = self._tables.steps_ns(parameters)
+        ends: dict[Place, Int64] = {}
+        gradients: dict[str, Int64] = {}
+        zeros = np.zeros_like(parameters)
+        longest = 0
+        for node in self._nodes:
+            begin = zeros
+            for number in node.own:
+                begin = np.maximum(begin, ends[node.operator.name, number])
+            for place, edge in node.others:
+                begin = np.maximum(begin, self._carried(node, edge, partial, ends[place]))
+            end = self._after(node, partial, begin)
+            ends[node.operator.name, node.number] = end
+            longest = max(longest, int(end.max()))
+            for weight in node.weights:
+                gradients[weight] = np.maximum(gradients.get(weight, zeros), end)
+        follows = self._prices.problem.base.gradient_norm
+        for weight, ready in gradients.items():
+            end = self._summed(weight, partial, ready)
+            last = int(end.max()) + int(steps.max()) if follows else int((end + steps).max())
+            longest = max(longest, last)
+        return longest
+
+    def _least_of(self, operator: Operator, configs: Sequence[ParallelConfig]) -> list[int]:
+        found = [[int(each.min()) for each in self._of(operator, c)] for c in configs]
+        return [min(column) for column in zip(*found, strict=True)]
+
+    def _of(self, operator: Operator, config: ParallelConfig) -> list[Int64]:
+        """Return the computing time of every part in every step."""
+        key = operator.name, config
+        if key not in self._durations:
+            self._durations[key] = [
+                np.zeros(config.mesh.size, np.int64)
+                if step.kernel == "alias"
+                else self._prices.step_ns(operator, config, step)
+                for step in operator.steps
+            ]
+        return self._durations[key]
+
+    def _after(self, node: _Node, partial: Partial, begin: Int64) -> Int64:
+        """Return when each device is done with a step; everywhere alike without a config."""
+        config = partial.get(node.operator.name)
+        if config is None:
+            return np.full_like(begin, int(begin.min()) + self._least[node.operator.name][node.number])
+        ends = np.zeros_like(begin)
+        flat = config.mesh.flat
+        ends[flat] = begin[flat] + self._of(node.operator, config)[node.number]
+        return ends
+
+    def _carried(self, node: _Node, edge: Edge, partial: Partial, ready: Int64) -> Int64:
+        """Return when each device may have what a step reads of another operator."""
+        writer, reader = partial.get(edge.writer.name), partial.get(edge.reader.name)
+        source, target = (writer, reader) if node.is_forward else (reader, writer)
+        if source is None:
+            return ready
+        if target is None or not self._once[id(edge)]:
+            return np.full_like(ready, int(ready[source.mesh.flat].min()))
+        assert writer is not None
+        assert reader is not None
+        carry = self._prices.forward if node.is_forward else self._prices.backward
+        return _after_all(carry(edge, writer, reader), ready)
+
+    def _summed(self, weight: str, partial: Partial, ready: Int64) -> Int64:
+        """Return when each device may have the sum of a weight's gradient."""
+        readers = [self._graph.by_name[name] for name in self._graph.readers[weight]]
+        if not self._tables.is_apart or any(op.name not in partial for op in readers):
+            return ready
+        sums = [self._prices.weight_sums(op, partial[op.name], weight) for op in readers]
+        if len(sums) > 1 and len({partial[op.name].mesh for op in readers}) > 1:
+            return ready
+        ends = [_after_all(each, ready) for each in sums]
+        least: Int64 = np.min(ends, axis=0)
+        return least
+
+
+def _after_all(steps: Sequence[Carry], ready: Int64) -> Int64:
+    for step in steps:
+        ready = step.after(ready)
+    return ready
+
+
+def _nodes(graph: OperatorGraph) -> list[_Node]:
+    """Return all steps so that each comes after what it waits for."""
+    edges: dict[tuple[str, str], Edge] = {}
+    nodes = []
+    for operator in graph.operators:
+        for number, step in enumerate(operator.steps):
+            if step in operator.forward:
+                nodes.append(_forward(graph, operator, number, edges))
+    for operator in reversed(graph.operators):
+        for number, step in enumerate(operator.steps):
+            if step not in operator.forward:
+                nodes.append(_backward(graph, operator, number, edges))
+    return nodes
+
+
+def _forward(
+    graph: OperatorGraph, operator: Operator, number: int, edges: dict[tuple[str, str], Edge]
+) -> _Node:
+    others = []
+    for use in operator.steps[number].reads:
+        writer = graph.by_name.get(graph.writer.get(use.tensor, ""))
+        if writer is None or writer is operator:
+            continue
+        written, place = _writing(writer, use.tensor)
+        edge = Edge(writer, operator, written.steps_use, use)
+        edges.setdefault((use.tensor, operator.name), edge)
+        others.append((place, edges[use.tensor, operator.name]))
+    return _Node(operator, number, _own(operator, number), tuple(others), (), True)
