@@ -13,7 +13,7 @@ from flexsim.errors import StrategyError
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.schema import Scenario
 from flexsim.scenario.stage_costs import unit_costs
-from flexsim.strategy import Degrees
+from flexsim.strategy import EXPERTS, Degrees
 from flexsim.strategy.balance import Chain, best_cut
 from flexsim.task_graph.schedules import SCHEDULES, PipelineShape, Schedule, build_schedule
 from flexsim.task_graph.schedules.held import held_at_most
@@ -31,6 +31,11 @@ class Subject:
 def balanced(scenario: Scenario, degrees: Degrees, subject: Subject) -> Degrees:
     """Return the degrees with the layers of every stage, where stages are not cut equally."""
     table = scenario.strategy
+    if not table.cuts_equally and table.name in EXPERTS:
+        raise StrategyError(
+            f"strategy.balance and layers_per_stage have no meaning for strategy {table.name!r}, "
+            "which has one stage; leave them out or choose 'megatron'"
+        )
     if table.layers_per_stage is not None:
         return replace(degrees, layers_per_stage=tuple(table.layers_per_stage))
     if table.cuts_equally:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexsim.operator_graph import Operator, OperatorGraph, Step
+from flexsim.operator_graph import Operator, OperatorGraph
 from flexsim.operator_graph.records import gradient
 from flexsim.search.bound_loads import LoadTables
 from flexsim.search.moves import Edge
@@ -24,6 +24,8 @@ Partial = Mapping[str, ParallelConfig]
 """Configs of some operators."""
 Place = tuple[str, int]
 """An operator's name and the number of one of its steps."""
+Others = tuple[tuple[Place, Edge], ...]
+"""Steps of other operators, each with the edge between."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class _Node:
     operator: Operator
     number: int
     own: tuple[int, ...]
-    others: tuple[tuple[Place, Edge], ...]
+    others: Others
     weights: tuple[str, ...]
     is_forward: bool
 
@@ -105,7 +107,8 @@ class PathBound:
         """Return when each device is done with a step; everywhere alike without a config."""
         config = partial.get(node.operator.name)
         if config is None:
-            return np.full_like(begin, int(begin.min()) + self._least[node.operator.name][node.number])
+            least_ns = self._least[node.operator.name][node.number]
+            return np.full_like(begin, int(begin.min()) + least_ns)
         ends = np.zeros_like(begin)
         flat = config.mesh.flat
         ends[flat] = begin[flat] + self._of(node.operator, config)[node.number]
@@ -145,29 +148,83 @@ def _after_all(steps: Sequence[Carry], ready: Int64) -> Int64:
 
 def _nodes(graph: OperatorGraph) -> list[_Node]:
     """Return all steps so that each comes after what it waits for."""
-    edges: dict[tuple[str, str], Edge] = {}
-    nodes = []
-    for operator in graph.operators:
-        for number, step in enumerate(operator.steps):
-            if step in operator.forward:
-                nodes.append(_forward(graph, operator, number, edges))
-    for operator in reversed(graph.operators):
-        for number, step in enumerate(operator.steps):
-            if step not in operator.forward:
-                nodes.append(_backward(graph, operator, number, edges))
-    return nodes
+    edges = _edges(graph)
+    forward = [
+        _node(op, number, _read(op, number, edges))
+        for op in graph.operators
+        for number in range(len(op.forward))
+    ]
+    backward = [
+        _node(op, number, _returned(graph, op, number, edges))
+        for op in reversed(graph.operators)
+        for number in range(len(op.forward), len(op.steps))
+    ]
+    return forward + backward
 
 
-def _forward(
-    graph: OperatorGraph, operator: Operator, number: int, edges: dict[tuple[str, str], Edge]
-) -> _Node:
-    others = []
-    for use in operator.steps[number].reads:
-        writer = graph.by_name.get(graph.writer.get(use.tensor, ""))
-        if writer is None or writer is operator:
-            continue
-        written, place = _writing(writer, use.tensor)
-        edge = Edge(writer, operator, written.steps_use, use)
-        edges.setdefault((use.tensor, operator.name), edge)
-        others.append((place, edges[use.tensor, operator.name]))
-    return _Node(operator, number, _own(operator, number), tuple(others), (), True)
+def _edges(graph: OperatorGraph) -> dict[tuple[str, str], Edge]:
+    """Return the edges between different operators, by tensor and reader."""
+    found: dict[tuple[str, str], Edge] = {}
+    for reader in graph.operators:
+        for read in (use for step in reader.forward for use in step.reads):
+            writer = graph.by_name.get(graph.writer.get(read.tensor, ""))
+            if writer is not None and writer is not reader:
+                writes = (use for step in writer.forward for use in step.writes)
+                written = next(use for use in writes if use.tensor == read.tensor)
+                found.setdefault((read.tensor, reader.name), Edge(writer, reader, written, read))
+    return found
+
+
+def _node(operator: Operator, number: int, others: Others) -> _Node:
+    step = operator.steps[number]
+    reads = {use.tensor for use in step.reads}
+    own = [
+        earlier
+        for earlier in range(number)
+        if any(use.tensor in reads for use in operator.steps[earlier].writes)
+    ]
+    left = [use.tensor for use in step.writes]
+    weights = [name for name in operator.inputs if gradient(name) in left]
+    return _Node(
+        operator, number, tuple(own), others, tuple(weights), number < len(operator.forward)
+    )
+
+
+def _read(operator: Operator, number: int, edges: Mapping[tuple[str, str], Edge]) -> Others:
+    """Return the steps that write what a forward step reads."""
+    tensors = dict.fromkeys(use.tensor for use in operator.steps[number].reads)
+    found = [edges[name, operator.name] for name in tensors if (name, operator.name) in edges]
+    return tuple(
+        ((edge.writer.name, number), edge)
+        for edge in found
+        for number in _writing(edge.writer, edge.read.tensor)
+    )
+
+
+def _returned(
+    graph: OperatorGraph, operator: Operator, number: int, edges: Mapping[tuple[str, str], Edge]
+) -> Others:
+    """Return the steps of readers that leave a gradient which a backward step reads."""
+    read = {use.tensor for use in operator.steps[number].reads}
+    tensors = dict.fromkeys(use.tensor for step in operator.forward for use in step.writes)
+    found = [
+        edges[tensor, name]
+        for tensor in tensors
+        if gradient(tensor) in read
+        for name in graph.readers.get(tensor, ())
+        if name != operator.name
+    ]
+    return tuple(
+        ((edge.reader.name, number), edge)
+        for edge in found
+        for number in _writing(edge.reader, gradient(edge.read.tensor))
+    )
+
+
+def _writing(operator: Operator, tensor: str) -> list[int]:
+    """Return the numbers of the steps that write a tensor."""
+    return [
+        number
+        for number, step in enumerate(operator.steps)
+        if any(use.tensor == tensor for use in step.writes)
+    ]

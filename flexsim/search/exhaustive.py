@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import numpy as np
 
-from flexsim.search.bound import Bound, Chosen
+from flexsim.search.bound_loads import LoadBound, Loads, LoadTables, no_loads
+from flexsim.search.bound_path import PathBound
 from flexsim.search.exhaustive_chain import chain_tree
-from flexsim.search.exhaustive_leaves import try_all
+from flexsim.search.exhaustive_leaves import Leaves
 from flexsim.search.mcmc import limit_of
 from flexsim.search.objective import Problem
 from flexsim.search.optcnn import optcnn
@@ -18,7 +18,6 @@ from flexsim.search.placements import Pool
 from flexsim.search.prices import Prices
 from flexsim.search.proposals import propose
 from flexsim.search.simple import greedy
-from flexsim.search.units import Unit
 from flexsim.search.walk import Walk
 from flexsim.strategy import ParallelConfig
 
@@ -44,7 +43,8 @@ def exhaustive(walk: Walk) -> bool:
     chain = chain_tree(walk) if alike and walk.goes_on() else None
     if chain is not None:
         return chain.search()
-    return _tree(walk, alike and walk.moves.space.has_any_order).descend(0, 0)
+    num_alike = walk.moves.space.pools[0].size if alike and walk.moves.space.has_any_order else 0
+    return _tree(walk, num_alike).search()
 
 
 def _wander(walk: Walk) -> None:
@@ -58,85 +58,76 @@ def _wander(walk: Walk) -> None:
         walk.step(change, limit_of(walk.current.makespan_ns, walk.temperature, u))
 
 
-def _tree(walk: Walk, alike: bool) -> _Tree:
+def _tree(walk: Walk, num_alike: int) -> _Tree:
     """Return the tree of any problem: units in program order, those that are fixed beforehand."""
-    space = walk.moves.space
-    bound = Bound(walk.problem, walk.moves, Prices(walk.problem))
-    fixed = {
-        op.name: walk.state.configs[op.name]
-        for unit in space.units
-        for op in unit.operators
-        if not space.is_free(unit)
-    }
+    space, prices = walk.moves.space, Prices(walk.problem)
+    searched = [(unit, list(space.configs(unit))) for unit in walk.moves.units]
+    kept = [unit for unit in space.units if not space.is_free(unit)]
+    fixed = {op.name: walk.state.configs[op.name] for unit in kept for op in unit.operators}
+    devices = {device for pool in space.pools.values() for device in pool.devices}
+    tables = LoadTables(prices, max(devices) + 1)
+    begin = no_loads(max(devices) + 1)
     for name, config in fixed.items():
-        bound.fix(walk.problem.graph.by_name[name], config)
-    choices = [list(space.configs(unit)) for unit in walk.moves.units]
-    for unit, configs in zip(walk.moves.units, choices, strict=True):
-        bound.prepare(unit, configs)
-    num_alike = space.pools[0].size if alike else 0
-    return _Tree(walk, bound, choices, num_alike, fixed)
+        begin = begin.plus(tables.of_operator(walk.problem.graph.by_name[name], config))
+    loads = [tables.of_unit(unit, configs) for unit, configs in searched]
+    every = {name: [config] for name, config in fixed.items()}
+    for unit, configs in searched:
+        own = [unit.configs(config) for config in configs]
+        every |= {op.name: [each[op.name] for each in own] for op in unit.operators}
+    return _Tree(
+        walk,
+        LoadBound(tables, loads, begin, len(devices)),
+        PathBound(prices, tables, every),
+        [configs for _, configs in searched],
+        num_alike,
+        Leaves(walk, num_alike),
+        dict(fixed),
+    )
 
 
 @dataclass
 class _Tree:
     walk: Walk
-    bound: Bound
+    loads: LoadBound
+    paths: PathBound
     choices: list[list[ParallelConfig]]
     num_alike: int
     """Devices that may be numbered in any way within the space; 0 where they may not."""
-    configs: dict[str, ParallelConfig] = field(default_factory=dict)
-    chosen: dict[str, Chosen] = field(default_factory=dict)
+    leaves: Leaves
+    configs: dict[str, ParallelConfig]
+    """Configs of the operators so far."""
 
-    def descend(self, depth: int, num_used: int) -> bool:
-        """Try all configs of the units from ``depth`` on; return whether none was left out.
+    def search(self) -> bool:
+        """Try every strategy that bounds do not rule out; return whether none was left out."""
+        return self._descend(0, 0, self.loads.begin)
 
-        ``num_used`` devices are used by the units before.
-        """
+    def _descend(self, depth: int, num_used: int, loads: Loads) -> bool:
+        """Try all configs of the units from ``depth`` on, ``num_used`` devices used before."""
         units = self.walk.moves.units
         if depth == len(units):
-            return try_all(self.walk, dict(self.configs), self.num_alike)
-        for lower_ns, config in self._children(units[depth], depth, num_used):
+            return self.leaves.try_all(dict(self.configs))
+        bounds = self.loads(depth, loads)
+        for number in np.argsort(bounds, kind="stable").tolist():
+            config = self.choices[depth][number]
             if not self.walk.goes_on():
                 return False
-            if lower_ns >= self.walk.best_evaluation.makespan_ns:
+            if bounds[number] >= self.walk.best_evaluation.makespan_ns:
                 break
-            self._choose(units[depth], config)
-            used = max(num_used, int(config.mesh.flat.max()) + 1)
-            if self._path_ns(depth) < self.walk.best_evaluation.makespan_ns and not self.descend(
-                depth + 1, used
-            ):
-                return False
-            self._forget(units[depth])
-        return True
-
-    def _path_ns(self, depth: int) -> int:
-        """Return the longer bound, by paths; 0 for the last units, where simulating is as quick."""
-        if depth + 1 == len(self.choices):
-            return 0
-        return self.bound(self.configs, self.chosen.values())
-
-    def _children(
-        self, unit: Unit, depth: int, num_used: int
-    ) -> Iterator[tuple[int, ParallelConfig]]:
-        """Yield the configs of a unit with what devices compute at least, the lowest first."""
-        found = []
-        for config in self.choices[depth]:
             if self.num_alike and not _is_first_of_alike(config, num_used):
                 continue
-            self._choose(unit, config)
-            found.append((self.bound.busy_ns(self.chosen), config))
-        self._forget(unit)
-        found.sort(key=lambda pair: pair[0])
-        yield from found
+            self.configs |= units[depth].configs(config)
+            after = self.loads.after(depth, loads, number)
+            used = max(num_used, int(config.mesh.flat.max()) + 1)
+            if (depth + 1 == len(units) or self._is_open(after)) and not self._descend(depth + 1, used, after):
+                return False
+            for operator in units[depth].operators:
+                self.configs.pop(operator.name, None)
+        return True
 
-    def _choose(self, unit: Unit, config: ParallelConfig) -> None:
-        self.configs |= unit.configs(config)
-        self.chosen[unit.name] = self.bound.of_unit(unit, config)
-
-    def _forget(self, unit: Unit) -> None:
-        for op in unit.operators:
-            self.configs.pop(op.name, None)
-        self.chosen.pop(unit.name, None)
+    def _is_open(self, loads: Loads) -> bool:
+        """Whether the paths of a partial strategy leave it a chance."""
+        best_ns = self.walk.best_evaluation.makespan_ns
+        return self.paths(self.configs, loads.parameters) < best_ns
 
 
 def _is_first_of_alike(config: ParallelConfig, num_used: int) -> bool:

@@ -21,7 +21,7 @@ from flexsim.operator_graph import Operator
 from flexsim.operator_graph.records import gradient
 from flexsim.search.bound_chain import Prefix, begin, extend
 from flexsim.search.bound_rest import Rest, rests
-from flexsim.search.exhaustive_leaves import try_all
+from flexsim.search.exhaustive_leaves import Leaves
 from flexsim.search.exhaustive_tables import (
     NEVER,
     EdgeTable,
@@ -237,8 +237,12 @@ class ChainTree:
         configs: dict[str, ParallelConfig] = {}
         for table, config in zip(self.tables, chosen, strict=True):
             configs |= table.unit.configs(config)
+        return self._leaves.try_all(configs)
+
+    @cached_property
+    def _leaves(self) -> Leaves:
         num_alike = self.walk.moves.space.pools[0].size if self._is_anywhere else 0
-        return try_all(self.walk, configs, num_alike)
+        return Leaves(self.walk, num_alike)
 
     def bounds(self, depth: int, lines: Prefix) -> Int64:
         """Return the bound of every prefix, whose last unit is that of the given depth."""

@@ -117,6 +117,10 @@ class Walk:
         self._note(change.kind, letters, outcome, found)
         return outcome == ACCEPTED
 
+    def leave_out(self, kind: str) -> None:
+        """Count and note a proposal that was found elsewhere to be no better than the best."""
+        self._note(kind, self.moves.space.restrictions.dimensions, CUT_OFF, None)
+
     def _fits_better(self, found: Evaluation | None) -> bool:
         """Whether neither the current state nor a proposal fits memory, the latter no worse."""
         if found is None or found.is_feasible or self.current.is_feasible or not found.makespan_ns:

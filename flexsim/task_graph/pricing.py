@@ -122,7 +122,7 @@ class Pricing:
     def on_host(
         self, price: Callable[[int, str], int], num_bytes: NDArray[np.int64], mesh: Mesh
     ) -> NDArray[np.int64]:
-        """Return what each device's host takes for its ``num_bytes``, as :mod:`flexsim.cost.host`."""
+        """Return what each device's host takes for its ``num_bytes``."""
         names, type_of_part = self._device_types(mesh)
         pairs = zip(num_bytes.tolist(), type_of_part.tolist(), strict=True)
         return np.array([price(size, names[number]) for size, number in pairs], np.int64)

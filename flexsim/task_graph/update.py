@@ -96,7 +96,8 @@ def _accumulated(
     Nothing is written where the weight-gradient products add to the sum themselves, or where
     there is one microbatch only.
     """
-    traffic = software.gradient_accumulation_bytes_per_parameter.get(program.graph.stored_precision, 0)
+    precision = program.graph.stored_precision
+    traffic = software.gradient_accumulation_bytes_per_parameter.get(precision, 0)
     if not traffic or program.strategy.num_microbatches == 1:
         return parts
     together: dict[tuple[int, Mesh], list[WeightPart]] = {}

@@ -9,12 +9,8 @@ from command_line import flexsim, only_error
 
 from flexsim.errors import ScheduleError
 from flexsim.plotting.bars import BAR_CODE
-from flexsim.plotting.gallery import (
-    draw_schedule,
-    gallery_figure,
-    schedule_panel,
-    schedule_panels,
-)
+from flexsim.plotting.gallery import draw_schedule, gallery_figure
+from flexsim.plotting.gallery_panels import schedule_panel, schedule_panels
 from flexsim.task_graph.schedules import SCHEDULES
 
 
@@ -98,7 +94,7 @@ def test_numbers_need_room():
 
 def test_command_draws_schedules_only(tmp_path, monkeypatch):
     few = {name: SCHEDULES[name] for name in ("gpipe", "zb-v")}
-    monkeypatch.setattr("flexsim.plotting.gallery.SCHEDULES", few)
+    monkeypatch.setattr("flexsim.plotting.gallery_panels.SCHEDULES", few)
     picture = tmp_path / "schedules.svg"
     answer = flexsim("list", "schedules", "--plot", str(picture))
     assert answer.code == 0 and "gpipe" in answer.out

@@ -62,7 +62,7 @@ def test_what_is_left_out_has_its_default():
     [
         (8, 3, None, "interleaved-1f1b"),
         (8, 1, None, "1f1b"),
-        (1, 1, None, "gpipe"),
+        (1, 1, None, "1f1b"),
         (8, 1, "gpipe", "gpipe"),
     ],
 )

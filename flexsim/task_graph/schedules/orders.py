@@ -100,9 +100,12 @@ def zb_h2(shape: PipelineShape) -> Schedule:
     """Return ZB-H2, or ZB-2p (Qi et al. 2023, arXiv 2401.10241, §2.3): at most 2p microbatches.
 
     Rank r warms up with 2(p − r) − 1 forwards and keeps 2r + 1 weight gradients back. With
-    T_F = T_B = T_W, free transfers and 2p − 1 microbatches or more no rank is idle between its
-    first and its last action.
+    T_F = T_B = T_W, free transfers and 2p microbatches or more no rank is idle between its
+    first and its last action. Further forwards do not pay with p microbatches or fewer: those
+    run as in ZB-H1.
     """
+    if shape.num_microbatches <= shape.num_ranks:
+        return zb_h1(shape)
     behind, num_microbatches = _ranks_behind(shape), shape.num_microbatches
     delay = 2 * np.arange(shape.num_ranks) + 1
     warm_up = np.minimum(2 * behind + 1, num_microbatches)
