@@ -58,6 +58,7 @@ def with_optimizer(
 
     Weights in fp32 are their own masters.
     """
+    software = software.in_precision(precision)
     adam = OPTIMIZERS["adam"]
     masters = WORD if precision == "fp32" else 0
     state = optimizer.state_bytes_per_parameter - adam.state_bytes_per_parameter - masters

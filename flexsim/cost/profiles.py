@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from flexsim.collectives.table import ALGORITHMS
@@ -198,12 +198,24 @@ class SoftwareProfile:
     """By precision: bytes that a pass of its own moves to add a microbatch's gradients.
 
     Without an entry the weight-gradient products add to the sum themselves."""
+    gradient_bytes_in_precision: dict[str, float] = quantity("numbers", default_factory=dict)
+    """By precision: what takes the place of ``gradient_bytes_per_parameter``."""
+    step_bytes_per_parameter: dict[str, float] = quantity("numbers", default_factory=dict)
+    """By precision: what only an optimizer's step holds, such as gradients copied to fp32."""
     framework_memory_bytes: int = quantity("size", default=0)
     """What the software occupies on every device beside tensors: context, kernels, libraries."""
     fragmentation: float = quantity("number", default=0.0)
     """By which share an allocator's memory exceeds what comes and goes in it."""
     all_reduce: str = quantity("text", default="rings")
     """"rings" (a collective library) or "star" (one member sums)."""
+
+    def in_precision(self, precision: str) -> SoftwareProfile:
+        """Return the profile with what it keeps of gradients in one precision."""
+        gradient = self.gradient_bytes_per_parameter
+        return replace(
+            self,
+            gradient_bytes_per_parameter=self.gradient_bytes_in_precision.get(precision, gradient),
+        )
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,6 @@ from flexsim.engine.delta_kernel import (
     TOO_LONG,
     replay_rows,
 )
-from flexsim.engine.delta_needs import reduce_needs, room_for_needs
 from flexsim.engine.delta_sweep import Sweep, prepare
 from flexsim.engine.delta_tasks import Tasks, expand_columns, expand_edges
 from flexsim.ragged import Csr, offsets_of
@@ -53,7 +52,6 @@ class RowReplay:
         self._num_devices = blocks.devices.num_devices
         self._sweep = _room(_Sizes(1, 1, 1, 1, 1, 1), self._num_devices)
         self._joints = _joints(1, 1, self._num_devices)
-        self._needs = room_for_needs(1, 1)
         self.num_sweeps = 0
         self._confidence = _MOST_CONFIDENCE
         self._pause = _PAUSE
@@ -69,7 +67,7 @@ class RowReplay:
         """Return the makespan of the program as it is now; None if it is above the limit."""
         linked, contents = self._blocks.link(), self._blocks.pool.contents
         num_rows = self._join(linked, contents)
-        found = self._replay(self._reduced(linked, num_rows), contents, num_rows, limit_ns)
+        found = self._replay(linked, contents, num_rows, limit_ns)
         if found == ABOVE_LIMIT:
             return None
         if found >= 0:
@@ -114,17 +112,6 @@ class RowReplay:
             if count <= len(self._joints.waits):
                 return num_rows
             self._joints = _joints(len(self._joints.offsets), 2 * count, self._num_devices)
-
-    def _reduced(self, linked: Linked, num_rows: int) -> Linked:
-        """Return the rows with the needs that do not follow from others."""
-        num_needs = int(linked.need_offsets[num_rows])
-        if len(self._needs.offsets) <= num_rows or len(self._needs.rows) < num_needs:
-            self._needs = room_for_needs(2 * num_rows, 2 * num_needs)
-        count = reduce_needs(self._blocks.pool.contents, linked, num_rows, self._needs)
-        counts = np.array([num_rows, count, linked.counts[2]])
-        return linked._replace(
-            need_offsets=self._needs.offsets, needs=self._needs.rows, counts=counts
-        )
 
     def _replay(
         self, linked: Linked, contents: Contents, num_rows: int, limit_ns: int | None

@@ -26,8 +26,8 @@ from flexsim.operator_graph.kinds.attention import HEADS
 def deepseek(config: ModelConfig, sequences: int, precision: str = "fp16") -> OperatorGraph:
     """DeepSeek-V2 and V3: latent attention, dense layers first, then shared and routed experts."""
     body = Body(GraphBuilder(config.name, precision), config, sequences)
-    mixtures = config.layers - config.dense_layers
-    layers: list[Part] = [_dense_layer] * config.dense_layers + [_moe_layer] * mixtures
+    kinds: tuple[Part, Part] = (_dense_layer, _moe_layer)
+    layers = [kinds[index >= config.dense_layers] for index in range(config.layers)]
     return with_imbalance(transformer_of(body, word_embedding, layers, llama_head), config)
 
 

@@ -42,7 +42,7 @@ class OperatorGraph:
     @property
     def stored_precision(self) -> str:
         """The precision of weights, activations and gradients: bf16 where products are in fp8."""
-        return "bf16" if self.precision == "fp8" else self.precision
+        return stored_precision(self.precision)
 
     @cached_property
     def by_name(self) -> dict[str, Operator]:
@@ -102,6 +102,11 @@ class OperatorGraph:
                 if tensor in self.writer:
                     _add_edge(graph, self.writer[tensor], name, tensor)
         return graph
+
+
+def stored_precision(precision: str) -> str:
+    """Return the precision of what is stored where products are in ``precision``."""
+    return "bf16" if precision == "fp8" else precision
 
 
 def soap(operator: Operator, dim: str, weights: Mapping[str, Weight]) -> str:

@@ -47,13 +47,13 @@ def balanced(scenario: Scenario, degrees: Degrees, subject: Subject) -> Degrees:
     )
     none = np.zeros_like(found.time_ns)
     if table.balance == "time":
-        cut = best_cut(
-            Chain(found.time_ns, none, found.has_ends), [0] * (degrees.pipeline * degrees.chunks)
-        )
+        chain = Chain(found.time_ns, none, none, found.has_ends)
+        passes = [1] * (degrees.pipeline * degrees.chunks)
     else:
-        passes = held_at_most(schedule_of(degrees))[: degrees.pipeline * degrees.chunks]
-        cut = best_cut(Chain(found.static_bytes, found.kept_bytes, found.has_ends), passes.tolist())
-    return replace(degrees, layers_per_stage=cut)
+        chain = Chain(found.static_bytes, found.kept_bytes, found.step_bytes, found.has_ends)
+        held = held_at_most(schedule_of(degrees))
+        passes = held[: degrees.pipeline * degrees.chunks].tolist()
+    return replace(degrees, layers_per_stage=best_cut(chain, passes))
 
 
 def schedule_of(degrees: Degrees) -> Schedule:

@@ -18,6 +18,7 @@ from flexsim.device_graph import DeviceGraph, load_device_graph
 from flexsim.models import FAMILIES, PRESETS, ModelConfig, build_model, model_config
 from flexsim.network.options import AUTO
 from flexsim.operator_graph import OperatorGraph
+from flexsim.operator_graph.graph import stored_precision
 from flexsim.operator_graph.lanes import in_lanes
 from flexsim.operator_graph.loads import in_runs
 from flexsim.scenario.checks import (
@@ -124,7 +125,8 @@ def setting_of(scenario: Scenario, cost_model: CostModel | None = None) -> Setti
         costs = make_costs(devices, scenario.beside(scenario.training.software), cost_model)
     training = scenario.training
     optimizer = OPTIMIZERS[training.optimizer]
-    costs = replace(costs, software=with_optimizer(costs.software, optimizer, training.precision))
+    precision = stored_precision(training.precision)
+    costs = replace(costs, software=with_optimizer(costs.software, optimizer, precision))
     costs = _with_algorithm(costs, scenario)
     return Setting(devices, usable_devices(scenario, devices.num_devices), config, costs)
 

@@ -72,6 +72,10 @@ class Reportable(Protocol):
         """What the replay of whole actions saved, or why it was not exact."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of how the iteration was planned."""
+
+    @property
     def network(self) -> str:
         """What was replayed on a network of links; empty where messages took a priced time."""
 
@@ -241,6 +245,7 @@ def _size_sentence(result: Reportable) -> str:
         lines.append(f"contraction: {result.contraction}")
     if result.network:
         lines.append(f"network: {result.network}")
+    lines += result.notes
     return "\n".join(lines)
 
 

@@ -31,6 +31,7 @@ from flexsim.scenario.schema import PublishedTable, Scenario, SimulationTable
 from flexsim.strategy import Strategy
 from flexsim.task_graph.build import OFF, build_task_graph, plan_task_graph
 from flexsim.task_graph.columns import TaskGraph
+from flexsim.task_graph.inference import has_backward
 from flexsim.task_graph.plan import Plan
 from flexsim.timeline.links import LinkFacts
 from flexsim.timeline.metrics import IterationFacts, metrics
@@ -214,6 +215,8 @@ def _planned(scenario: Scenario, found: Prepared) -> tuple[Plan, IterationFacts]
     if not folds:
         plan = replace(plan, folding=plan.folding.replace(OFF, why_unfolded(scenario)))
     facts = facts_of(graph, strategy, devices, plan.hardware_flops)
+    if not has_backward(plan.schedule):
+        facts = replace(facts, model_flops=plan.hardware_flops)
     return plan, replace(facts, notes=found.notes)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from flexsim.operator_graph.records import Operator
 from flexsim.strategy import Degrees
 from flexsim.strategy.baselines import on_first_rank
 from flexsim.strategy.layout import Layout
+from flexsim.strategy.strategy import OPTIMIZER
 from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.parts import WeightPart, static_bytes, weight_parts
@@ -33,7 +35,8 @@ class UnitCosts:
 
     ``time_ns`` is that of forward, recomputation and backward with their collectives;
     ``static_bytes`` are weights, gradients and optimizer state, ``kept_bytes`` what the forward
-    keeps for the backward, on the device that holds most.
+    keeps for the backward, and ``step_bytes`` what only the optimizer's step holds, on the device
+    that holds most.
     """
 
     blocks: tuple[str, ...]
@@ -41,6 +44,7 @@ class UnitCosts:
     time_ns: Int64
     static_bytes: Int64
     kept_bytes: Int64
+    step_bytes: Int64
 
 
 def unit_costs(
@@ -53,8 +57,9 @@ def unit_costs(
         blocks=units.blocks,
         has_ends=units.has_ends,
         time_ns=_times_ns(program, units),
-        static_bytes=_static_bytes(program, units, costs),
+        static_bytes=_by_reader(program, units, partial(_static_bytes, program, costs)),
         kept_bytes=_kept_bytes(program, units),
+        step_bytes=_by_reader(program, units, partial(_step_bytes, program, costs)),
     )
 
 
@@ -62,8 +67,9 @@ def first_rank_program(
     graph: OperatorGraph, degrees: Degrees, devices: DeviceGraph, costs: Costs
 ) -> Program:
     """Return the rows of a model that is one stage on the devices of the first rank."""
-    alone = replace(degrees, offload=())
-    return build_program(graph, on_first_rank(graph, alone), devices, costs)
+    kept = tuple(what for what in degrees.offload if what == OPTIMIZER)
+    alone = replace(on_first_rank(graph, degrees), offload=kept)
+    return build_program(graph, alone, devices, costs)
 
 
 def one_lane(graph: OperatorGraph) -> OperatorGraph:
@@ -112,11 +118,22 @@ def _is_in_a_pass(row: Row) -> bool:
     return row.action in (F, B) and row.operator >= 0 and row.kind not in _ELSEWHERE
 
 
-def _static_bytes(program: Program, units: Units, costs: Costs) -> Int64:
-    """Return what every unit holds of weights and their state; shared ones in each of them."""
+def _static_bytes(program: Program, costs: Costs, part: WeightPart) -> int:
+    return sum(static_bytes(program, part, costs.software))
+
+
+def _step_bytes(program: Program, costs: Costs, part: WeightPart) -> int:
+    if OPTIMIZER in program.strategy.offload:
+        return 0
+    held = costs.software.step_bytes_per_parameter.get(program.graph.stored_precision, 0.0)
+    return round(part.num_parameters / part.num_shares * held)
+
+
+def _by_reader(program: Program, units: Units, size: Callable[[WeightPart], int]) -> Int64:
+    """Return what every unit holds of weights or their state; shared ones in each of them."""
     total = np.zeros(units.count, np.int64)
     for part in weight_parts(program):
-        num_bytes = sum(static_bytes(program, part, costs.software))
+        num_bytes = size(part)
         for unit in sorted(_readers(program, units, part)):
             total[unit] += num_bytes
     return total

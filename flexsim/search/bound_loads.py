@@ -50,7 +50,7 @@ class LoadTables:
     def __init__(self, prices: Prices, num_devices: int) -> None:
         """Price nothing yet."""
         self._prices = prices
-        self._num_devices = num_devices
+        self.num_devices = num_devices
         base, software = prices.problem.base, prices.problem.costs.software
         sizes = software.gradient_bucket_bytes, software.overlapped_gradient_bucket_bytes
         self._is_whole = base.sharding == WHOLE
@@ -65,7 +65,7 @@ class LoadTables:
 
     def of_operator(self, operator: Operator, config: ParallelConfig) -> Loads:
         """Return the computing time of an operator whose config is not searched."""
-        loads = no_loads(self._num_devices)
+        loads = no_loads(self.num_devices)
         self._add_parts(loads, operator, config)
         return loads
 
@@ -77,7 +77,7 @@ class LoadTables:
         return found
 
     def _of(self, unit: Unit, config: ParallelConfig) -> Loads:
-        loads = no_loads(self._num_devices)
+        loads = no_loads(self.num_devices)
         own = unit.configs(config)
         for operator in unit.operators:
             self._add_parts(loads, operator, own[operator.name])
@@ -96,7 +96,7 @@ class LoadTables:
         """Return the time of a weight's collectives by device, the least over its readers."""
         found = []
         for operator in (op for op in unit.operators if weight in op.inputs):
-            total = np.zeros(self._num_devices, np.int64)
+            total = np.zeros(self.num_devices, np.int64)
             for carry in self._prices.weight_sums(operator, own[operator.name], weight):
                 np.add.at(total, carry.sources, carry.duration_ns[:, None])
             found.append(total)

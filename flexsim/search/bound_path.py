@@ -16,8 +16,9 @@ import numpy as np
 from flexsim.operator_graph import Operator, OperatorGraph
 from flexsim.operator_graph.records import gradient
 from flexsim.search.bound_loads import LoadTables
+from flexsim.search.exhaustive_tables import paths
 from flexsim.search.moves import Edge
-from flexsim.search.prices import Carry, Int64, Prices, reads_once
+from flexsim.search.prices import Int64, Prices, reads_once
 from flexsim.strategy import ParallelConfig
 
 Partial = Mapping[str, ParallelConfig]
@@ -52,6 +53,8 @@ class PathBound:
     ) -> None:
         """Look at the least of every step over all configs of its operator."""
         self._prices, self._tables = prices, tables
+        self._num_devices = tables.num_devices
+        self._known: dict[tuple[object, ...], Int64] = {}
         self._graph = graph = prices.problem.graph
         self._nodes = _nodes(graph)
         self._durations: dict[tuple[str, ParallelConfig], list[Int64]] = {}
@@ -124,26 +127,43 @@ class PathBound:
             return np.full_like(ready, int(ready[source.mesh.flat].min()))
         assert writer is not None
         assert reader is not None
-        carry = self._prices.forward if node.is_forward else self._prices.backward
-        return _after_all(carry(edge, writer, reader), ready)
+        return _arriving(ready, self._between(node, edge, writer, reader))
+
+    def _between(
+        self, node: _Node, edge: Edge, writer: ParallelConfig, reader: ParallelConfig
+    ) -> Int64:
+        """Return the longest path between any two devices along an edge."""
+        key = id(edge), node.is_forward, writer, reader
+        if key not in self._known:
+            ends = (writer, reader) if node.is_forward else (reader, writer)
+            carry = self._prices.forward if node.is_forward else self._prices.backward
+            self._known[key] = paths(carry(edge, writer, reader), *ends, self._num_devices)
+        return self._known[key]
 
     def _summed(self, weight: str, partial: Partial, ready: Int64) -> Int64:
         """Return when each device may have the sum of a weight's gradient."""
         readers = [self._graph.by_name[name] for name in self._graph.readers[weight]]
         if not self._tables.is_apart or any(op.name not in partial for op in readers):
             return ready
-        sums = [self._prices.weight_sums(op, partial[op.name], weight) for op in readers]
-        if len(sums) > 1 and len({partial[op.name].mesh for op in readers}) > 1:
+        if len({partial[op.name].mesh for op in readers}) > 1:
             return ready
-        ends = [_after_all(each, ready) for each in sums]
+        ends = [_arriving(ready, self._sums(op, partial[op.name], weight)) for op in readers]
         least: Int64 = np.min(ends, axis=0)
         return least
 
+    def _sums(self, operator: Operator, config: ParallelConfig, weight: str) -> Int64:
+        """Return the longest path between any two devices through a weight's collectives."""
+        key = operator.name, config, weight
+        if key not in self._known:
+            sums = self._prices.weight_sums(operator, config, weight)
+            self._known[key] = paths(sums, config, config, self._num_devices)
+        return self._known[key]
 
-def _after_all(steps: Sequence[Carry], ready: Int64) -> Int64:
-    for step in steps:
-        ready = step.after(ready)
-    return ready
+
+def _arriving(ready: Int64, between: Int64) -> Int64:
+    """Return when each device has what comes along paths ``[from, to]``; 0: never."""
+    found: Int64 = (ready[:, None] + between).max(0)
+    return np.maximum(found, 0)
 
 
 def _nodes(graph: OperatorGraph) -> list[_Node]:

@@ -118,7 +118,9 @@ class _Tree:
             self.configs |= units[depth].configs(config)
             after = self.loads.after(depth, loads, number)
             used = max(num_used, int(config.mesh.flat.max()) + 1)
-            if (depth + 1 == len(units) or self._is_open(after)) and not self._descend(depth + 1, used, after):
+            if (depth + 1 == len(units) or self._is_open(after)) and not self._descend(
+                depth + 1, used, after
+            ):
                 return False
             for operator in units[depth].operators:
                 self.configs.pop(operator.name, None)

@@ -33,7 +33,7 @@ class Leaves:
 
     def try_all(self, configs: Configs) -> bool:
         """Simulate a strategy under every numbering; return whether there was time to."""
-        for numbered in _numberings(configs, self._num_alike):
+        for numbered in numberings(configs, self._num_alike):
             if not self._walk.goes_on():
                 return False
             limit_ns = self._walk.best_evaluation.makespan_ns - 1
@@ -54,7 +54,7 @@ class Leaves:
         return found is not None and (not found.is_feasible or found.makespan_ns <= limit_ns)
 
 
-def _numberings(configs: Configs, num_devices: int) -> Iterator[Configs]:
+def numberings(configs: Configs, num_devices: int) -> Iterator[Configs]:
     """Yield a strategy, and all others that differ from it only in the devices' numbers."""
     yield configs
     used = sorted({device for each in configs.values() for device in each.mesh.flat.tolist()})

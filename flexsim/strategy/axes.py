@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flexsim.errors import StrategyError, choices_text
-from flexsim.operator_graph.graph import SAMPLE_DIM
+from flexsim.operator_graph.graph import SAMPLE_DIM, OperatorGraph
 from flexsim.operator_graph.records import Operator
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.sharding import shard_axes
@@ -96,11 +96,48 @@ def _divisors(size: int) -> list[int]:
     return [each for each in range(1, size + 1) if size % each == 0]
 
 
-def check_context_method(method: str) -> None:
-    """Raise :class:`StrategyError` for a way of context parallelism that is none."""
-    if method not in CONTEXT_METHODS:
-        known = choices_text(method, CONTEXT_METHODS)
-        raise StrategyError(f"strategy.context_method = {method!r}: {known}")
+def check_replicas(graph: OperatorGraph, replicas: Replicas, context_method: str) -> None:
+    """Raise :class:`StrategyError` where contexts or experts have nothing to cut, or not so."""
+    replicas.check()
+    if context_method not in CONTEXT_METHODS:
+        known = choices_text(context_method, CONTEXT_METHODS)
+        raise StrategyError(f"strategy.context_method = {context_method!r}: {known}")
+    _check_divides(graph, ("context", replicas.context), "kv", ("attention", "positions"))
+    _check_divides(graph, ("expert", replicas.expert), EXPERT_DIM, ("experts", "experts"))
+    if replicas.context > 1:
+        _check_positions(graph, replicas.context, context_method)
+
+
+def _check_divides(
+    graph: OperatorGraph, degree: tuple[str, int], dim: str, what: tuple[str, str]
+) -> None:
+    key, ways = degree
+    found = [op.sizes[dim] for op in graph.operators if dim in op.sizes]
+    if ways > 1 and not found:
+        raise StrategyError(
+            f"strategy.{key} = {ways} has no meaning for {graph.name!r}, which has no {what[0]}; "
+            "choose 1"
+        )
+    if ways > 1 and min(found) % ways:
+        raise StrategyError(
+            f"strategy.{key} = {ways} does not divide the {min(found)} {what[1]} of "
+            f"{graph.name!r}; choose from {', '.join(map(str, _divisors(min(found))))}"
+        )
+
+
+def _check_positions(graph: OperatorGraph, context: int, method: str) -> None:
+    slots = [op.sizes["s"] for op in graph.operators if _has_experts(op)]
+    if min(slots, default=context) < context:
+        raise StrategyError(
+            f"strategy.context = {context} is more than the {min(slots)} slots that an expert of "
+            f"{graph.name!r} has for a sequence; choose at most {min(slots)}"
+        )
+    steps = (step for op in graph.operators for step in op.forward)
+    if method == "ring" and not any(step.kernel == "attention" for step in steps):
+        raise StrategyError(
+            f"strategy.context_method = 'ring' works on blocks of keys, which the attention of "
+            f"{graph.name!r} does not; choose 'all-gather', or model.attention = 'flash'"
+        )
 
 
 def ring_axes(replicas: Replicas, method: str) -> tuple[str, ...]:

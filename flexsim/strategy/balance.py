@@ -24,12 +24,13 @@ class Chain:
     """What blocks cost, in order, with all before the first and all behind the last at the ends.
 
     A stage costs the sum of ``once`` over what it holds, and of ``a_pass`` times the passes that
-    it holds at a time. ``[0]`` and ``[-1]`` are the ends, which may be ``open``: a stage may hold
-    an end alone.
+    it holds at a time, or of ``at_end`` where that is more. ``[0]`` and ``[-1]`` are the ends,
+    which may be ``open``: a stage may hold an end alone.
     """
 
     once: NDArray[np.int64]
     a_pass: NDArray[np.int64]
+    at_end: NDArray[np.int64]
     open: tuple[bool, bool] = (False, False)
 
     @property
@@ -39,15 +40,21 @@ class Chain:
 
     def stage_costs(self, stage: int, num_stages: int, passes: int) -> Float:
         """Return the cost of a stage of blocks i to j - 1 as ``[i, j]``; infinite for none."""
-        cost = self.once + passes * self.a_pass
-        below = np.concatenate([[0], np.cumsum(cost[1:-1])]).astype(np.float64)
-        found: Float = below[None, :] - below[:, None]
-        found += int(cost[0]) * (stage == 0) + int(cost[-1]) * (stage == num_stages - 1)
+        ends = stage == 0, stage == num_stages - 1
+        moment = np.maximum(passes * _sums(self.a_pass, ends), _sums(self.at_end, ends))
+        found: Float = (_sums(self.once, ends) + moment).astype(np.float64)
         may_be_empty = (stage == 0 and self.open[0]) or (stage == num_stages - 1 and self.open[1])
         places = np.arange(self.num_blocks + 1)
         too_few = places[None, :] < places[:, None] + (not may_be_empty)
         found[too_few] = np.inf
         return found
+
+
+def _sums(cost: NDArray[np.int64], ends: tuple[bool, bool]) -> NDArray[np.int64]:
+    """Return the sum over blocks i to j - 1, and of the ends that are there, as ``[i, j]``."""
+    below = np.concatenate([[0], np.cumsum(cost[1:-1])])
+    total: NDArray[np.int64] = below[None, :] - below[:, None]
+    return total + int(cost[0]) * ends[0] + int(cost[-1]) * ends[1]
 
 
 def best_cut(chain: Chain, passes: Sequence[int]) -> tuple[int, ...]:

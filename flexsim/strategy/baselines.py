@@ -19,7 +19,7 @@ from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Operator
 from flexsim.strategy.axes import (
     Replicas,
-    check_context_method,
+    check_replicas,
     completed_order,
     ring_axes,
     splits_of,
@@ -111,7 +111,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     over ``pipeline`` ranks, round-robin in chunks.
     """
     _check_tensor(graph, degrees.tensor)
-    _check_replicas(graph, degrees)
+    check_replicas(graph, degrees.replicas, degrees.context_method)
     tensor_axes = _tensor_axes(graph, degrees.tensor)
     meshes = [_mesh(degrees, tensor_axes, stage) for stage in ranks_of_devices(degrees)]
     stage_of = _stages(graph, degrees)
@@ -171,38 +171,6 @@ def _check_tensor(graph: OperatorGraph, tensor: int) -> None:
         raise StrategyError(
             f"strategy.tensor = {tensor} has no meaning for {graph.name!r}, which has neither "
             "attention heads nor feed-forward layers; choose 1"
-        )
-
-
-def _check_replicas(graph: OperatorGraph, degrees: Degrees) -> None:
-    """Raise where context or expert parallelism has nothing to cut, or cannot be cut so."""
-    degrees.replicas.check()
-    check_context_method(degrees.context_method)
-    if degrees.context > 1 and degrees.context_method == "ring":
-        _check_blockwise(graph)
-    for key, dim in (("context", "kv"), ("expert", "e")):
-        degree = getattr(degrees, key)
-        found = [op.sizes[dim] for op in graph.operators if dim in op.sizes]
-        if degree > 1 and not found:
-            what = "attention" if key == "context" else "experts"
-            raise StrategyError(
-                f"strategy.{key} = {degree} has no meaning for {graph.name!r}, which has no "
-                f"{what}; choose 1"
-            )
-        if degree > 1 and min(found) % degree:
-            what = "positions" if key == "context" else "experts"
-            raise StrategyError(
-                f"strategy.{key} = {degree} does not divide the {min(found)} {what} of "
-                f"{graph.name!r}; choose a divisor"
-            )
-
-
-def _check_blockwise(graph: OperatorGraph) -> None:
-    steps = (step for op in graph.operators for step in op.forward)
-    if not any(step.kernel == "attention" for step in steps):
-        raise StrategyError(
-            f"strategy.context_method = 'ring' works on blocks of keys, which the attention of "
-            f"{graph.name!r} does not; choose 'all-gather', or model.attention = 'flash'"
         )
 
 

@@ -117,7 +117,8 @@ class ForwardBound:
             self._end_ns = np.zeros((2 * num_rows + 1, len(self._exit_ns)), np.int64)
         forward_exits(contents, self._linked, num_rows, self._end_ns, self._exit_ns)
         configs = program.strategy.configs
-        return min(int(self._exit_ns[configs[name].mesh.flat].min()) for name in self._losses)
+        meshes = dict.fromkeys(configs[name].mesh for name in self._losses)
+        return min(int(self._exit_ns[mesh.flat].min()) for mesh in meshes)
 
 
 def _losses(outline: Outline) -> list[str]:

@@ -42,6 +42,9 @@ __all__ = [
 _NOWHERE = np.zeros(0, np.int32)
 _NO_TIMES = np.zeros(0, np.int64)
 _NO_CHANNELS = np.zeros((0, 0), np.int32)
+_FIRST_VALUES = 1 << 22
+"""Values by device for which there is room at first. It takes no memory before it is used, while
+growing copies all that is there."""
 _MEASURED_BY = {"duration_ns": DURATIONS, "device": PLACES}
 """What tells how much of a column is used, where that is not the number of rows."""
 
@@ -66,7 +69,7 @@ class Pool:
         self._places: dict[tuple[bytes, int, bytes], Places] = {}
         self._kept: list[Row | Stint] = []
         self._counts = np.zeros(4, np.int64)
-        self._contents = _room((1024, 65536, 65536), num_devices)
+        self._contents = _room((_FIRST_VALUES // num_devices, *[_FIRST_VALUES] * 2), num_devices)
 
     @property
     def size(self) -> int:

@@ -62,10 +62,13 @@ class StepPrices:
         self.current: dict[str, Priced] = {}
         self.load_ns = np.zeros((2, pool.num_devices), np.int64)
 
-    @property
-    def most_ns(self) -> int:
-        """How long the device computes that computes for longest."""
-        return int(self.load_ns.sum(0).max())
+    def most_ns_with(self, changes: Mapping[str, ParallelConfig]) -> int:
+        """Return how long the device computes that computes for longest after some changes."""
+        load_ns = self.load_ns.sum(0)
+        for name, config in changes.items():
+            found = self.find(self._program.graph.by_name[name], config)
+            load_ns += (found.load_ns - self.current[name].load_ns).sum(0)
+        return int(load_ns.max())
 
     def find(self, operator: Operator, config: ParallelConfig) -> Priced:
         """Return what an operator's steps take, found once for all operators alike."""

@@ -16,7 +16,6 @@ from flexsim.cost.costs import Costs
 from flexsim.cost.transfer_table import with_transfer_table
 from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
-from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import Operator
 from flexsim.strategy.config import ParallelConfig, check_config
 from flexsim.strategy.strategy import Strategy, check_device, check_strategy
@@ -95,7 +94,7 @@ class Blocks:
     def _forget_all(self) -> None:
         """Begin with empty tables."""
         self._before = _Before()
-        self._checked: set[tuple[Key, ParallelConfig]] = set()
+        self._checked: set[tuple[object, ...]] = set()
         strategy = replace(self._base, configs=self.configs)
         pricing = Pricing(self.graph, self.devices, self._costs)
         self.program = Program(self.graph, strategy, Notebook(), pricing)
@@ -148,10 +147,12 @@ class Blocks:
         for operator in operators:
             self._check(operator, changes[operator.name])
         self._before = _Before()
+        if self._prices.most_ns_with(changes) > limit_ns:
+            return False
         try:
             for operator in operators:
                 self._configure(operator, changes[operator.name])
-            if self._prices.most_ns <= limit_ns and self._apply(operators, limit_ns):
+            if self._apply(operators, limit_ns):
                 return True
         except Exception:
             self.undo()
@@ -160,10 +161,11 @@ class Blocks:
         return False
 
     def _check(self, operator: Operator, config: ParallelConfig) -> None:
-        if (operator.key, config) not in self._checked:
+        key = operator.key, config.splits, config.mesh.names, config.mesh.shape
+        if key not in self._checked:
             check_config(operator, config)
-            check_device(self._base, int(config.mesh.flat.max()), self.devices.num_devices)
-            self._checked.add((operator.key, config))
+            self._checked.add(key)
+        check_device(self._base, int(config.mesh.flat.max()), self.devices.num_devices)
 
     def _configure(self, operator: Operator, config: ParallelConfig) -> None:
         """Change the config of one operator and what it computes; remember the old one."""

@@ -13,9 +13,16 @@ from flexsim.strategy.strategy import Strategy, check_strategy
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.folding import fold_rows, unfolded
+from flexsim.task_graph.inference import (
+    forward_rows,
+    has_backward,
+    nothing_saved,
+    weights_only,
+)
 from flexsim.task_graph.members import templates_of
 from flexsim.task_graph.memory import stage_memory, static_memory
 from flexsim.task_graph.plan import Plan
+from flexsim.task_graph.program import Program
 from flexsim.task_graph.refusals import check_halves, check_split
 from flexsim.task_graph.rings import fused_rows
 from flexsim.task_graph.rows import B, F, Row, U
@@ -63,6 +70,9 @@ def plan_task_graph(
     program = build_program(operators, strategy, devices, costs, splits=passes != WHOLE)
     parts = write_update(program, costs.software)
     rows = fused_rows(program)
+    trains = has_backward(schedule)
+    if not trains:
+        rows = forward_rows(rows)
     names = tuple(op.name for op in operators.operators)
     folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, OFF)
     static = static_memory(program, parts, costs.software, folding.devices)
@@ -73,13 +83,19 @@ def plan_task_graph(
         operator_names=names,
         overlap_gradients=strategy.overlap_gradients,
         static_memory=replace(
-            static, num_alike=folding.class_sizes, buffers=stages.received.max(axis=0)
+            static if trains else weights_only(static),
+            num_alike=folding.class_sizes,
+            buffers=stages.received.max(axis=0),
         ),
-        stage_memory=stages,
-        hardware_flops=float(program.notebook.flops) * strategy.passes_a_stage,
+        stage_memory=stages if trains else nothing_saved(stages),
+        hardware_flops=float(_flops(program, trains)) * strategy.passes_a_stage,
         num_tasks_unfolded=_num_tasks(rows, strategy),
         folding=folding.report,
     )
+
+
+def _flops(program: Program, trains: bool) -> int:
+    return program.notebook.flops if trains else program.notebook.forward_flops
 
 
 def _templates(rows: Sequence[Row], strategy: Strategy, passes: tuple[int, ...]) -> Templates:

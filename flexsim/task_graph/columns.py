@@ -73,7 +73,8 @@ class StaticMemory:
 
     ``num_alike`` counts the devices that each one stands for; None: itself only.
     ``framework`` is what the software itself occupies, None for nothing, and ``buffers`` what
-    receives from other stages while they compute. ``fragmentation`` is the share by which an
+    receives from other stages while they compute; ``step`` is there only while an optimizer
+    steps, when activations are gone. ``fragmentation`` is the share by which an
     allocator's memory exceeds what comes and goes in it.
     """
 
@@ -84,6 +85,7 @@ class StaticMemory:
     num_alike: Int64 | None = None
     framework: Int64 | None = None
     buffers: Int64 | None = None
+    step: Int64 | None = None
     fragmentation: float = 0.0
 
 
@@ -95,7 +97,8 @@ class ActivationMemory:
     ``freed`` bytes go at the end of its last task; ``transient`` bytes (what a backward
     recomputes or holds for a moment) live from its start to its end only. ``parts`` tells what
     ``allocated + transient`` is when the action holds most, a column each of
-    :data:`DYNAMIC_PARTS`; None: all activations. ``operator`` runs then; -1 or None: unknown.
+    :data:`DYNAMIC_PARTS`, and ``left`` what ``allocated - freed`` is; None: all activations.
+    ``operator`` runs then; -1 or None: unknown.
     ``stages`` has what is held inside the actions; None: not known.
     """
 
@@ -105,6 +108,7 @@ class ActivationMemory:
     freed: Int64
     transient: Int64
     parts: Int64 | None = None
+    left: Int64 | None = None
     operator: Int32 | None = None
     stages: StageMemory | None = None
 

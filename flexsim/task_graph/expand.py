@@ -28,6 +28,7 @@ def build_program(
     forward = ForwardPass(program)
     for operator in graph.operators:
         forward.run(operator)
+    program.notebook.forward_flops = program.notebook.flops
     program.offload.end_forward()
     backward = BackwardPass(program, forward, costs.software)
     for operator in reversed(graph.operators):

@@ -45,8 +45,8 @@ class StageMemory:
     devices: Int32
     parts: Int64
     """What a pass adds when it holds most, with a last axis by :data:`DYNAMIC_PARTS`."""
-    net: Int64
-    """What is left when it ends, which is negative for backwards."""
+    left: Int64
+    """What is left when it ends, which is negative for backwards, by part too."""
     operator: Int64
     """Which operator runs at that moment; -1 for none."""
     received: Int64
@@ -61,27 +61,34 @@ class StageMemory:
         return cls(
             devices,
             parts=np.zeros((*shape, NUM_PARTS), np.int64),
-            net=np.zeros(shape, np.int64),
+            left=np.zeros((*shape, NUM_PARTS), np.int64),
             operator=np.full(shape, -1),
             received=np.zeros(shape[1:], np.int64),
         )
 
+    @property
+    def net(self) -> Int64:
+        """What is left when a pass ends, all parts together."""
+        net: Int64 = self.left.sum(axis=-1)
+        return net
+
     def of_actions(self, actions: ActionTable) -> ActivationMemory:
         """Return what each action keeps, frees and holds for a moment."""
-        peak = self.parts.sum(axis=-1)
+        peak, net = self.parts.sum(axis=-1), self.net
         passes = np.flatnonzero(actions.kind != U)
         kind, stage = _position(actions.kind[passes]), actions.stage[passes]
-        here = ((peak > 0) | (self.net != 0))[kind, stage]
+        here = ((peak > 0) | (net != 0))[kind, stage]
         action, device = np.nonzero(here)
         place = kind[action], stage[action], device
-        allocated = np.maximum(self.net[place], 0)
+        allocated = np.maximum(net[place], 0)
         return ActivationMemory(
             passes[action].astype(np.int32),
             self.devices[device],
             allocated,
-            np.maximum(-self.net[place], 0),
+            np.maximum(-net[place], 0),
             peak[place] - allocated,
             self.parts[place],
+            self.left[place],
             self.operator[place].astype(np.int32),
             self,
         )
@@ -123,6 +130,9 @@ def static_memory(
         _scaled(kept, software.optimizer_bytes_per_parameter)
         + _scaled(sums, software.factored_moment_bytes),
         framework=np.full(len(devices), software.framework_memory_bytes),
+        step=_scaled(
+            kept, software.step_bytes_per_parameter.get(program.graph.stored_precision, 0.0)
+        ),
         fragmentation=software.fragmentation,
     )
 
@@ -147,7 +157,7 @@ def fill_peaks(memory: StageMemory, key: tuple[int, int], found: StageCurves) ->
         peak = curve.peak()
         at = kind, stage, found.curve_of_device == number
         memory.parts[at] = peak.parts
-        memory.net[at] = peak.net
+        memory.left[at] = peak.left
         known = 0 <= peak.kernel < len(found.operator)
         memory.operator[at] = found.operator[peak.kernel] if known else -1
 

@@ -25,8 +25,8 @@ class Peak(NamedTuple):
 
     parts: Int64
     """Bytes then, by :data:`DYNAMIC_PARTS`, beyond what was held when the pass began."""
-    net: int
-    """Bytes that are left when it ends, which may be negative."""
+    left: Int64
+    """Bytes that are left when it ends, by part, which may be negative."""
     kernel: int
     """The kernel that runs then: its position; -1 where no more is held than at the beginning."""
 
@@ -65,13 +65,14 @@ class Curve:
 
     def peak(self) -> Peak:
         """Return the first moment when most is held."""
-        if not len(self.changes):
-            return Peak(np.zeros(NUM_PARTS, np.int64), 0, -1)
-        held = np.cumsum(self._stretched().sum(axis=1))
-        at = int(held.argmax())
-        if held[at] <= 0:
-            return Peak(np.zeros(NUM_PARTS, np.int64), int(held[-1]), -1)
-        return Peak(self._stretched()[: at + 1].sum(axis=0), int(held[-1]), at // SLOTS)
+        nothing = np.zeros(NUM_PARTS, np.int64)
+        changes = self._stretched()
+        held = np.cumsum(changes.sum(axis=1))
+        at = int(held.argmax()) if len(held) else -1
+        left: Int64 = changes.sum(axis=0)
+        if at < 0 or held[at] <= 0:
+            return Peak(nothing, left, -1)
+        return Peak(changes[: at + 1].sum(axis=0), left, at // SLOTS)
 
 
 @dataclass(frozen=True, eq=False)

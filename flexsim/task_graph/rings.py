@@ -101,7 +101,8 @@ class _Fusion:
 
     def _gather(self, row: Row) -> list[int]:
         """Write the steps in which blocks come round, each after the one before."""
-        needs, numbers = self._ends(row.needs), []
+        needs = self._ends(row.needs)
+        numbers: list[int] = []
         for piece in _cut(row, row.places.groups.shape[1] - 1):
             numbers.append(self._write(piece, needs))
             needs = (numbers[-1],)

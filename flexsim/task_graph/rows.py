@@ -54,6 +54,8 @@ class Notebook:
 
     rows: list[Row] = field(default_factory=list)
     flops: int = 0
+    forward_flops: int = 0
+    """The part of ``flops`` that forwards take."""
     _compute: dict[Mesh, Places] = field(default_factory=dict)
     _groups: dict[tuple[Mesh, tuple[str, ...]], Places] = field(default_factory=dict)
     _moves: dict[tuple[Mesh, Mesh], Places] = field(default_factory=dict)

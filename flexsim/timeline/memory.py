@@ -24,7 +24,7 @@ PARTS = (*STATIC_PARTS, *DYNAMIC_PARTS, "overhead")
 """What the memory of a device is made up of; ``overhead`` is what the software occupies itself
 and what its allocator loses to fragmentation."""
 
-_ACTIVATIONS, _RECOMPUTE, _GATHERED = 0, 1, 2
+_ACTIVATIONS, _RECOMPUTE, _GATHERED, _TEMPORARY = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class PeakMemory:
         """Return when the fullest device holds most: an action's name and an operator's."""
         fullest = int(self.total.argmax()) if len(self.device) else -1
         if fullest < 0 or self.action[fullest] < 0:
-            return ""
+            return "the optimizer's step" if fullest >= 0 and self.temporary[fullest] else ""
         columns = (actions.stage, actions.kind, actions.microbatch)
         name = action_name(*(int(column[self.action[fullest]]) for column in columns))
         number = int(self.operator[fullest])
@@ -91,6 +91,11 @@ def peak_of_actions(
     row = np.searchsorted(devices, static.device)
     held = {part: _scattered(len(devices), row, getattr(static, part)) for part in STATIC_PARTS}
     dynamic, action, operator = _peak_of_dynamic(spans_ns, activation, devices)
+    if static.step is not None:
+        step = _scattered(len(devices), row, static.step)
+        steps = step > dynamic.sum(axis=1)
+        dynamic[steps], action[steps], operator[steps] = 0, -1, -1
+        dynamic[steps, _TEMPORARY] = step[steps]
     overhead = np.round(dynamic.sum(axis=1) * static.fragmentation).astype(np.int64)
     if static.buffers is not None:
         dynamic[:, DYNAMIC_PARTS.index("buffers")] += _scattered(len(devices), row, static.buffers)
@@ -117,7 +122,7 @@ def lasting_peak_bytes(timeline: Timeline) -> int:
         return 0
     static = graph.static_memory or _no_static()
     activation = _lasting(graph.activation_memory or _no_activations())
-    plain = replace(static, framework=None, buffers=None, fragmentation=0.0)
+    plain = replace(static, framework=None, buffers=None, step=None, fragmentation=0.0)
     found = peak_of_actions(plain, activation, action_spans_ns(timeline))
     return int(found.total.max(initial=0))
 
@@ -127,7 +132,7 @@ def _lasting(memory: ActivationMemory) -> ActivationMemory:
     if memory.parts is None:
         return memory
     more = memory.parts[:, _RECOMPUTE] + memory.parts[:, _GATHERED]
-    return replace(memory, transient=more, parts=None)
+    return replace(memory, transient=more, parts=None, left=None)
 
 
 def _no_static() -> StaticMemory:
@@ -185,22 +190,21 @@ def _parts_until(memory: ActivationMemory, row: Int64, first: Int64, top: Int64)
 
     Changes ``row`` below the number of actions are beginnings, the others ends.
     """
-    most = _parts(memory)
-    ends = -most
-    ends[:, _ACTIVATIONS] += memory.allocated - memory.freed
-    table = np.concatenate([most, ends])
+    most = _parts(memory.parts, memory.allocated + memory.transient)
+    left = _parts(memory.left, memory.allocated - memory.freed)
+    table = np.concatenate([most, left - most])
     inside = np.concatenate([row[a : b + 1] for a, b in zip(first, top, strict=True)])
     starts = np.cumsum([0, *(top - first + 1)[:-1]])
     found: Int64 = np.add.reduceat(table[inside], starts, axis=0)
     return found
 
 
-def _parts(memory: ActivationMemory) -> Int64:
-    """Return what every action holds at its peak by part: all activations if not known."""
-    if memory.parts is not None:
-        return memory.parts
-    parts = np.zeros((len(memory.action), len(DYNAMIC_PARTS)), np.int64)
-    parts[:, _ACTIVATIONS] = memory.allocated + memory.transient
+def _parts(known: Int64 | None, total: Int64) -> Int64:
+    """Return bytes by part: all activations if not known."""
+    if known is not None:
+        return known
+    parts = np.zeros((len(total), len(DYNAMIC_PARTS)), np.int64)
+    parts[:, _ACTIVATIONS] = total
     return parts
 
 

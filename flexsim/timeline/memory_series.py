@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flexsim.task_graph.columns import DYNAMIC_PARTS, ActivationMemory, Int64, StaticMemory
 from flexsim.task_graph.memory_curves import SLOTS, Curve, StageCurves
+from flexsim.task_graph.rows import U
 from flexsim.timeline.memory import (
     PARTS,
     STATIC_PARTS,
@@ -97,6 +98,7 @@ def memory_series(timeline: Timeline, most_moments: int = _MOST_MOMENTS) -> Memo
     found = []
     for device, rank, mine in zip(devices.tolist(), ranks.tolist(), rows, strict=True):
         time_ns, dynamic = _dynamic(tables, mine, spans, graph.actions.stage, graph.actions.kind)
+        time_ns, dynamic = _with_step(timeline, (device, rank), time_ns, dynamic)
         found.append(DeviceSeries(device, rank, time_ns, _whole(static, device, dynamic)))
     return MemorySeries(tuple(found), timeline.makespan_ns)
 
@@ -132,14 +134,10 @@ class _Tables:
 
     def _plain(self, row: int) -> tuple[NDArray[np.float64], Int64]:
         """Return the changes of an action of which only what it keeps and frees is known."""
-        memory, most = self.memory, np.zeros((2, _NUM_DYNAMIC), np.int64)
-        if memory.parts is not None:
-            most[0] = memory.parts[row]
-        else:
-            most[0, 0] = memory.allocated[row] + memory.transient[row]
-        most[1, 0] = memory.allocated[row] - memory.freed[row]
-        most[1] -= most[0]
-        return np.array([0.0, 1.0]), most
+        memory, found = self.memory, np.zeros((2, _NUM_DYNAMIC), np.int64)
+        found[0, 0] = memory.allocated[row] + memory.transient[row]
+        found[1, 0] = -memory.freed[row] - memory.transient[row]
+        return np.array([0.0, 1.0]), found
 
 
 def _steps(
@@ -154,12 +152,9 @@ def _steps(
     order = np.flatnonzero(np.any(np.diff(levels, axis=0, prepend=0) != 0, axis=1))
     if not len(order):
         return np.zeros(0), np.zeros((0, _NUM_DYNAMIC), np.int64)
-    net = levels[-1].sum()
     if len(order) > num_moments:
         order = _highest(levels[order].sum(axis=1), order, num_moments)
-    kept = np.concatenate([levels[order], np.zeros((1, _NUM_DYNAMIC), np.int64)])
-    kept[-1, 0] = net
-    changes = np.diff(kept, axis=0, prepend=0)
+    changes = np.diff(np.concatenate([levels[order], levels[-1:]]), axis=0, prepend=0)
     return np.append(share[order], 1.0), changes
 
 
@@ -189,6 +184,23 @@ def _dynamic(
     time_ns, held = time_ns[order], np.cumsum(change[order], axis=0)
     last = _moments_to_keep(time_ns, held.sum(axis=1))
     return time_ns[last], held[last]
+
+
+def _with_step(
+    timeline: Timeline, place: tuple[int, int], time_ns: Int64, dynamic: Int64
+) -> tuple[Int64, Int64]:
+    """Add what an optimizer's step holds, after everything else on the device is over."""
+    static, actions = timeline.task_graph.static_memory, timeline.task_graph.actions
+    steps = np.flatnonzero((actions.kind == U) & (actions.rank == place[1]))
+    if static is None or static.step is None or not len(steps):
+        return time_ns, dynamic
+    start_ns, end_ns = action_spans_ns(timeline)
+    first, last = max(int(start_ns[steps].min()), int(time_ns[-1])), int(end_ns[steps].max())
+    held = np.zeros((2, _NUM_DYNAMIC), np.int64)
+    held[0, DYNAMIC_PARTS.index("temporary")] = static.step[static.device == place[0]].sum()
+    if not held.any() or last <= first:
+        return time_ns, dynamic
+    return np.append(time_ns, [first, last]), np.concatenate([dynamic, held])
 
 
 def _moments_to_keep(time_ns: Int64, total: Int64) -> Int64:

@@ -78,14 +78,17 @@ def _shares(timeline: Timeline) -> dict[str, object]:
     return {
         "bubble_fraction": _ratio(bubble_ns, makespan_ns),
         "bubble_ratio": _ratio(bubble_ns, makespan_ns - bubble_ns),
-        "bubble_fraction_of_span": _idle_of_longest_span(timeline, times.compute_ns),
+        "bubble_fraction_of_span": _idle_of_longest_span(timeline, times),
         "compute_fraction": _ratio(compute_ns, makespan_ns),
         "exposed_communication_s": _exposed_s(times, weights),
     }
 
 
-def _idle_of_longest_span(timeline: Timeline, compute_ns: Int64) -> float:
-    """Return the idle share of the longest span between a device's first and last computation."""
+def _idle_of_longest_span(timeline: Timeline, times: DeviceTimes) -> float:
+    """Return the idle share of the longest span between a device's first and last computation.
+
+    Waiting for a pipeline's transfers is idle; other communication is part of a stage's work.
+    """
     rows = timeline.busy_rows
     computes = np.flatnonzero(rows.row < 0)
     at = np.searchsorted(computes, rows.first)
@@ -94,8 +97,10 @@ def _idle_of_longest_span(timeline: Timeline, compute_ns: Int64) -> float:
         return 0.0
     first, last = ~rows.row[computes[at[used]]], ~rows.row[computes[at[used + 1] - 1]]
     span_ns = timeline.end_ns[last] - timeline.start_ns[first]
+    inside = [exposed for kind, exposed in times.exposed_ns.items() if kind != "pipeline"]
+    work_ns = np.sum([times.compute_ns, *inside], axis=0)[used]
     longest = int(span_ns.argmax())
-    return float(1 - compute_ns[used[longest]] / span_ns[longest])
+    return max(0.0, 1 - float(work_ns[longest] / span_ns[longest]))
 
 
 def _exposed_s(times: DeviceTimes, weights: Int64) -> dict[str, float]:

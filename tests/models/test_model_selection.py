@@ -58,7 +58,7 @@ def test_bare_layers_need_no_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("name", "preset", "overrides", "message"),
     [
-        (None, None, {}, "model.name is missing: give one of alexnet, bert, candle-uno, dlrm"),
+        (None, None, {}, "model.name is missing: give one of alexnet, bert, candle-uno, deepseek"),
         ("gtp", None, GPT, "model.name = 'gtp': did you mean 'gpt'? choose from alexnet, bert"),
         (None, "gpt3-157b", {}, "model.preset = 'gpt3-157b': did you mean 'gpt3-175b'?"),
         ("bert", "gpt-22b", {}, "does not go with model.preset = 'gpt-22b', which is a 'gpt'"),

@@ -36,6 +36,10 @@ WANTED = [
     "llama3-70b",
     "llama3-405b",
     "bert-large",
+    "mixtral-8x7b",
+    "deepseek-v3",
+    "gpt-moe-13b",
+    "gpt-moe-52b",
 ]
 
 

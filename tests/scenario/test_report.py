@@ -65,6 +65,7 @@ def report(published=None, stages=TWO_STAGES, colours=False, width=80):
         memory_capacity_bytes=80 * GIB,
         engine="event",
         contraction="",
+        notes=(),
         network="",
         published=scenario.published,
     )

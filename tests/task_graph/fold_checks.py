@@ -18,6 +18,7 @@ from flexsim.task_graph.build import build_task_graph
 from flexsim.task_graph.columns import ResourceTable, TaskGraph
 from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.folding import Folding, fold_rows
+from flexsim.task_graph.rings import fused_rows
 from flexsim.task_graph.rows import Row, U
 from flexsim.task_graph.update import write_update
 from flexsim.timeline.metrics import IterationFacts, metrics
@@ -43,7 +44,7 @@ class Case:
         program = build_program(self.operators, self.strategy, self.devices, self.costs)
         write_update(program, self.costs.software)
         names = tuple(op.name for op in self.operators.operators)
-        rows = program.notebook.rows
+        rows = fused_rows(program)
         return rows, fold_rows(rows, self.strategy, names)
 
 

@@ -108,7 +108,8 @@ def test_weights_and_their_state_are_counted_by_parameter(tensor, pipeline):
     held = memory.weights // 2
     assert held.sum() == split + copies + tensor * whole
     assert np.array_equal(memory.gradients, held * 2)
-    assert np.array_equal(memory.optimizer, held * 16)
+    assert np.array_equal(memory.optimizer, held * 12)
+    assert np.array_equal(memory.step, held * 4)
 
 
 def is_cut(name: str) -> bool:

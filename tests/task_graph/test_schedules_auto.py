@@ -1,4 +1,4 @@
-"""Orders made from the stages' times: never behind the known ones, within memory, the same again."""
+"""Orders made from the stages' times: never behind known ones, within memory, always the same."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def seventeen(lines: int = 18) -> list[str]:
         (17, "16F0,16F1,16B0", ["line 17: action 16B1 is missing"]),
         (17, "16F0,16F1,16I0,16B1,16B0", ["line 17", "16I0", "beside the full backward"]),
         (17, "16F0,16F1,16I0,16B1", ["line 17", "16W0 is missing"]),
-        (17, "16F0,16F1,16B0,3B1", ["line 17, cell 4", "3B1", "rank 16", "line 4, cell"]),
+        (17, "16F0,16F1,16B0,3B1", ["line 17, cell 4", "3B1", "line 4, cell 4 already"]),
         (17, "16F0,16B0,16F1,16B1", ["dead-locks", "line 17, cell 2: ", "action 16B0"]),
         (17, "16F0,16F9,16B0,16B1", ["line 17, cell 2", "16F9", "none of microbatch 2"]),
         (17, "16F0,16F1,(16B0;16B1)BOTH", ["line 17, cell 3", "'BOTH'", "OVERLAP_F_B"]),
@@ -74,6 +74,13 @@ def test_what_is_wrong_is_told_with_file_line_and_cell(tmp_path, line, text, tol
         read_schedule(path)
     assert all(part in str(caught.value) for part in [str(path), *told]), str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stage_is_on_one_rank(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("0F0,0F1,0B0\n1F0,1B0,1F1,1B1,0B1\n")
+    with pytest.raises(ScheduleError, match=r"line 2, cell 5: action 0B1 is on rank 1, but 0F0"):
+        read_schedule(path)
 
 
 @pytest.mark.parametrize(

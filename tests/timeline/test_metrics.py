@@ -48,6 +48,7 @@ def test_gpipe_bubbles_equal_the_closed_forms(p: int, m: int):
     values = metrics(gpipe(p, m), FACTS)
     assert values["bubble_ratio"] == (p - 1) / m
     assert values["bubble_fraction"] == (p - 1) / (m + p - 1)
+    assert values["bubble_fraction_of_span"] == pytest.approx((p - 1) / (m + p - 1), rel=1e-15)
     assert values["compute_fraction"] == pytest.approx(m / (m + p - 1), rel=1e-15)
     assert values["exposed_communication_s"] == {}
 
@@ -88,6 +89,7 @@ def test_every_metric_of_a_small_graph():
         "hfu": pytest.approx(1.0),
         "bubble_fraction": 8 / 20,
         "bubble_ratio": 8 / 12,
+        "bubble_fraction_of_span": 0.0,
         "compute_fraction": 8 / 20,
         "exposed_communication_s": {"pipeline": pytest.approx(4e-9)},
         "peak_memory_bytes": 35,

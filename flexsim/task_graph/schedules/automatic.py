@@ -13,8 +13,8 @@ from flexsim.task_graph.schedules.order_problem import OrderProblem, Outcome, St
 from flexsim.task_graph.schedules.schedule import PipelineShape, Schedule
 from flexsim.task_graph.schedules.zero_bubble_greedy import greedy_orders
 
-_MOST_PASSES = 40_000
-"""With more passes than this only the known schedules and a few rules are tried."""
+_MOST_PASSES = 100_000
+"""That are ordered by rules; of larger problems only every second, third … rule is tried."""
 _MOST_EXACT = 60
 """Up to this many passes the integer program looks for something better."""
 
@@ -76,8 +76,9 @@ def _candidates(problem: OrderProblem) -> Iterator[tuple[str, Orders]]:
     yield from _known(problem)
     if len(problem.stages) == problem.num_ranks and problem.splits:
         yield from (("zero bubble greedy", orders) for orders in greedy_orders(problem))
-    every = -(-_num_passes(problem) // _MOST_PASSES)
-    for rule in rules(problem)[::every]:
+    tried = rules(problem)
+    every = -(-_num_passes(problem) * len(tried) // _MOST_PASSES)
+    for rule in tried[::every]:
         orders = listed(problem, rule)
         if orders is not None:
             yield "list scheduling", orders

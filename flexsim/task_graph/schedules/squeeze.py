@@ -30,20 +30,28 @@ def squeezed(slots: Int64) -> list[Slots]:
 
 def peak(slots: Slots) -> int:
     """Return the most forwards that lack their W; W's without a slot take the first free ones."""
+    return int(_held(slots).max())
+
+
+def _held(slots: Slots) -> Int64:
+    """Return how many forwards lack their W after every slot."""
     size = 1 + max(max(stream) for stream in slots)
     change = np.zeros(size, np.int64)
-    np.add.at(change, [slot for stream in slots[:2] for slot in stream], 1)
+    change[slots[0]] += 1
+    change[slots[1]] += 1
     if len(slots) > _WEIGHT:
-        np.add.at(change, slots[_WEIGHT], -1)
-        return int(np.cumsum(change).max())
-    return int(np.cumsum(change - _freed(slots, size)).max())
+        change[slots[_WEIGHT]] -= 1
+    else:
+        change -= _freed(slots, size)
+    return np.cumsum(change)
 
 
 def _freed(slots: Slots, size: int) -> Int64:
     """Return how many W's run in each slot where free slots take them as soon as they can."""
     made, free = np.zeros(size, np.int64), np.ones(size, np.int64)
-    made[[slot for number in _INPUTS for slot in slots[number]]] = 1
-    free[[slot for stream in slots for slot in stream]] = 0
+    for number, column in enumerate(slots):
+        free[column] = 0
+        made[column] = number in _INPUTS
     waiting = np.cumsum(made - free)
     waiting -= np.minimum(np.minimum.accumulate(waiting), 0)
     return np.diff(waiting, prepend=0) * -1 + made
@@ -87,10 +95,13 @@ class _Squeeze:
 
     ranks: list[Slots]
     limit: int = field(init=False)
+    held: list[Int64] = field(init=False)
+    """By rank: forwards that lack their W, by slot, where W's have slots."""
     taken: list[set[int]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.limit = max(peak(rank) for rank in self.ranks)
+        self.held = [_held(rank) for rank in self.ranks]
+        self.limit = max(int(held.max()) for held in self.held)
         self.taken = [set() for _ in self.ranks]
 
     def run(self) -> list[Slots]:
@@ -123,9 +134,20 @@ class _Squeeze:
         for slot in range(self._earliest(rank, stream, number), now):
             if slot not in self.taken[rank]:
                 column[number] = slot
-                if peak(self.ranks[rank]) <= self.limit:
+                if self._fits(rank, stream, (slot, now)):
                     return
         column[number] = now
+
+    def _fits(self, rank: int, stream: int, moved: tuple[int, int]) -> bool:
+        """Whether a rank may hold what it does once a pass is moved from one slot to another."""
+        if len(self.ranks[rank]) == _WEIGHT:
+            return peak(self.ranks[rank]) <= self.limit
+        more = {0: 1, 1: 1, _WEIGHT: -1}.get(stream, 0)
+        between = self.held[rank][slice(*moved)]
+        if int(between.max()) + more > self.limit:
+            return False
+        between += more
+        return True
 
     def _earliest(self, rank: int, stream: int, number: int) -> int:
         """Return the slot after all that a pass waits for."""
