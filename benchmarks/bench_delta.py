@@ -1,16 +1,18 @@
 """How many proposals a second the Markov chain simulates, against a full build and replay of each.
 
-Run ``python benchmarks/bench_delta.py [--proposals N] [--full N] [--law L] [network:devices ...]``.
-The chain is Metropolis' at the scenario's own temperature (0.02), seed 0, from data parallelism,
-on ``scenarios/flexflow/<network>-k80-<devices>.toml``. Its laws:
+Run ``python benchmarks/bench_delta.py [--proposals N] [--seconds S] [--full N] [--law L]
+[--temperature T] [network:devices ...]``. The chain is Metropolis' at the scenario's own
+temperature (0.002) unless another is given, seed 0, from data parallelism, on
+``scenarios/flexflow/<network>-k80-<devices>.toml``, and ends after so many proposals or seconds of
+processor time. Its laws:
 
 - ``operator``: one operator drawn at random gets a random config, degrees that are powers of two
   on a run of neighbouring devices (what FlexFlow proposes, Jia et al. 2019, section 6.2);
 - ``unit``: the same for all operators that share a weight at once, such as the steps of a layer;
 - ``search``: what ``flexsim search`` proposes by default, on any devices.
 
-Processor time of one core, with drawing the proposals; the first ones, which compile, are left
-out. ``full/s`` builds and replays some of the same proposals, spread evenly over the chain. The
+Processor time of one core, with drawing the proposals, from nothing known but what was compiled.
+``full/s`` builds and replays some of the same proposals, spread evenly over the chain. The
 parts of a proposal are those of the delta simulation, in milliseconds.
 """
 
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +33,7 @@ from flexsim.engine.delta import RowReplay
 from flexsim.scenario.schema import Scenario
 from flexsim.search import proposals
 from flexsim.search.delta_objective import DeltaObjective
+from flexsim.search.garbage import little_collected
 from flexsim.search.mcmc import limit_of
 from flexsim.search.moves import Change, Moves, State
 from flexsim.search.objective import FullObjective, Problem
@@ -50,6 +53,14 @@ PARTS = {
     "replay": (RowReplay, "_replay"),
 }
 Draw = Callable[[Moves, State, np.random.Generator], Change | None]
+
+
+class Limits(NamedTuple):
+    """When a chain ends, and its temperature; 0 for that of the scenario."""
+
+    proposals: int
+    seconds: float
+    temperature: float
 
 
 @dataclass
@@ -112,7 +123,7 @@ def _clocked(function: Any, name: str, parts: dict[str, float]) -> Any:
     return call
 
 
-def walk(scenario: Scenario, problem: Problem, law: str, count: int) -> Chain:
+def walk(scenario: Scenario, problem: Problem, law: str, limits: Limits) -> Chain:
     """Walk a chain of proposals by delta simulation."""
     moves, draw = moves_of(scenario, problem, law)
     objective = DeltaObjective(problem)
@@ -122,8 +133,8 @@ def walk(scenario: Scenario, problem: Problem, law: str, count: int) -> Chain:
     rng, parts = np.random.default_rng(SEED), chain.parts
     draw = _clocked(draw, "draw", parts)
     begun = time.process_time()
-    while len(chain.changes) < count:
-        limit_ns = limit_of(current_ns, scenario.search.temperature, 1.0 - rng.random())
+    while len(chain.changes) < limits.proposals and time.process_time() < begun + limits.seconds:
+        limit_ns = limit_of(current_ns, limits.temperature, 1.0 - rng.random())
         change = draw(moves, state, rng)
         if change is None:
             continue
@@ -158,22 +169,25 @@ def full_per_second(problem: Problem, chain: Chain, count: int) -> float:
     return done / seconds
 
 
-def measure(case: str, law: str, num_delta: int, num_full: int) -> str:
+def measure(case: str, law: str, limits: Limits, num_full: int) -> str:
     """Return a line of the table."""
     network, count = case.split(":")
     scenario = load_scenario(SCENARIOS / f"{network}-k80-{count}.toml")
+    if not limits.temperature:
+        limits = limits._replace(temperature=scenario.search.temperature)
     problem = make_problem(scenario)
-    walk(scenario, problem, law, WARM_UP)
+    walk(scenario, problem, law, limits._replace(proposals=WARM_UP))
     parts: dict[str, float] = {}
-    with timed(parts):
-        chain = walk(scenario, problem, law, num_delta)
-    slow = full_per_second(problem, chain, num_full)
-    share = sum(chain.is_accepted) / num_delta
+    with timed(parts), little_collected():
+        chain = walk(scenario, problem, law, limits)
+    slow, done = full_per_second(problem, chain, num_full), len(chain.changes)
+    share = sum(chain.is_accepted) / done
     each = {**chain.parts, **parts}
-    costs = " | ".join(f"{1e3 * each.get(name, 0.0) / num_delta:.2f}" for name in PARTS)
+    costs = " | ".join(f"{1e3 * each.get(name, 0.0) / done:.2f}" for name in PARTS)
     return (
-        f"| {network} | {count} | {law} | {chain.num_tasks:,} | {share:.0%} | {slow:.1f} "
-        f"| {chain.per_second:.0f} | {chain.per_second / slow:.0f}x | {costs} |"
+        f"| {network} | {count} | {law} | {limits.temperature} | {chain.num_tasks:,} | {done:,} "
+        f"| {share:.0%} | {slow:.1f} | {chain.per_second:.0f} | {chain.per_second / slow:.0f}x "
+        f"| {costs} |"
     )
 
 
@@ -181,15 +195,19 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", help="network:devices")
-    parser.add_argument("--proposals", type=int, default=1000)
+    parser.add_argument("--proposals", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--full", type=int, default=5)
     parser.add_argument("--law", choices=("operator", "unit", "search"), default="operator")
     options = parser.parse_args()
-    heads = ["network", "devices", "law", "tasks", "accepted", "full/s", "delta/s", "ratio"]
+    limits = Limits(options.proposals, options.seconds, options.temperature)
+    heads = ["network", "devices", "law", "temperature", "tasks", "proposals", "accepted"]
+    heads += ["full/s", "delta/s", "ratio"]
     heads += [f"{name} ms" for name in PARTS]
     print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     for case in options.cases or [f"{name}:64" for name in NETWORKS]:
-        print(measure(case, options.law, options.proposals, options.full), flush=True)
+        print(measure(case, options.law, limits, options.full), flush=True)
 
 
 if __name__ == "__main__":

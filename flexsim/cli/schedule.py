@@ -28,48 +28,58 @@ _MOST_PASSES = 10_000_000
 _JSON_KEYS = ("order", "makespan", "bubble_fraction", "peak_in_flight")
 
 
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A name that `flexsim list schedules` prints, or a CSV file (PyTorch's notation).",
+        show_default=False,
+    ),
+]
+Ranks = Annotated[
+    int | None, typer.Option("--stages", "--ranks", help="Pipeline ranks.", show_default=False)
+]
+Microbatches = Annotated[
+    int | None, typer.Option(help="Microbatches of an iteration.", show_default=False)
+]
+Chunks = Annotated[
+    int | None, typer.Option(help="Stages a rank; 1, or as many as it takes, unless given.")
+]
+WarmUp = Annotated[int, typer.Option(help="Further warm-up forwards of 1f1b-flexible.")]
+Slices = Annotated[int, typer.Option(help="Slices of a sequence for terapipe.")]
+Iterations = Annotated[int | None, typer.Option(help="Iterations without a flush; 3 unless given.")]
+Limit = Annotated[
+    int | None, typer.Option(help="Activations of a stage that a rank may hold, for auto.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print order, makespan, bubble_fraction, peak_in_flight.")
+]
+Draw = Annotated[bool, typer.Option("--draw", help="Print the ranks against time.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Picture to write (.png, .svg, .pdf).", show_default=False)
+]
+Output = Annotated[
+    Path | None, typer.Option(help="CSV file to write the order to.", show_default=False)
+]
+
+
 def schedule_command(  # noqa: PLR0913
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A name that `flexsim list schedules` prints, or a CSV file (PyTorch's notation).",
-            show_default=False,
-        ),
-    ],
+    name: Name,
     *,
-    stages: Annotated[
-        int | None,
-        typer.Option("--stages", "--ranks", help="Pipeline ranks.", show_default=False),
-    ] = None,
-    microbatches: Annotated[
-        int | None, typer.Option(help="Microbatches of an iteration.", show_default=False)
-    ] = None,
-    chunks: Annotated[
-        int | None, typer.Option(help="Stages a rank; 1, or as many as it takes, unless given.")
-    ] = None,
-    warm_up: Annotated[int, typer.Option(help="Further warm-up forwards of 1f1b-flexible.")] = 0,
-    slices: Annotated[int, typer.Option(help="Slices of a sequence for terapipe.")] = 1,
-    iterations: Annotated[
-        int | None, typer.Option(help="Iterations without a flush; 3 unless given.")
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(help="Activations of a stage that a rank may hold, for auto."),
-    ] = None,
+    stages: Ranks = None,
+    microbatches: Microbatches = None,
+    chunks: Chunks = None,
+    warm_up: WarmUp = 0,
+    slices: Slices = 1,
+    iterations: Iterations = None,
+    limit: Limit = None,
     forward: Annotated[float, typer.Option(help="Time of a stage's forward.")] = 1.0,
     input_gradient: Annotated[float, typer.Option(help="Time of its input gradient.")] = 1.0,
     weight_gradient: Annotated[float, typer.Option(help="Time of its weight gradient.")] = 1.0,
     transfer: Annotated[float, typer.Option(help="Time of a transfer between ranks.")] = 0.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print order, makespan, bubble_fraction, peak_in_flight.")
-    ] = False,
-    draw: Annotated[bool, typer.Option("--draw", help="Print the ranks against time.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="Picture to write (.png, .svg, .pdf).", show_default=False)
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="CSV file to write the order to.", show_default=False)
-    ] = None,
+    as_json: AsJson = False,
+    draw: Draw = False,
+    plot: Plot = None,
+    output: Output = None,
 ) -> None:
     """Print every rank's actions, in PyTorch's notation, with makespan and bubble."""
     hints = {"warm_up": warm_up, "num_slices": slices, "num_iterations": iterations}

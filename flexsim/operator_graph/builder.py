@@ -81,6 +81,11 @@ class GraphBuilder:
         self._tensors[name] = Tensor(name, shape, width)
         return name
 
+    def unordered(self, tensor: str) -> str:
+        """Note that a declared tensor's elements may lie in any order, and return its name."""
+        self._tensors[tensor] = replace(self._tensors[tensor], unordered=True)
+        return tensor
+
     def weight(self, name: str, shape: tuple[int, ...]) -> str:
         """Declare a weight, or return the one of that name and shape that is there."""
         record = Weight(name, shape, self.bytes_per_element)

@@ -90,6 +90,10 @@ class OperatorGraph:
         record = self.weights.get(tensor) or self.tensors[tensor]
         return record.shape
 
+    def is_unordered(self, tensor: str) -> bool:
+        """Whether elements of a tensor or weight may lie in any order along its axes."""
+        return tensor in self.tensors and self.tensors[tensor].unordered
+
     def to_networkx(self) -> nx.DiGraph[str]:
         """Return operators as vertices (kind, dims, block) and tensors as edges."""
         import networkx as nx

@@ -37,11 +37,16 @@ class Dim:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What an operator writes or a model is fed: sizes by axis, bytes an element."""
+    """What an operator writes or a model is fed: sizes by axis, bytes an element.
+
+    Of an ``unordered`` one it does not matter which index lies where along an axis, as long as
+    each lies somewhere (tokens on their way to experts): mesh axes are compared as sets.
+    """
 
     name: str
     shape: tuple[int, ...]
     bytes_per_element: int
+    unordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,9 @@ def _copies(builder: GraphBuilder, first: _First, blocks: Sequence[str]) -> str:
     for block in blocks:
         names = first.names(block, x)
         for tensor in first.written.tensors:
-            builder.tensor(names[tensor.name], tensor.shape, tensor.bytes_per_element)
+            copy = builder.tensor(names[tensor.name], tensor.shape, tensor.bytes_per_element)
+            if tensor.unordered:
+                builder.unordered(copy)
         for weight in first.written.weights:
             builder.weight(names[weight.name], weight.shape)
         for operator in copier.copies(names, block):

@@ -14,7 +14,8 @@ from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.schema import Scenario
 from flexsim.scenario.stage_costs import unit_costs
 from flexsim.strategy import EXPERTS, Degrees
-from flexsim.strategy.balance import Chain, best_cut
+from flexsim.strategy.balance import Chain, best_cut, rank_costs
+from flexsim.strategy.baselines import ranks_of_stages
 from flexsim.task_graph.schedules import SCHEDULES, PipelineShape, Schedule, build_schedule
 from flexsim.task_graph.schedules.held import held_at_most
 
@@ -53,7 +54,17 @@ def balanced(scenario: Scenario, degrees: Degrees, subject: Subject) -> Degrees:
         chain = Chain(found.static_bytes, found.kept_bytes, found.step_bytes, found.has_ends)
         held = held_at_most(schedule_of(degrees))
         passes = held[: degrees.pipeline * degrees.chunks].tolist()
-    return replace(degrees, layers_per_stage=best_cut(chain, passes))
+    return replace(degrees, layers_per_stage=_best_for_ranks(chain, passes, degrees))
+
+
+def _best_for_ranks(chain: Chain, passes: list[int], degrees: Degrees) -> tuple[int, ...]:
+    """Return the best cut into stages, or the equal one where ranks of several have less of it."""
+    cuts = [best_cut(chain, passes)]
+    size, left_over = divmod(chain.num_blocks, len(passes))
+    if not left_over:
+        cuts.append((size,) * len(passes))
+    ranks = ranks_of_stages(degrees)
+    return min(cuts, key=lambda cut: max(rank_costs(chain, cut, passes, ranks)))
 
 
 def schedule_of(degrees: Degrees) -> Schedule:

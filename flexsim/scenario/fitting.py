@@ -101,6 +101,8 @@ def _singles(scenario: Scenario) -> Iterator[Changes]:
     if training.recompute in _RECOMPUTE:
         for policy in _RECOMPUTE[_RECOMPUTE.index(training.recompute) + 1 :]:
             yield {"training.recompute": policy}
+        if training.recompute != "full":
+            yield {"training.recompute": "best"}
     if strategy.tensor > 1 and not strategy.sequence_parallel:
         yield {"strategy.sequence_parallel": True}
     for stage in range(strategy.zero + 1, 4):
@@ -112,6 +114,9 @@ def _singles(scenario: Scenario) -> Iterator[Changes]:
     yield from _degrees(scenario)
     if not training.offload:
         yield {"training.offload": ["optimizer"]}
+        yield {"training.offload": ["activations"]}
+    if strategy.pipeline > 1 and strategy.cuts_equally:
+        yield {"strategy.balance": "memory"}
 
 
 def _degrees(scenario: Scenario) -> Iterator[Changes]:

@@ -16,7 +16,7 @@ from flexsim.task_graph.build import plan_task_graph
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import TASK_CODE
 from flexsim.task_graph.plan import Plan
-from flexsim.task_graph.rows import INPUT, WEIGHT, F
+from flexsim.task_graph.rows import INPUT, WEIGHT, B, F
 from flexsim.task_graph.schedules import PipelineShape, Schedule, build_schedule
 from flexsim.task_graph.schedules.automatic import automatic
 from flexsim.task_graph.schedules.catalog import AUTO
@@ -55,8 +55,9 @@ def order_problem(found: Prepared) -> OrderProblem:
     Ranks may hold what their devices' memory leaves beside weights and their state, or one
     microbatch where that is less.
     """
-    plan, timeline = _probe(found)
-    stages = _stage_costs(plan, timeline)
+    plan = _probe(found)
+    whole = _plan(found, plan.schedule.num_microbatches, _with_whole_backwards(plan.schedule))
+    stages = _stage_costs(plan, _replayed(plan), _lengths_ns(_replayed(whole))[B])
     ranks = found.strategy.rank_of_stage
     least = [0] * found.strategy.num_ranks
     for rank, costs in zip(ranks, stages, strict=True):
@@ -70,19 +71,41 @@ def order_problem(found: Prepared) -> OrderProblem:
     )
 
 
-def _probe(found: Prepared) -> tuple[Plan, Timeline]:
-    """Replay a few microbatches with backwards cut in two."""
+def _probe(found: Prepared) -> Plan:
+    """Return the plan of a few microbatches with backwards cut in two."""
     strategy = found.strategy
     is_v = strategy.num_chunks == 2 and strategy.rank_of_stage[-1] < strategy.num_ranks - 1
     name = _PROBES["v" if is_v else "loop" if strategy.num_chunks == 1 else "chunks"]
     few = min(strategy.num_microbatches, strategy.num_ranks)
-    probe = replace(strategy, schedule=name, num_microbatches=few)
-    plan = plan_task_graph(found.graph, probe, found.devices, found.costs)
+    shape = PipelineShape(strategy.num_ranks, few, strategy.num_chunks)
+    return _plan(found, few, build_schedule(name, shape))
+
+
+def _plan(found: Prepared, num_microbatches: int, order: Schedule) -> Plan:
+    strategy = replace(found.strategy, num_microbatches=num_microbatches)
+    return plan_task_graph(found.graph, strategy, found.devices, found.costs, order=order)
+
+
+def _replayed(plan: Plan) -> Timeline:
     graph = plan.task_graph()
-    return plan, load_engine(choose_engine(None, graph.num_tasks))(graph, None)
+    return load_engine(choose_engine(None, graph.num_tasks))(graph, None)
 
 
-def _stage_costs(plan: Plan, timeline: Timeline) -> list[StageCosts]:
+def _with_whole_backwards(schedule: Schedule) -> Schedule:
+    """Return a schedule with a whole backward where it has I, and no W."""
+    orders = [
+        [
+            action._replace(kind="B") if action.kind == "I" else action
+            for action in schedule.actions(rank)
+            if action.kind != "W"
+        ]
+        for rank in range(schedule.num_ranks)
+    ]
+    ranks = schedule.rank_of_stage.tolist()
+    return Schedule.from_orders(schedule.num_microbatches, ranks, orders)
+
+
+def _stage_costs(plan: Plan, timeline: Timeline, whole_ns: Int64) -> list[StageCosts]:
     """Return what passes of every stage take: the shortest of the replay, from first to last task,
     since the longer ones waited."""
     graph = timeline.task_graph
@@ -103,7 +126,15 @@ def _stage_costs(plan: Plan, timeline: Timeline) -> list[StageCosts]:
         late = int(-net[here & (kind == WEIGHT)].min(initial=0))
         forward_ns, input_ns, weight_ns = (int(lengths[k, number]) for k in (F, INPUT, WEIGHT))
         costs.append(
-            StageCosts(forward_ns, input_ns, weight_ns, int(transfers[number]), kept, late)
+            StageCosts(
+                forward_ns,
+                input_ns,
+                weight_ns,
+                int(transfers[number]),
+                kept,
+                late,
+                int(whole_ns[number]),
+            )
         )
     return costs
 
@@ -121,7 +152,8 @@ def _lengths_ns(timeline: Timeline) -> Int64:
     lengths = np.full(shape, np.iinfo(np.int64).max)
     place = graph.actions.kind[passes], graph.actions.stage[passes]
     np.minimum.at(lengths, place, last[passes] - first[passes])
-    return np.where(lengths == np.iinfo(np.int64).max, 0, lengths)
+    found: Int64 = np.where(lengths == np.iinfo(np.int64).max, 0, lengths)
+    return found
 
 
 def _room_bytes(found: Prepared, plan: Plan) -> list[int]:

@@ -44,7 +44,7 @@ def exhaustive(walk: Walk) -> bool:
     if chain is not None:
         return chain.search()
     num_alike = walk.moves.space.pools[0].size if alike and walk.moves.space.has_any_order else 0
-    return _tree(walk, num_alike).search()
+    return tree_of(walk, num_alike).search()
 
 
 def _wander(walk: Walk) -> None:
@@ -58,7 +58,7 @@ def _wander(walk: Walk) -> None:
         walk.step(change, limit_of(walk.current.makespan_ns, walk.temperature, u))
 
 
-def _tree(walk: Walk, num_alike: int) -> _Tree:
+def tree_of(walk: Walk, num_alike: int) -> Tree:
     """Return the tree of any problem: units in program order, those that are fixed beforehand."""
     space, prices = walk.moves.space, Prices(walk.problem)
     searched = [(unit, list(space.configs(unit))) for unit in walk.moves.units]
@@ -74,7 +74,7 @@ def _tree(walk: Walk, num_alike: int) -> _Tree:
     for unit, configs in searched:
         own = [unit.configs(config) for config in configs]
         every |= {op.name: [each[op.name] for each in own] for op in unit.operators}
-    return _Tree(
+    return Tree(
         walk,
         LoadBound(tables, loads, begin, len(devices)),
         PathBound(prices, tables, every),
@@ -86,7 +86,9 @@ def _tree(walk: Walk, num_alike: int) -> _Tree:
 
 
 @dataclass
-class _Tree:
+class Tree:
+    """The search of any problem: units get configs one after the other."""
+
     walk: Walk
     loads: LoadBound
     paths: PathBound

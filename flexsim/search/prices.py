@@ -145,7 +145,8 @@ class Prices:
         if source is None:
             return []
         graph = self._problem.graph
-        size = TensorSize(graph.shape(tensor), graph.bytes_per_element(tensor))
+        width, unordered = graph.bytes_per_element(tensor), graph.is_unordered(tensor)
+        size = TensorSize(graph.shape(tensor), width, unordered)
         return [self._carry(step) for step in transition(source, target, size)]
 
     def _carry(self, step: Move) -> Carry:

@@ -159,7 +159,7 @@ def baseline_scenario(scenario: Scenario) -> Scenario:
     table = scenario.strategy.model_copy(
         update={
             "name": "data", "file": None, "tensor": 1, "pipeline": 1, "data": data, "chunks": 1,
-            "sequence_parallel": False, "schedule": None, "fold": False,
+            "sequence_parallel": False, "schedule": None, "fold": False, "context": 1, "expert": 1,
         }
     )  # fmt: skip
     copy = scenario.model_copy(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,22 @@ class Chain:
         too_few = places[None, :] < places[:, None] + (not may_be_empty)
         found[too_few] = np.inf
         return found
+
+
+def rank_costs(
+    chain: Chain, cut: Sequence[int], passes: Sequence[int], rank_of_stage: Sequence[int]
+) -> list[int]:
+    """Return what every rank's stages cost together under a cut."""
+    sums = np.zeros((max(rank_of_stage) + 1, 3), np.int64)
+    edges = [0, *accumulate(cut)]
+    for number, rank in enumerate(rank_of_stage):
+        stage = number % len(cut)
+        ends = stage == 0, stage == len(cut) - 1
+        place = edges[stage], edges[stage + 1]
+        a_pass = int(_sums(chain.a_pass, ends)[place]) * passes[stage]
+        sums[rank] += _sums(chain.once, ends)[place], a_pass, _sums(chain.at_end, ends)[place]
+    found: list[int] = (sums[:, 0] + sums[:, 1:].max(axis=1)).tolist()
+    return found
 
 
 def _sums(cost: NDArray[np.int64], ends: tuple[bool, bool]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ exchanged by overlap of boxes; so are the halos of what is read through windows.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -78,10 +78,11 @@ Step = Collective | Move | Exchange
 
 @dataclass(frozen=True)
 class TensorSize:
-    """Sizes by axis and bytes an element."""
+    """Sizes by axis, bytes an element, and whether elements may lie in any order."""
 
     shape: tuple[int, ...]
     bytes_per_element: int
+    unordered: bool = False
 
     def local_bytes(self, layout: Layout) -> int:
         """Bytes of the largest part under ``layout``."""
@@ -99,12 +100,24 @@ def transition(
     the destination (Narayanan et al. 2021, section 4.1).
     """
     source, target = source.without_single_axes(), target.without_single_axes()
+    if size.unordered:
+        source, target = _as_sets(source, target), _as_sets(target, source)
     if source.bounds or target.bounds:
         return _windowed_steps(source, target, size, scatter_gather)
     if _aligned(source, target):
         return _aligned_steps(source, target, size, scatter_gather)
     reduced = _reduced(source, size)
     return (*reduced, _exchange(source.whole(), target, size))
+
+
+def _as_sets(layout: Layout, other: Layout) -> Layout:
+    """Return the layout with the mesh axes that both cut a tensor axis by first, in one order."""
+    rank = layout.mesh.names.index
+    axes = tuple(
+        tuple(sorted(here, key=lambda name: (name not in there, rank(name))))
+        for here, there in zip(layout.axes, other.axes, strict=True)
+    )
+    return replace(layout, axes=axes)
 
 
 def _windowed_steps(

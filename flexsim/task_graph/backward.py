@@ -177,7 +177,7 @@ class BackwardPass(Pass):
     def _smallest(self, tensor: str, target: Layout, size: TensorSize) -> Layout:
         """Return the smallest forward layout from which only all-gathers lead to ``target``."""
         layouts = tuple([have.layout for have in self.forward.store[tensor]])
-        key = (layouts, target, size.shape)
+        key = (layouts, target, size.shape, size.unordered)
         found = self.smallest.get(key)
         if found is None:
             found = self.smallest[key] = self._find_smallest(layouts, target, size)

@@ -78,7 +78,7 @@ class Carrier:
         self, layouts: tuple[Layout, ...], target: Layout, size: TensorSize
     ) -> tuple[int, tuple[Step, ...]]:
         """Return from which of ``layouts`` to go to ``target``, and how."""
-        key = (layouts, target, size.shape, size.bytes_per_element)
+        key = (layouts, target, size.shape, size.bytes_per_element, size.unordered)
         found = self._plans.get(key)
         if found is None:
             steps, spread = self._transitions.steps, self._scatter_gather

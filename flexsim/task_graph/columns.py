@@ -99,7 +99,8 @@ class ActivationMemory:
     ``allocated + transient`` is when the action holds most, a column each of
     :data:`DYNAMIC_PARTS`, and ``left`` what ``allocated - freed`` is; None: all activations.
     ``operator`` runs then; -1 or None: unknown.
-    ``stages`` has what is held inside the actions; None: not known.
+    ``stages`` has what is held inside the actions; None: not known. Rows with one number in
+    ``together`` run side by side; None: all run one after the other.
     """
 
     action: Int32
@@ -111,6 +112,7 @@ class ActivationMemory:
     left: Int64 | None = None
     operator: Int32 | None = None
     stages: StageMemory | None = None
+    together: Int64 | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ class Needs:
         needed = self._layouts_of(tensor)
         if target.partial or (len(needed) == 1 and needed[0] is target):
             return target
-        key = (needed, target, size.shape)
+        key = (needed, target, size.shape, size.unordered)
         if key not in self._widest:
             self._widest[key] = self._find_widest(needed, target, size)
         return self._widest[key]

@@ -44,7 +44,11 @@ class Plan:
     @cached_property
     def activation_memory(self) -> ActivationMemory:
         """What every action allocates and frees."""
-        return self.stage_memory.of_actions(self.actions.table)
+        actions = self.actions
+        memory = self.stage_memory.of_actions(actions.table)
+        if not (actions.num_next > 1).any():
+            return memory
+        return replace(memory, together=actions.first_of_next[memory.action])
 
     @cached_property
     def rank_of_device(self) -> Int64:

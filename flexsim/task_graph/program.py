@@ -124,10 +124,10 @@ class Program:
     @cached_property
     def _sizes(self) -> dict[str, TensorSize]:
         """Sizes of tensors, weights and gradients; equal ones are one object."""
-        distinct: dict[tuple[tuple[int, ...], int], TensorSize] = {}
+        distinct: dict[tuple[tuple[int, ...], int, bool], TensorSize] = {}
         sizes: dict[str, TensorSize] = {}
         for name in (*self.graph.tensors, *self.graph.weights):
-            key = (self.graph.shape(name), self.graph.widths[name])
+            key = self.graph.shape(name), self.graph.widths[name], self.graph.is_unordered(name)
             size = distinct.get(key) or distinct.setdefault(key, TensorSize(*key))
             sizes[name] = sizes[gradient(name)] = size
         return sizes

@@ -112,7 +112,8 @@ class _Fusion:
         """Write the kernel's blocks: the first on what is there, each other once it has come."""
         sources = [need for gather in gathers for need in self.rows[gather].needs]
         others = [need for need in row.needs if need not in gathers]
-        needs, numbers = self._ends([*others, *sources]), []
+        needs = self._ends([*others, *sources])
+        numbers: list[int] = []
         for index, block in enumerate(_cut(row, count)):
             if index:
                 arrived = [self.pieces[gather][index - 1] for gather in gathers]

@@ -31,7 +31,8 @@ class Transitions:
         self, source: Layout, target: Layout, size: TensorSize, scatter_gather: bool = False
     ) -> Steps:
         """Return what ``transition`` returns."""
-        key = (source, target, size.shape, size.bytes_per_element, scatter_gather)
+        kind = (size.shape, size.bytes_per_element, size.unordered)
+        key = (source, target, kind, scatter_gather)
         found = self._steps.get(key)
         if found is None:
             found = self._steps[key] = self._find(source, target, size, scatter_gather)

@@ -224,17 +224,20 @@ def spans_apart_ns(memory: ActivationMemory, spans_ns: tuple[Int64, Int64]) -> t
     """Return start and end of every row of ``memory``, from those of all actions.
 
     Kernels of a device run one after another, but an action's messages may begin before, or end
-    after, its kernels. So one that only just overlaps the one before it begins when that ends;
-    one that overlaps it by half or more runs beside it.
+    after, its kernels. So actions follow in the order of their middles, and one that begins
+    before the one before it ends is cut off where that ends, or at its own middle. Only what the
+    schedule runs together stays so.
     """
     start_ns, end_ns = (ns[memory.action] for ns in spans_ns)
-    order = np.lexsort((start_ns, memory.device))
-    start, end = start_ns[order], end_ns[order]
-    shared = end[:-1] - start[1:]
-    short = np.minimum(end[:-1] - start[:-1], end[1:] - start[1:])
-    device = memory.device[order]
-    meets = (device[1:] == device[:-1]) & (shared > 0) & (2 * shared < short)
-    start_ns[order[1:][meets]] = end[:-1][meets]
+    middle = (start_ns + end_ns) // 2
+    order = np.lexsort((middle, memory.device))
+    before, after = order[:-1], order[1:]
+    meets = (memory.device[before] == memory.device[after]) & (end_ns[before] > start_ns[after])
+    if memory.together is not None:
+        meets &= memory.together[before] != memory.together[after]
+    before, after = before[meets], after[meets]
+    border = np.minimum(end_ns[before], middle[after])
+    start_ns[after] = end_ns[before] = border
     return start_ns, end_ns
 
 
@@ -260,9 +263,15 @@ def ranks_of(timeline: Timeline) -> tuple[Int64, Int64]:
 
 
 def _rank_of(timeline: Timeline, devices: Int64) -> Int64:
-    """Return the pipeline rank whose actions compute on each device; -1 for none."""
-    known, rank = ranks_of(timeline)
-    last = int(max(known.max(initial=0), devices.max(initial=0)))
-    room = np.full(last + 1, -1, np.int64)
+    """Return the pipeline rank whose actions each device runs; -1 for none."""
+    graph = timeline.task_graph
+    memory = graph.activation_memory
+    known, rank = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if memory is not None:
+        known, first = np.unique(memory.device, return_index=True)
+        rank = graph.actions.rank[memory.action[first]].astype(np.int64)
+    if not np.isin(devices, known).all():
+        known, rank = ranks_of(timeline)
+    room = np.full(max(int(known.max(initial=0)), int(devices.max(initial=0))) + 1, -1, np.int64)
     room[known] = rank
     return room[devices]

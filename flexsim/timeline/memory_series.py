@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.task_graph.columns import DYNAMIC_PARTS, ActivationMemory, Int64, StaticMemory
+from flexsim.task_graph.columns import (
+    DYNAMIC_PARTS,
+    ActionTable,
+    ActivationMemory,
+    Int64,
+    StaticMemory,
+)
 from flexsim.task_graph.memory_curves import SLOTS, Curve, StageCurves
 from flexsim.task_graph.rows import U
 from flexsim.timeline.memory import (
@@ -93,12 +99,16 @@ def memory_series(timeline: Timeline, most_moments: int = _MOST_MOMENTS) -> Memo
     devices, ranks = _fullest(peak.device, peak.rank, peak.total)
     rows = [np.flatnonzero(activation.device == device) for device in devices]
     moments = most_moments // max(sum(map(len, rows)), 1)
-    spans = spans_apart_ns(activation, action_spans_ns(timeline))
+    all_spans = action_spans_ns(timeline)
+    spans = spans_apart_ns(activation, all_spans)
+    last = _steps_ns(graph.actions, all_spans)
     tables = _Tables(activation, int(np.clip(moments, _COARSEST, _FINEST)))
     found = []
     for device, rank, mine in zip(devices.tolist(), ranks.tolist(), rows, strict=True):
         time_ns, dynamic = _dynamic(tables, mine, spans, graph.actions.stage, graph.actions.kind)
-        time_ns, dynamic = _with_step(timeline, (device, rank), time_ns, dynamic)
+        step_bytes = 0 if static.step is None else int(static.step[static.device == device].sum())
+        if step_bytes and rank in last:
+            time_ns, dynamic = _with_step(last[rank], step_bytes, time_ns, dynamic)
         found.append(DeviceSeries(device, rank, time_ns, _whole(static, device, dynamic)))
     return MemorySeries(tuple(found), timeline.makespan_ns)
 
@@ -186,20 +196,25 @@ def _dynamic(
     return time_ns[last], held[last]
 
 
+def _steps_ns(actions: ActionTable, spans_ns: tuple[Int64, Int64]) -> dict[int, tuple[int, int]]:
+    """Return when the updates of every rank begin and end."""
+    found: dict[int, tuple[int, int]] = {}
+    for row in np.flatnonzero(actions.kind == U).tolist():
+        rank, start, end = int(actions.rank[row]), int(spans_ns[0][row]), int(spans_ns[1][row])
+        before = found.get(rank, (start, end))
+        found[rank] = min(before[0], start), max(before[1], end)
+    return found
+
+
 def _with_step(
-    timeline: Timeline, place: tuple[int, int], time_ns: Int64, dynamic: Int64
+    span_ns: tuple[int, int], num_bytes: int, time_ns: Int64, dynamic: Int64
 ) -> tuple[Int64, Int64]:
     """Add what an optimizer's step holds, after everything else on the device is over."""
-    static, actions = timeline.task_graph.static_memory, timeline.task_graph.actions
-    steps = np.flatnonzero((actions.kind == U) & (actions.rank == place[1]))
-    if static is None or static.step is None or not len(steps):
+    first, last = max(span_ns[0], int(time_ns[-1])), span_ns[1]
+    if last <= first:
         return time_ns, dynamic
-    start_ns, end_ns = action_spans_ns(timeline)
-    first, last = max(int(start_ns[steps].min()), int(time_ns[-1])), int(end_ns[steps].max())
     held = np.zeros((2, _NUM_DYNAMIC), np.int64)
-    held[0, DYNAMIC_PARTS.index("temporary")] = static.step[static.device == place[0]].sum()
-    if not held.any() or last <= first:
-        return time_ns, dynamic
+    held[0, DYNAMIC_PARTS.index("temporary")] = num_bytes
     return np.append(time_ns, [first, last]), np.concatenate([dynamic, held])
 
 

@@ -10,7 +10,7 @@ from delta_walk import Walk, problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexsim.task_graph import blocks
+from flexsim.task_graph import block_pool, blocks
 
 SMALL = {"layers": 1, "hidden": 16, "heads": 4, "sequence": 8, "vocabulary": 32}
 MODELS = {
@@ -120,3 +120,14 @@ def test_a_full_pool_is_emptied(monkeypatch):
     for _ in range(6):
         walk.step()
     assert walk.delta.blocks.pool.size < 10_000
+
+
+def test_a_pool_that_grows_keeps_what_it_holds(monkeypatch):
+    monkeypatch.setattr(block_pool, "_FIRST_VALUES", 64)
+    rng = random.Random(4)
+    walk = Walk(problem("vgg", 8, rng, layers=16), rng)
+    walk.begin()
+    for _ in range(6):
+        walk.step()
+    assert len(walk.delta.blocks.pool.contents.head) > 64 // 8
+    assert len(walk.delta.blocks.pool.contents.device) > 64

@@ -73,8 +73,8 @@ def test_six_operations_an_active_weight_and_token_and_attention(name: str) -> N
 
 @pytest.mark.parametrize("factor", [1.0, 1.25, 2.0])
 def test_work_of_experts_grows_with_the_capacity(factor: float) -> None:
-    def flops(**sizes: object) -> int:
-        graph = small_graph("mixtral", sequence=64, experts=4, **sizes)
+    def flops(**sizes: float) -> int:
+        graph = small_graph("mixtral", 2, sequence=64, experts=4, **sizes)
         return sum(sum(op.flops_by_pass.values()) for op in graph.operators if "expert" in op.name)
 
     assert flops(capacity_factor=factor) == factor * flops()

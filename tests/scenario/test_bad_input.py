@@ -143,13 +143,16 @@ MISTAKES = {
         ["strategy.schedule = '1f1b'", "chunks = 2", "interleaved-1f1b"],
     ),
     "microbatches by pipeline": (
-        {"strategy": {"chunks": 2}, "training": {"global_batch": 6}},
+        {
+            "strategy": {"chunks": 2, "schedule": "dualpipe-v"},
+            "training": {"global_batch": 6},
+        },
         [
-            "strategy.schedule = 'interleaved-1f1b'",
+            "strategy.schedule = 'dualpipe-v'",
             "training.global_batch = 6",
             "microbatches = 3",
-            "2 pipeline ranks",
-            "choose 2 or 4",
+            "4 stages",
+            "choose 4 or more",
         ],
     ),
     "tensor ranks on a single device": (

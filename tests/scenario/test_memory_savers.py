@@ -255,3 +255,32 @@ def test_what_does_not_go_together_is_told_in_one_sentence(case):
     assert message.startswith("my.toml: ") and "\n" not in message
     for word in words:
         assert word in message, message
+
+
+@pytest.mark.parametrize(
+    ("training", "strategy"),
+    [
+        ({"recompute": "full", "recompute_layers": 1}, {}),
+        ({"recompute": "best", "memory_limit": "3 GB"}, {}),
+        ({"offload": ["activations", "optimizer"]}, {}),
+        ({"optimizer": "adafactor"}, {}),
+        ({}, {"balance": "memory"}),
+        ({}, {"layers_per_stage": [3, 2, 2, 1]}),
+    ],
+)
+def test_batches_of_scenarios_find_the_same(training, strategy):
+    """Only uniform pipelines are grown from small ones; these must be built in full."""
+    found = scenario(8, training, strategy)
+    (outcome,) = flexsim.run_many([found])
+    alone = run(found).metrics
+    assert not outcome.error
+    for key in ("iteration_time_s", "peak_memory_bytes", "num_tasks"):
+        assert outcome.metrics[key] == alone[key]
+
+
+@pytest.mark.parametrize("training", [{"offload": ["optimizer"]}, {"optimizer": "adafactor"}])
+def test_a_search_refuses_what_it_cannot_follow(training):
+    from flexsim.search.problem import plain_problem
+
+    with pytest.raises(flexsim.FlexSimError, match=r"leave out training\.offload"):
+        plain_problem(scenario(8, training))

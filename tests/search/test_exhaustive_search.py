@@ -10,20 +10,25 @@ from small_search import gpt, scenario, walk_of
 from test_proof_chain import walk_of as walk_on_p100
 
 from flexsim.search.arrangement import moved
-from flexsim.search.bound_loads import LoadBound, LoadTables, no_loads
-from flexsim.search.bound_path import PathBound
-from flexsim.search.exhaustive import exhaustive
+from flexsim.search.exhaustive import exhaustive, tree_of
 from flexsim.search.exhaustive_chain import chain_tree
 from flexsim.search.exhaustive_leaves import numberings
 from flexsim.search.objective import simulated
-from flexsim.search.prices import Prices
 from flexsim.search.problem import random_configs
 from flexsim.search.proposals import propose
 
 
+@pytest.fixture
+def few_proposals(monkeypatch):
+    """Leave nearly all of the search to the tree."""
+    for name in ("_MOST_GREEDY", "_MOST_WALKED"):
+        monkeypatch.setattr(f"flexsim.search.exhaustive.{name}", 20)
+
+
+@pytest.mark.usefixtures("few_proposals")
 @pytest.mark.parametrize("hidden", [64, 4096])
 def test_it_finds_what_trying_everything_finds(hidden):
-    one = scenario(model={"layers": 1, "hidden": hidden}, search={"copies": False})
+    one = scenario(model={"layers": 1, "hidden": hidden}, search={"dimensions": "SP"})
     walk = walk_of(one, budget=None)
     lowest = min(
         simulated(walk.problem, configs, {}).makespan_ns for configs in every_strategy(walk)
@@ -32,11 +37,13 @@ def test_it_finds_what_trying_everything_finds(hidden):
     assert walk.best_evaluation.makespan_ns == lowest
 
 
-@pytest.mark.parametrize("placement", ["contiguous", "arbitrary"])
-def test_it_does_so_for_networks_that_branch(placement):
+@pytest.mark.usefixtures("few_proposals")
+@pytest.mark.parametrize(
+    "search", [{"placement": "contiguous"}, {"placement": "arbitrary", "dimensions": "SO"}]
+)
+def test_it_does_so_for_networks_that_branch(search):
     model = {"preset": "rnntc", "sequence": 2, "layers": 1, "hidden": 512, "vocabulary": 2000}
-    search = {"copies": False, "placement": placement, "dimensions": "SPO"}
-    walk = walk_on_p100(model, 2, batch=8, **search)
+    walk = walk_on_p100(model, 2, batch=8, copies=False, **search)
     assert chain_tree(walk) is None
     lowest = min(filter(None, (makespan_ns(walk, each) for each in every_strategy(walk))))
     assert exhaustive(walk)
@@ -58,67 +65,67 @@ def makespan_ns(walk, configs):
     return found.makespan_ns
 
 
+REGULAR = {"powers_of_two": True, "placement": "contiguous"}
+
+
 def recurrent(preset, devices, **model):
     """Return a walk over a small recurrent network of two or three steps."""
-    return walk_on_p100({"preset": preset, "sequence": 2, **model}, devices, batch=16 * devices)
+    content = {"preset": preset, "sequence": 2, **model}
+    return walk_on_p100(content, devices, batch=16 * devices, **REGULAR)
 
 
 SETTINGS = {
-    "perceptron": lambda: walk_on_p100({"name": "mlp", "layers": 3, "hidden": 2048}, 4),
+    "perceptron": lambda: walk_on_p100({"name": "mlp", "layers": 3, "hidden": 2048}, 4, **REGULAR),
     "microbatches": lambda: walk_of(scenario(training={"micro_batch": 1, "global_batch": 16})),
-    "transformer": lambda: walk_of(gpt()),
-    "lenet": lambda: walk_on_p100({"preset": "lenet-5"}, 4),
+    "transformer": lambda: walk_of(gpt(search=REGULAR)),
+    "lenet": lambda: walk_on_p100({"preset": "lenet-5"}, 4, **REGULAR),
     "rnnlm": lambda: recurrent("rnnlm", 4),
-    "three steps": lambda: recurrent("rnnlm", 3, sequence=3, hidden=64, vocabulary=96),
-    "nmt": lambda: recurrent("nmt", 3, hidden=128, vocabulary=1000),
+    "three steps": lambda: recurrent("rnnlm", 4, sequence=3, hidden=64, vocabulary=96),
+    "nmt": lambda: recurrent("nmt", 4, hidden=128, vocabulary=1000),
 }
-NUM_DRAWN = {"microbatches": 60, "transformer": 20, "nmt": 150}
+NUM_DRAWN = {"microbatches": 40, "transformer": 5, "nmt": 40, "lenet": 60, "three steps": 60}
 """Strategies by setting, where those take longer than the others."""
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_no_bound_of_a_partial_strategy_is_above_the_makespan(name):
     walk = SETTINGS[name]()
-    rng = np.random.default_rng(9)
-    for _ in range(NUM_DRAWN.get(name, 300)):
-        configs = strategy_near(walk, rng)
+    tree, rng = tree_of(walk, 0), np.random.default_rng(9)
+    for _ in range(NUM_DRAWN.get(name, 120)):
+        numbers = strategy_near(walk, tree, rng)
+        own = [tree.choices[depth][number] for depth, number in enumerate(numbers)]
+        pairs = zip(walk.moves.units, own, strict=True)
+        configs = {n: c for unit, each in pairs for n, c in unit.configs(each).items()}
         simulated_ns = makespan_ns(walk, configs)
         if simulated_ns:
-            assert max(bounds_ns(walk, configs, rng)) <= simulated_ns
+            assert max(bounds_ns(walk, tree, numbers, rng)) <= simulated_ns
 
 
-def strategy_near(walk, rng):
-    """Return a random strategy half of the time, else one that proposals wander to."""
+def strategy_near(walk, tree, rng):
+    """Return the configs' numbers in a strategy: any, or half of the time one near the last."""
     if rng.random() < 0.5:
-        return random_configs(walk.problem, walk.moves.space, rng)
+        return [int(rng.integers(len(choices))) for choices in tree.choices]
     for _ in range(3):
         walk.state.apply(propose(walk.moves, walk.state, rng))
-    return dict(walk.state.configs)
+    own = [unit.config(walk.state.configs) for unit in walk.moves.units]
+    return [choices.index(each) for choices, each in zip(tree.choices, own, strict=True)]
 
 
-def bounds_ns(walk, configs, rng):
-    """Return the bounds of a strategy's beginnings, by paths for a random one and for all."""
-    prices, num_devices = Prices(walk.problem), walk.problem.devices.num_devices
-    tables = LoadTables(prices, num_devices)
-    units = walk.moves.units
-    own = [[unit.config(configs)] for unit in units]
-    loads = [tables.of_unit(unit, each) for unit, each in zip(units, own, strict=True)]
-    used = {device for pool in walk.moves.space.pools.values() for device in pool.devices}
-    load_bound = LoadBound(tables, loads, no_loads(num_devices), len(used))
-    path_bound = PathBound(prices, tables, {name: [each] for name, each in configs.items()})
-    lengths = {int(rng.integers(len(units))), len(units) - 1}
-    found, partial, now = [], {}, load_bound.begin
-    for depth, unit in enumerate(units):
-        found.append(int(load_bound(depth, now)[0]))
-        now = load_bound.after(depth, now, 0)
-        partial |= unit.configs(own[depth][0])
-        if depth in lengths:
-            found.append(path_bound(partial, now.parameters))
+def bounds_ns(walk, tree, numbers, rng):
+    """Return the bounds of a strategy's beginnings, by paths for one of them, often for all."""
+    length = min(int(rng.integers(2 * len(numbers))), len(numbers) - 1)
+    found, partial, now = [], {}, tree.loads.begin
+    for depth, number in enumerate(numbers):
+        found.append(int(tree.loads(depth, now)[number]))
+        now = tree.loads.after(depth, now, number)
+        partial |= walk.moves.units[depth].configs(tree.choices[depth][number])
+        if depth == length:
+            found.append(tree.paths(partial, now.parameters))
     return found
 
 
 def test_numberings_are_all_that_differ_in_the_devices_numbers():
-    walk = walk_on_p100({"name": "mlp", "layers": 1, "hidden": 64}, 3, copies=False)
+    walk = walk_on_p100({"name": "mlp", "layers": 1, "hidden": 64}, 3, 12, copies=False)
     configs = random_configs(walk.problem, walk.moves.space, np.random.default_rng(2))
     wanted = {
         tuple(moved(each, np.array(numbers)[each.mesh.devices]) for each in configs.values())

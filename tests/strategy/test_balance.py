@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexsim.errors import StrategyError
-from flexsim.strategy.balance import Chain, best_cut
-
+from flexsim.strategy.balance import Chain, best_cut, rank_costs
 
 ZEROS = np.zeros(8, np.int64)
 
@@ -39,7 +38,7 @@ def all_cuts(chain: Chain, num_stages: int) -> list[tuple[int, ...]]:
     places = range(chain.num_blocks + 1)
     for ends in combinations([place for place in places for _ in range(2)], num_stages - 1):
         bounds = [0, *ends, chain.num_blocks]
-        sizes = tuple(b - a for a, b in zip(bounds, bounds[1:], strict=False))
+        sizes = tuple(b - a for a, b in pairwise(bounds))
         may_be_empty = [chain.open[0], *[False] * (num_stages - 2), chain.open[1]]
         if all(size > 0 or open_ for size, open_ in zip(sizes, may_be_empty, strict=True)):
             cuts.append(sizes)
@@ -87,5 +86,13 @@ def test_a_heavy_head_may_stand_alone():
 
 
 def test_more_stages_than_layers_are_refused():
-    with pytest.raises(StrategyError, match="4 stages .* choose at most 3"):
+    with pytest.raises(StrategyError, match=r"4 stages .* choose at most 3"):
         best_cut(Chain(np.ones(5, np.int64), ZEROS[:5], ZEROS[:5]), [0] * 4)
+
+
+def test_ranks_of_several_stages_are_counted_together():
+    chain = Chain(np.array([1, 2, 3, 4, 5, 9]), np.array([0, *[10] * 4, 0]), np.full(6, 7))
+    assert rank_costs(chain, (1, 1, 1, 1), [2, 1, 1, 1], [0, 1, 0, 1]) == [
+        1 + 2 + 4 + 30,
+        3 + 5 + 9 + 21,
+    ]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import permutations
 
 import numpy as np
 import pytest
 from fold_checks import Case, assert_folds_exactly
-from program_record import SHAPE, Recorded, cluster, counted, model, recorded, software
+from program_record import SHAPE, Recorded, cluster, counted, model, record, recorded, software
 
 from flexsim.cost.costs import Costs
 from flexsim.engine.table import load_engine
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.prepare import make_costs
-from flexsim.strategy import Degrees, megatron
+from flexsim.strategy import Degrees, Mesh, ParallelConfig, Strategy, megatron
 from flexsim.task_graph.build import plan_task_graph
 from flexsim.task_graph.columns import TaskGraph
 
@@ -48,6 +49,28 @@ def test_without_expert_parallelism_tokens_stay() -> None:
     found = recorded(mixtral(4), data=4)
     assert not found.of("F")
     assert not found.of("B")
+
+
+@pytest.mark.parametrize("samples", list(permutations(("x", "y", "z"))))
+@pytest.mark.parametrize("experts", [("x",), ("y",), ("z",), ("y", "x"), ("x", "z")])
+def test_one_all_to_all_comes_out_on_any_order_of_axes(
+    samples: tuple[str, ...], experts: tuple[str, ...]
+) -> None:
+    """Tokens may lie in any order: mesh axes that cut samples are compared as a set."""
+    mesh, graph = Mesh(("x", "y", "z"), np.arange(8).reshape(2, 2, 2)), mixtral(16)
+    rest = tuple(name for name in samples if name not in experts)
+    inside, outside = {"b": rest, "e": experts}, {"b": samples}
+    configs = {}
+    for op in graph.operators:
+        splits = inside if any(d.name == "e" and d.max_degree != 1 for d in op.dims) else outside
+        configs[op.name] = ParallelConfig.of(mesh, {k: v for k, v in splits.items() if v})
+    found = record(graph, Strategy("any", configs))
+    size = 2 * 2 * S * H * K
+    for action in "FB":
+        assert counted(found.of(action, "layer1")) == {("all-to-all", size): 2}
+        axes = tuple(name for name in mesh.names if name in experts)
+        groups = {tuple(map(tuple, mesh.groups(axes).tolist()))}
+        assert {m.devices for m in found.of(action, "layer1")} == groups
 
 
 def test_expert_weights_are_summed_over_their_own_replicas() -> None:

@@ -72,7 +72,7 @@ def test_a_split_backward_keeps_what_weight_gradients_read():
     read: dict[int, set[str]] = {0: set(), 1: set()}
     same: dict[str, str] = {}
     for operator in reversed(graph.operators):
-        stage = int(operator.name.startswith(("layer2", "layer3", "final", "head", "loss")))
+        stage = int(operator.name.startswith(("layer2", "layer3", "final", "logits")))
         for step in operator.backward:
             if step.kernel == "alias":
                 same[step.maps[0].write.tensor] = step.maps[0].reads[0].tensor

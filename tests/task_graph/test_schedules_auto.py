@@ -153,3 +153,15 @@ def test_a_problem_without_weight_gradients_keeps_backwards_whole():
     kinds = {action.kind for rank in range(3) for action in found.schedule.actions(rank)}
     assert kinds == {"F", "B"}
     assert found.outcome.makespan_ns == 3 * (5 + 2)
+
+
+def test_backwards_stay_whole_where_that_is_shorter():
+    """As with tensor parallelism, whose communication weight gradients cover in a whole one."""
+    halves, whole = StageCosts(4, 4, 3), StageCosts(4, 4, 3, backward_ns=5)
+    split, joined = (
+        automatic(OrderProblem((costs,) * 3, (0, 1, 2), 9, (4,) * 3)) for costs in (halves, whole)
+    )
+    assert joined.outcome.makespan_ns < split.outcome.makespan_ns
+    kinds = [action.kind for action in joined.schedule.actions(0)]
+    assert kinds.count("B") > 0
+    check(joined.schedule)

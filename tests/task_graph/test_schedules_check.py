@@ -79,3 +79,26 @@ def test_a_stage_may_lie_on_any_rank():
     check(schedule(*orders, placement=[0, 1, 1, 0], microbatches=1))
     with pytest.raises(ScheduleError, match="3F0 is in the order of rank 0, but its stage lies on"):
         check(schedule(*orders, placement=[0, 1, 0, 1], microbatches=1))
+
+
+def two_lanes(first: str, second: str) -> Schedule:
+    """Return two microbatches through one rank with a stage of either lane."""
+    orders = [[parse_action(text) for text in f"{first} {second}".split()]]
+    return Schedule.from_orders(2, [0, 0], orders, num_lanes=2)
+
+
+def test_a_microbatch_passes_the_stages_of_its_lane():
+    check(two_lanes("0F0 0B0", "1F1 1B1"))
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("1F1", "1B1 is missing"),
+        ("1F1 1B1 1B0", "1B0 is in a lane that is not its microbatch's"),
+        ("1B1", "is missing"),
+    ],
+)
+def test_what_a_lane_lacks_or_has_too_much_is_named(second, told):
+    with pytest.raises(ScheduleError, match=told):
+        check(two_lanes("0F0 0B0", second))

@@ -3,7 +3,9 @@
 What is sent is a tensor ``z[e,b,slot,h]``: for every expert and sequence as many slots as the
 capacity asks for, k x capacity factor / experts for each position. Slots are cut wherever the
 positions of their sequence are, so that a device fills the slots of its own tokens: no sum
-over devices is needed, and where experts read ``z`` cut by ``e`` an all-to-all follows.
+over devices is needed, and where experts read ``z`` cut by ``e`` an all-to-all follows. Which token
+lies where is of no matter to experts, so that ``z`` is unordered: whatever the order of the mesh
+axes that cut samples, it is one all-to-all among the devices that share experts.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def dispatch(builder: GraphBuilder, name: str, x: str, numbers: str, routing: Ro
     """Add ``z[e,b,slot,h]``: the tokens of ``x[b,s,h]`` in the slots of their experts."""
     full, sizes = builder.named(name), _sizes(builder, x, routing)
     chosen = Use(numbers, CHOSEN)
-    z = builder.tensor(f"{full}.out", axis_sizes(SENT, sizes))
+    z = builder.unordered(builder.tensor(f"{full}.out", axis_sizes(SENT, sizes)))
     forward = Map((Use(x, HIDDEN), chosen), Use(z, SENT, local_over=("s",)))
     into = Use(gradient(x), HIDDEN, local_over=("slot",))
     back = Map((Use(gradient(z), SENT), chosen), into)
@@ -77,7 +79,7 @@ def combine(builder: GraphBuilder, name: str, z: str, gates: str, routing: Routi
     rows, width = builder.shape(gates)[:2], builder.shape(z)[3]
     y = builder.tensor(f"{full}.out", (*rows, width))
     sizes = _sizes(builder, y, routing)
-    sent, weights = Use(z, SENT), Use(gates, CHOSEN)
+    sent, weights = Use(builder.unordered(z), SENT), Use(gates, CHOSEN)
     forward = Map((sent, weights), Use(y, HIDDEN, local_over=("slot",)))
     upstream = Use(gradient(y), HIDDEN)
     back = (

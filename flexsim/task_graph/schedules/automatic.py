@@ -9,6 +9,7 @@ from flexsim.errors import ScheduleError
 from flexsim.task_graph.schedules.catalog import AUTO, SCHEDULES
 from flexsim.task_graph.schedules.integer_program import improved
 from flexsim.task_graph.schedules.list_scheduling import Orders, listed, rules
+from flexsim.task_graph.schedules.notation import Action
 from flexsim.task_graph.schedules.order_problem import OrderProblem, Outcome, StageCosts, outcome
 from flexsim.task_graph.schedules.schedule import PipelineShape, Schedule
 from flexsim.task_graph.schedules.zero_bubble_greedy import greedy_orders
@@ -66,10 +67,27 @@ def _num_passes(problem: OrderProblem) -> int:
 
 
 def _replayed(problem: OrderProblem) -> Iterator[tuple[Orders, Outcome, str]]:
+    joins = any(costs.shortest_backward_ns < _halves_ns(costs) for costs in problem.stages)
     for source, orders in _candidates(problem):
-        found = outcome(problem, orders)
-        if found is not None:
-            yield orders, found, source
+        for each in [orders, [_joined(order) for order in orders]][: 1 + joins]:
+            found = outcome(problem, each)
+            if found is not None:
+                yield each, found, source
+
+
+def _halves_ns(costs: StageCosts) -> int:
+    return costs.input_gradient_ns + costs.weight_gradient_ns
+
+
+def _joined(order: list[Action]) -> list[Action]:
+    """Return an order with whole backwards where W follows its I at once."""
+    joined: list[Action] = []
+    for action in order:
+        if action.kind == "W" and joined and joined[-1] == action._replace(kind="I"):
+            joined[-1] = action._replace(kind="B")
+        else:
+            joined.append(action)
+    return joined
 
 
 def _candidates(problem: OrderProblem) -> Iterator[tuple[str, Orders]]:

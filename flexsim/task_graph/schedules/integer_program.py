@@ -46,8 +46,7 @@ def _lower_bound_ns(problem: OrderProblem) -> int:
     bounds = []
     for stages in problem.stages_of_rank:
         work = sum(
-            (costs.forward_ns + costs.input_gradient_ns + costs.weight_gradient_ns)
-            * len(problem.microbatches_of(stage))
+            (costs.forward_ns + costs.shortest_backward_ns) * len(problem.microbatches_of(stage))
             for stage, costs in ((stage, problem.stages[stage]) for stage in stages)
         )
         bounds.append(work + min((_arrival_ns(problem, stage) for stage in stages), default=0))

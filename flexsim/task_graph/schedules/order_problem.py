@@ -25,6 +25,19 @@ class StageCosts:
     """What a forward allocates."""
     late_bytes: int | None = None
     """What is left of it, or made, after I and freed by W; all that is kept unless given."""
+    backward_ns: int | None = None
+    """Of a whole backward; as long as its halves unless given."""
+
+    @property
+    def whole_ns(self) -> int:
+        """How long a whole backward lasts."""
+        halves_ns = self.input_gradient_ns + self.weight_gradient_ns
+        return halves_ns if self.backward_ns is None else self.backward_ns
+
+    @property
+    def shortest_backward_ns(self) -> int:
+        """How long a backward lasts, whole or in halves."""
+        return min(self.whole_ns, self.input_gradient_ns + self.weight_gradient_ns)
 
     @property
     def after_input_bytes(self) -> int:
@@ -94,8 +107,7 @@ class OrderProblem:
             return costs.forward_ns
         if action.kind == "W":
             return costs.weight_gradient_ns
-        whole = costs.weight_gradient_ns if action.kind == "B" else 0
-        return costs.input_gradient_ns + whole
+        return costs.whole_ns if action.kind == "B" else costs.input_gradient_ns
 
     def change_bytes(self, action: Action) -> int:
         """Return how much more a rank holds after an action."""
