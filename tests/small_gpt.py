@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import flexsim
+from flexsim.timeline.memory import PARTS
+from flexsim.timeline.memory_series import memory_series
 
 SMALL: dict[str, dict[str, Any]] = {
     "model": {
@@ -35,6 +37,13 @@ def small(**tables: dict[str, Any]) -> dict[str, Any]:
 def simulate_small(**tables: dict[str, Any]) -> flexsim.Result:
     """Return the result of the small scenario with keys replaced."""
     return flexsim.run(flexsim.Scenario.from_dict(small(**tables), "small.toml"))
+
+
+def most_activations(result: flexsim.Result) -> int:
+    """Return the most saved activations that the first stage holds at a time."""
+    series = memory_series(result.timeline)
+    assert series is not None
+    return int(series.devices[0].parts[:, PARTS.index("activations")].max())
 
 
 def toml_text(content: dict[str, Any]) -> str:

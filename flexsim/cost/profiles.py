@@ -98,7 +98,7 @@ class LinkConstants:
 
 @dataclass(frozen=True)
 class HostConstants:
-    """A device's link to its host, and its share of the host's memory; see docs/memory.md."""
+    """A device's link to its host, and the host's memory; see docs/saving-memory.md."""
 
     link_bandwidth_bytes_per_s: float = quantity("bandwidth")
     """One direction, of one device; both directions at a time."""

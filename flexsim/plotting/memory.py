@@ -103,7 +103,7 @@ def _panel_figure(series: MemorySeries, capacity_bytes: int) -> Figure:
     for one, ax in zip(series.devices, axes, strict=True):
         draw_memory(one, series.end_ns, ax, capacity_bytes)
         ax.set_ylim(0, 1.08 * highest / _GIB)
-    axes[num // 2].set_ylabel("memory of a device (GiB)", color=TEXT_COLOR)
+    figure.supylabel("memory of a device (GiB)", x=0.008, fontsize=10, color=TEXT_COLOR)
     axes[-1].set_xlabel(f"time ({_unit(series.end_ns)[1]})", color=TEXT_COLOR)
     return figure
 

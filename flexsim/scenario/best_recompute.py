@@ -94,9 +94,11 @@ def _too_much(strategy: Strategy, subject: Subject, limit_bytes: int) -> Int64:
 
 def _sentence(graph: OperatorGraph, segments: Segments, over: int, limit: int) -> str:
     units = Counter(_how_much(graph, segments).values())
-    what = "layers" if any(op.block for op in graph.operators) else "operators"
+    what = "layer" if any(op.block for op in graph.operators) else "operator"
     ways = ("recomputed", "recomputed in part", "kept")
-    parts = ", ".join(f"{units[way]} {what} {way}" for way in ways if units[way])
+    parts = ", ".join(
+        f"{units[way]} {what}{'s' * (units[way] > 1)} {way}" for way in ways if units[way]
+    )
     sentence = f"training.recompute = best: {parts}"
     if over <= 0:
         return sentence

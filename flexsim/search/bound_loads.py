@@ -53,7 +53,9 @@ class LoadTables:
         self.num_devices = num_devices
         base, software = prices.problem.base, prices.problem.costs.software
         sizes = software.gradient_bucket_bytes, software.overlapped_gradient_bucket_bytes
-        self._is_whole = base.sharding == WHOLE
+        self.trains = base.schedule != "forward"
+        """Whether there is a backward and an update."""
+        self._is_whole = base.sharding == WHOLE and self.trains
         self.is_apart = self._is_whole and sizes[base.overlap_gradients] == 0
         """Whether every weight has collectives of its own, so that their times add up."""
         self.step_ns: Callable[[int], int] = lru_cache(maxsize=None)(self._step_ns)
@@ -89,7 +91,7 @@ class LoadTables:
         return loads
 
     def _add_parts(self, loads: Loads, operator: Operator, config: ParallelConfig) -> None:
-        each = self._prices.parts(operator, config, "FIW")
+        each = self._prices.parts(operator, config, "FIW" if self.trains else "F")
         loads.compute_ns[config.mesh.flat] += self._prices.problem.base.num_microbatches * each
 
     def _sync_ns(self, unit: Unit, own: dict[str, ParallelConfig], weight: str) -> Int64:

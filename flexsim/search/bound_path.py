@@ -56,7 +56,7 @@ class PathBound:
         self._num_devices = tables.num_devices
         self._known: dict[tuple[object, ...], Int64] = {}
         self._graph = graph = prices.problem.graph
-        self._nodes = _nodes(graph)
+        self._nodes = [node for node in _nodes(graph) if node.is_forward or tables.trains]
         self._durations: dict[tuple[str, ParallelConfig], list[Int64]] = {}
         self._least = {op.name: self._least_of(op, configs[op.name]) for op in graph.operators}
         self._once = {

@@ -47,6 +47,8 @@ def why_not(strategy: Strategy) -> str:
         return "it has several microbatches"
     if strategy.recompute:
         return "it recomputes activations"
+    if strategy.schedule == "forward":
+        return "it has no backward"
     return "its transfers block" if strategy.blocking_transfers else ""
 
 

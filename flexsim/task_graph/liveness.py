@@ -66,6 +66,7 @@ class _Lives:
         default_factory=lambda: defaultdict(list)
     )
     _sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+    _names_of: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def run(self) -> dict[Pass, dict[Mesh, Int64]]:
         self._follow_rows()
@@ -192,10 +193,6 @@ class _Lives:
         if tensor.startswith(GRADIENT) or index not in self.program.touched:
             return True
         return tensor in self._names(self.program.touched[index][1])
-
-    @cached_property
-    def _names_of(self) -> dict[int, frozenset[str]]:
-        return {}
 
     def _names(self, step: Step) -> frozenset[str]:
         if id(step) not in self._names_of:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from shipped_scenarios import outcome, skip_if_long
 from small_gpt import small
 
 import flexsim
@@ -112,3 +113,19 @@ def test_strategy_files_keep_axes_and_rings(tmp_path: Path) -> None:
     again = read_strategy(path, found.graph, found.devices)
     assert again.configs == found.strategy.configs
     assert again.ring_axes == found.strategy.ring_axes == ("context",)
+
+
+def test_mixtral_is_within_12_percent() -> None:
+    found = outcome("mixtral-8x7b-64xh100")
+    assert found.scenario.published is not None
+    published = found.scenario.published.tflops_per_device
+    found_rate = found.metrics["hardware_flops"] / found.metrics["iteration_time_s"] / 64
+    assert found_rate / 1e12 == pytest.approx(published, rel=0.12)
+
+
+def test_deepseek_is_within_12_percent(request: pytest.FixtureRequest) -> None:
+    skip_if_long("deepseek-v3-2048xh800", request.config)
+    found = outcome("deepseek-v3-2048xh800")
+    assert found.scenario.published is not None
+    published = found.scenario.published.iteration_time_s
+    assert found.metrics["iteration_time_s"] == pytest.approx(published, rel=0.12)

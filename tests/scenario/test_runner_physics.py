@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_gpt import simulate_small, small
+from small_gpt import most_activations, simulate_small, small
 
 import flexsim
 from flexsim.cost.collectives import Communication
@@ -45,9 +45,10 @@ def test_without_recomputation_hardware_flops_are_model_flops():
 
 
 def test_recomputation_trades_flops_for_memory():
-    runs = [alone(recompute=policy).metrics for policy in ("none", "selective", "full")]
+    results = [alone(recompute=policy) for policy in ("none", "selective", "full")]
+    runs = [result.metrics for result in results]
     flops = [run["hardware_flops"] for run in runs]
-    memory = [run["peak_memory_bytes_per_stage"][0]["activations"] for run in runs]
+    memory = [most_activations(result) for result in results]
     times = [run["iteration_time_s"] for run in runs]
     assert flops == sorted(set(flops))
     assert times == sorted(set(times))
@@ -73,10 +74,11 @@ def test_momentum_needs_less_memory_and_time_than_adam():
 
 
 def test_fp32_is_slower_and_larger_than_fp16():
-    half, single = alone().metrics, alone(precision="fp32").metrics
+    results = alone(), alone(precision="fp32")
+    half, single = (result.metrics for result in results)
     assert single["iteration_time_s"] > half["iteration_time_s"]
     assert single["model_flops"] == half["model_flops"]
-    activations = [m["peak_memory_bytes_per_stage"][0]["activations"] for m in (half, single)]
+    activations = [most_activations(result) for result in results]
     assert activations[0] < activations[1] <= 2 * activations[0]
 
 

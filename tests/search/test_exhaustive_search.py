@@ -77,13 +77,21 @@ def recurrent(preset, devices, **model):
 SETTINGS = {
     "perceptron": lambda: walk_on_p100({"name": "mlp", "layers": 3, "hidden": 2048}, 4, **REGULAR),
     "microbatches": lambda: walk_of(scenario(training={"micro_batch": 1, "global_batch": 16})),
+    "inference": lambda: walk_of(scenario(strategy={"schedule": "forward"})),
     "transformer": lambda: walk_of(gpt(search=REGULAR)),
     "lenet": lambda: walk_on_p100({"preset": "lenet-5"}, 4, **REGULAR),
     "rnnlm": lambda: recurrent("rnnlm", 4),
     "three steps": lambda: recurrent("rnnlm", 4, sequence=3, hidden=64, vocabulary=96),
     "nmt": lambda: recurrent("nmt", 4, hidden=128, vocabulary=1000),
 }
-NUM_DRAWN = {"microbatches": 40, "transformer": 5, "nmt": 40, "lenet": 60, "three steps": 60}
+NUM_DRAWN = {
+    "microbatches": 40,
+    "inference": 40,
+    "transformer": 5,
+    "nmt": 40,
+    "lenet": 60,
+    "three steps": 60,
+}
 """Strategies by setting, where those take longer than the others."""
 
 

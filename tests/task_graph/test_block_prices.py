@@ -21,7 +21,7 @@ def begun(searched):
     return blocks
 
 
-@pytest.mark.parametrize("family", ["lenet", "candle-uno", "rnnlm"])
+@pytest.mark.parametrize("family", ["lenet", "candle-uno", "xdl"])
 def test_steps_take_what_they_are_priced_at(family):
     rng = random.Random(family)
     searched = problem(family, 8, rng)

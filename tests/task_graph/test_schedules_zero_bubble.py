@@ -172,11 +172,14 @@ def test_slices_wait_for_one_another_on_every_stage():
 
 
 @settings(max_examples=20, deadline=None)
-@given(p=st.integers(2, 6), more=st.integers(0, 8))
-def test_more_warm_up_hides_transfers_and_holds_more(p, more):
-    m = 4 * p
-    plain = report("1f1b", PipelineShape(p, m), 1, 1, 1, 0.25)
-    found = report("1f1b-flexible", PipelineShape(p, m, warm_up=more), 1, 1, 1, 0.25)
-    assert found.makespan <= plain.makespan
-    last = min(m, p + more + (p - 1))
-    assert plain.peak_in_flight[0] <= found.peak_in_flight[0] <= last
+@given(p=st.integers(2, 6), v=st.integers(1, 3), more=st.integers(0, 8))
+def test_more_warm_up_hides_transfers_and_holds_more(p, v, more):
+    shape = PipelineShape(p, 4 * p, v, warm_up=more)
+    schedule = build_schedule("1f1b-flexible", shape)
+    check(schedule)
+    found = schedule_report(schedule, 1, 1, 1, 0.25, simulate)
+    name = "interleaved-1f1b" if v > 1 else "1f1b"
+    plain = report(name, PipelineShape(p, 4 * p, v), 1, 1, 1, 0.25)
+    assert v > 1 or found.makespan <= plain.makespan
+    most = v * 4 * p
+    assert found.peak_in_flight == [min(each + more, most) for each in plain.peak_in_flight]

@@ -37,18 +37,21 @@ def interleaved_1f1b(shape: PipelineShape) -> Schedule:
     microbatches n = p, as in Megatron-Core; elsewhere :func:`group_size` makes groups larger, as
     PyTorch's ``ScheduleInterleaved1F1B`` does.
     """
-    return _interleaved(shape, group_size(shape))
+    group = group_size(shape)
+    warm_up = 2 * _ranks_behind(shape) + (shape.num_chunks - 1) * group
+    return _one_forward_one_backward(shape, warm_up, group)
 
 
 def flexible_1f1b(shape: PipelineShape) -> Schedule:
-    """Return interleaved 1F1B with ``warm_up`` more forwards (Llama 3, arXiv 2407.21783, §3.3.2).
+    """Return 1F1B, interleaved with chunks, with ``warm_up`` more forwards before all backwards.
 
-    More forwards before the first backward hide the transfers between stages, and hold more
-    activations. With more chunks than one the groups grow with them, so that a rank runs more
-    microbatches through a chunk before it turns to the next, up to looped breadth-first.
+    They hide the transfers between stages, and hold more activations (Llama 3, arXiv 2407.21783,
+    §3.3.2).
     """
-    spread = -(-shape.warm_up // max(shape.num_chunks - 1, 1)) if shape.num_chunks > 1 else 0
-    return _interleaved(shape, min(group_size(shape) + spread, shape.num_microbatches))
+    group, num_chunks = group_size(shape), shape.num_chunks
+    hops = 2 if num_chunks > 1 else 1
+    warm_up = hops * _ranks_behind(shape) + (num_chunks - 1) * group + shape.warm_up
+    return _one_forward_one_backward(shape, warm_up, group)
 
 
 def forward_only(shape: PipelineShape) -> Schedule:
@@ -119,13 +122,6 @@ def group_size(shape: PipelineShape) -> int:
     There are ⌊m / p⌋ groups, or one; the last is smaller where they do not divide m.
     """
     return -(-shape.num_microbatches // max(1, shape.num_microbatches // shape.num_ranks))
-
-
-def _interleaved(shape: PipelineShape, group: int) -> Schedule:
-    warm_up = 2 * _ranks_behind(shape) + (shape.num_chunks - 1) * group
-    if shape.num_chunks == 1:
-        warm_up = warm_up + shape.warm_up
-    return _one_forward_one_backward(shape, warm_up, group)
 
 
 def _ranks_behind(shape: PipelineShape) -> Int64:
