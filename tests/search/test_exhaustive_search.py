@@ -65,6 +65,7 @@ def makespan_ns(walk, configs):
     return found.makespan_ns
 
 
+MICROBATCHES = {"micro_batch": 1, "global_batch": 16}
 REGULAR = {"powers_of_two": True, "placement": "contiguous"}
 
 
@@ -76,8 +77,8 @@ def recurrent(preset, devices, **model):
 
 SETTINGS = {
     "perceptron": lambda: walk_on_p100({"name": "mlp", "layers": 3, "hidden": 2048}, 4, **REGULAR),
-    "microbatches": lambda: walk_of(scenario(training={"micro_batch": 1, "global_batch": 16})),
-    "inference": lambda: walk_of(scenario(strategy={"schedule": "forward"})),
+    "microbatches": lambda: walk_of(scenario(training=MICROBATCHES, search=REGULAR)),
+    "inference": lambda: walk_of(scenario(strategy={"schedule": "forward"}, search=REGULAR)),
     "transformer": lambda: walk_of(gpt(search=REGULAR)),
     "lenet": lambda: walk_on_p100({"preset": "lenet-5"}, 4, **REGULAR),
     "rnnlm": lambda: recurrent("rnnlm", 4),
