@@ -108,8 +108,8 @@ def test_building_an_unknown_family() -> None:
 
 
 def test_building_in_an_unknown_precision() -> None:
-    with pytest.raises(ModelError, match="gpt-22b: precision 'fp8' is unknown"):
-        build_model(PRESETS["gpt-22b"], 1, "fp8")
+    with pytest.raises(ModelError, match="gpt-22b: precision 'fp4' is unknown"):
+        build_model(PRESETS["gpt-22b"], 1, "fp4")
 
 
 def test_a_config_made_by_hand_is_checked_too() -> None:
