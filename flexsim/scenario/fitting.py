@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from flexsim.errors import FlexSimError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _ROUNDS = 3
 """Times that microbatches fill the pipeline."""
 _MOST_TOLD = 3
+_LONGEST_S = 5.0
+"""Seconds after which no further way is begun."""
 _RECOMPUTE = ("none", "selective", "full")
 
 Changes = Mapping[str, Any]
@@ -42,23 +45,32 @@ class Way:
 
 def ways_to_fit(scenario: Scenario) -> list[Way]:
     """Return what makes a scenario fit, the least time first; nothing where nothing does."""
-    from flexsim.scenario.batch import run_many
-
     if scenario.strategy.file is not None or scenario.simulation.network != "analytic":
         return []
     short = _shortened(scenario)
     singles = list(_singles(short))
     tried = [{}, *singles, *_together(short, singles)]
     known = [(changes, _changed(short, changes)) for changes in tried]
-    outcomes = run_many([each for _, each in known if each is not None])
-    pairs = zip([changes for changes, each in known if each is not None], outcomes, strict=True)
-    return _fitting(list(pairs))
+    return _fitting(_outcomes([(each, changed) for each, changed in known if changed is not None]))
+
+
+def _outcomes(tries: list[tuple[Changes, Scenario]]) -> list[tuple[Changes, Outcome]]:
+    """Simulate ways in turn, as many as the time allows."""
+    from flexsim.scenario.batch import Batch
+
+    batch, begin = Batch(), monotonic()
+    found: list[tuple[Changes, Outcome]] = []
+    for changes, scenario in tries:
+        found.append((changes, batch.run(scenario)))
+        if monotonic() - begin > _LONGEST_S:
+            break
+    return found
 
 
 def sentence(ways: list[Way]) -> str:
     """Return the cheapest ways as people read them."""
     if not ways:
-        return "no single way of recomputation, sharding, sizes or degrees makes it fit"
+        return "no way of recomputation, sharding, sizes or degrees that was tried makes it fit"
     told = "\n".join(f"  {way}" for way in ways[:_MOST_TOLD])
     return f"it would fit, the cheapest way first, with\n{told}"
 

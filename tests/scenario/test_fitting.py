@@ -62,4 +62,4 @@ def test_the_command_says_what_would_help(path):
 
 
 def test_where_nothing_helps_it_says_so():
-    assert sentence([]).startswith("no single way")
+    assert sentence([]).startswith("no way of recomputation")
