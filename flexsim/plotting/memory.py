@@ -7,6 +7,7 @@ rank's peak beside it, and a panel of the fullest.
 from __future__ import annotations
 
 import textwrap
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ def save_memory(series: MemorySeries, capacity_bytes: int, title: str, path: Pat
     figure = memory_figure(series, capacity_bytes, title)
     figure.set_dpi(_DPI)
     canvas: Any = FigureCanvasAgg(figure)
-    with whole_file(path) as temporary:
+    with whole_file(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         canvas.print_png(temporary, pil_kwargs={"compress_level": 1})
     return path
 

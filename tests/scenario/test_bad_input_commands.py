@@ -71,7 +71,7 @@ def test_a_file_that_may_not_be_read_is_refused(monkeypatch):
         ("strategy.tensor=1\npipeline=1", "my.toml: strategy.tensor = '1\\npipeline=1'"),
         ("strategy.tenser=4", "did you mean 'tensor'?"),
         ("straetgy.tensor=4", "did you mean 'strategy'?"),
-        ("training.precision=fp8", "training.precision = 'fp8': did you mean"),
+        ("training.precision=fp9", "training.precision = 'fp9': did you mean"),
         ("published.mfu=2", "published.mfu = 2"),
     ],
 )
@@ -108,9 +108,9 @@ OPTIONS = [
     (("schedule", "1f1b", "--stages", "10000000000", "--microbatches", "2"), "at most 10,000,000"),
     (("schedule", "1f1", "--stages", "2", "--microbatches", "2"), "did you mean '1f1b'?"),
     (
-        ("schedule", "interleaved-1f1b", "--stages", "4", "--microbatches", "6", "--chunks", "2"),
-        "--stages 4 --chunks 2 --microbatches 6: interleaved 1F1B: microbatches = 6 is not a"
-        " multiple of the 4 pipeline ranks; choose 4 or 8",
+        ("schedule", "zb-v", "--stages", "4", "--microbatches", "6", "--chunks", "3"),
+        "--stages 4 --chunks 3 --microbatches 6: schedule 'zb-v' has 2 stages a rank, so chunks = 3"
+        " does not fit it; choose chunks = 2",
     ),
     (("schedule", "gpipe", "--stages", "2", "--microbatches", "2", "--forward", "nan"), "nan"),
     (("schedule", "gpipe", "--stages", "2", "--microbatches", "2", "--forward", "0"), "forward"),

@@ -24,6 +24,7 @@ MODELS = {
     "gpt-flash": {"preset": "gpt-1.7b", "attention": "flash"},
     "gpt-untied": {"preset": "gpt-1.7b", "tied_embedding": False},
     "bare-layers": {"preset": "gpt-1.7b", "embedding_and_head": False},
+    "deepseek-v3": {"preset": "deepseek-v3", "dense_layers": 0},
 }
 
 
