@@ -24,6 +24,8 @@ FAMILIES = {
     "palm": "Chowdhery et al. 2022, Table 3 (PaLM)",
     "gopher": "Rae et al. 2021 (Gopher)",
     "llama3": "Grattafiori et al. 2024, Table 4 (Llama 3)",
+    "mixtral": "Megatron-Core's figures for Mixtral 8x7B",
+    "deepseek": "DeepSeek-AI 2024 (DeepSeek-V3)",
 }
 HEADER = """# Accuracy
 
