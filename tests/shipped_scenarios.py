@@ -22,6 +22,12 @@ MOST_TASKS = 400_000
 FLEXFLOW = "flexflow/"
 """Of these only the ones on four devices are simulated unasked; the others are much alike."""
 
+NOT_CONTRACTED = {
+    "palm-540b-6144xtpuv4": "weights are gathered ahead of the action that needs them",
+    "deepseek-v3-2048xh800": "the schedule runs several actions of a rank at once",
+}
+"""Scenarios whose actions cannot be replayed whole, and why."""
+
 
 def names_in(directory: Path, suffix: str) -> list[str]:
     """Return the files of a directory and those below, without suffix: ``flexflow/nmt-k80-4``."""

@@ -124,7 +124,7 @@ def _report(
 
     console = out()
     console.print(summary_table(result), *further, sep="\n")
-    if result.metrics["fits_memory"] is False and result.scenario:
+    if result.metrics.get("fits_memory") is False and result.scenario:
         from flexsim.scenario.fitting import sentence, ways_to_fit
 
         told = sentence(ways_to_fit(result.scenario))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shipped_scenarios import NAMES, ROOT, skip_if_long
+from shipped_scenarios import NAMES, NOT_CONTRACTED, ROOT, skip_if_long
 
 import flexsim
 from flexsim.cost import load_software_profile
@@ -53,6 +53,9 @@ def test_every_shipped_scenario_contracts_exactly(name, pytestconfig):
     skip_if_long(name, pytestconfig)
     plan = shipped_plan(name)
     found = replay_contracted(plan)
+    if name in NOT_CONTRACTED:
+        assert found == NOT_CONTRACTED[name]
+        return
     assert isinstance(found, Contracted), found
     assert_equal(found, plan)
     assert found.num_replayed < plan.num_tasks or plan.actions.num_microbatches == 1
