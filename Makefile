@@ -27,7 +27,7 @@ run: $(STAMP)  ## simulate SCENARIO (GPT-3 175B on 64 A100 unless given)
 	$(BIN)/flexsim run $(SCENARIO)
 
 test: $(STAMP)  ## run the tests, over every shipped scenario
-	$(BIN)/python -m pytest --all-scenarios
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal --all-scenarios
 
 bench: $(STAMP)  ## measure speed and memory (BENCH="--most 100000" for a short run)
 	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' \

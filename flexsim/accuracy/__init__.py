@@ -1,0 +1,1 @@
+"""Simulated against measured: validation, and calibration of profiles."""

@@ -1,0 +1,1 @@
+"""Operator and collective times measured on this machine."""

@@ -1,0 +1,1 @@
+"""Sweeps: many configurations of a scenario, a row each."""
