@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.collectives.layouts import hosts_and_members, ring_orders
+from flexsim.collectives.layouts import hosts_and_members, ring_neighbours
 from flexsim.collectives.tree import PIECES, broadcast_parents, depths
 
 Float = NDArray[np.float64]
@@ -35,6 +35,9 @@ class Exchange:
     in_a_ring: bool = False
     """Whether a part passes all flows in turn, so that their mean latency counts."""
 
+    count: Ints | None = None
+    """How many flows each row stands for, where that is not one."""
+
 
 Exchanges = Callable[[int, tuple[int, ...]], list[Exchange]]
 """From the number of passes (2 for an all-reduce, else 1) and the layout."""
@@ -42,20 +45,25 @@ Exchanges = Callable[[int, tuple[int, ...]], list[Exchange]]
 
 def bidirectional_ring(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
     """Return both directions of all rings, each with its share of the message."""
-    return _both_ways(passes, ring_orders(layout))
+    source, target, count = ring_neighbours(layout)
+    return [_both_ways(passes, (source, target, count), int(count.sum()) // math.prod(layout))]
 
 
 def multi_ring(passes: int, layout: tuple[int, ...]) -> list[Exchange]:
     """Return both directions of several rings; the layout is ``(rings, members)``."""
-    return _both_ways(passes, np.arange(math.prod(layout)).reshape(layout))
+    orders = np.arange(math.prod(layout)).reshape(layout)
+    flows = orders.ravel(), np.roll(orders, -1, axis=1).ravel(), np.ones(orders.size, np.int64)
+    return [_both_ways(passes, flows, layout[0])]
 
 
-def _both_ways(passes: int, orders: Ints) -> list[Exchange]:
-    orders = np.concatenate([orders, orders[:, ::-1]])
-    num_rings, n = orders.shape
+def _both_ways(passes: int, flows: tuple[Ints, Ints, Ints], num_rings: int) -> Exchange:
+    """Return both directions of rings, from sources, targets and the rings that each pair is on."""
+    source, target, count = flows
+    n = int(count.sum()) // num_rings
     steps = passes * (n - 1)
-    ends = orders.ravel(), np.roll(orders, -1, axis=1).ravel()
-    return [_exchange(*ends, steps / n / num_rings, steps, in_a_ring=True)]
+    ends = np.concatenate([source, target]), np.concatenate([target, source])
+    one_way = _exchange(*ends, steps / n / (2 * num_rings), steps, in_a_ring=True)
+    return replace(one_way, count=np.tile(count, 2))
 
 
 def halving_doubling(passes: int, layout: tuple[int, ...]) -> list[Exchange]:

@@ -61,7 +61,7 @@ def _add(
     sources = [devices[rows][:, one.source].ravel() for rows, one in exchanges]
     targets = [devices[rows][:, one.target].ravel() for rows, one in exchanges]
     routes = graph.routes(np.concatenate(sources), np.concatenate(targets))
-    bandwidth = shared_bandwidth(routes, table.collective_bandwidth_bytes_per_s)
+    bandwidth = shared_bandwidth(routes, table.collective_bandwidth_bytes_per_s, _counts(exchanges))
     latency = step_latency(routes, table)
     first = 0
     for (rows, one), source in zip(exchanges, sources, strict=True):
@@ -73,9 +73,19 @@ def _add(
         first += len(source)
 
 
+def _counts(exchanges: list[tuple[Ints, Exchange]]) -> Ints | None:
+    """Return how many flows every flow of all groups stands for; None for one each."""
+    if all(one.count is None for _, one in exchanges):
+        return None
+    counts = [np.ones_like(one.source) if one.count is None else one.count for _, one in exchanges]
+    rows = [len(rows) for rows, _ in exchanges]
+    return np.concatenate([np.tile(count, n) for count, n in zip(counts, rows, strict=True)])
+
+
 def _latency(latency_ns: Float, one: Exchange) -> Float:
     if one.in_a_ring:
-        return np.asarray(latency_ns.mean(axis=1, keepdims=True), np.float64)
+        mean = np.average(latency_ns, axis=1, weights=one.count, keepdims=True)
+        return np.asarray(mean, np.float64)
     return _by_lane(np.maximum, latency_ns, one)
 
 

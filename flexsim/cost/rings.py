@@ -96,12 +96,13 @@ def ordered_by_host(graph: DeviceGraph, groups: NDArray[np.integer]) -> tuple[In
     return ordered, _hosts_of_groups(host, ordered)
 
 
-def shared_bandwidth(routes: Csr, bandwidth_bytes_per_s: Float) -> Float:
+def shared_bandwidth(routes: Csr, bandwidth_bytes_per_s: Float, count: Ints | None = None) -> Float:
     """Return what each of the concurrent ``routes`` gets: its least link, over that link's users.
 
-    An empty route has infinite bandwidth.
+    A route stands for ``count`` flows, one unless given. An empty route has infinite bandwidth.
     """
-    users = np.bincount(routes.values, minlength=len(bandwidth_bytes_per_s))
+    weights = None if count is None else count[routes.rows]
+    users = np.bincount(routes.values, weights, minlength=len(bandwidth_bytes_per_s))
     share = bandwidth_bytes_per_s[routes.values] / users[routes.values]
     return _by_route(np.minimum, share, routes, np.inf)
 

@@ -11,11 +11,15 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.ragged import Csr, offsets_of
+
+if TYPE_CHECKING:
+    from flexsim.device_graph.torus_kernel import Shape
 
 Int64 = NDArray[np.int64]
 
@@ -65,28 +69,15 @@ class Torus:
         strides = np.cumprod((1, *self.shape[:0:-1]))[::-1]
         return np.asarray(inside @ strides, np.int64)
 
-    def displacements(self, sources: Int64, targets: Int64) -> Int64:
-        """Return the shortest way from each source point to its target, signed hops a dimension.
-
-        Of several, the one that goes further in the + direction of the first dimension where
-        they differ.
-        """
-        delta = targets - sources
-        best = self._straight(delta)
-        for turns in itertools.product((1, 0, -1), repeat=len(self.seams)):
-            best = _better(best, self._straight(delta, turns)) if any(turns) else best
-        return best
-
-    def _straight(self, delta: Int64, turns: tuple[int, ...] = ()) -> Int64:
-        """Return displacements that cross every seam as often as ``turns`` says."""
-        way = delta.copy()
-        for seam, turn in zip(self.seams, turns, strict=False):
-            way[:, seam] += turn * self.shape[seam]
-            way[:, list(self._long)] += turn * self.shape[seam]
-        for dimension, is_ring in enumerate(self.rings):
-            if is_ring and dimension not in self.seams:
-                way[:, dimension] = _shorter_way_round(way[:, dimension], self.shape[dimension])
-        return way
+    @cached_property
+    def detours(self) -> Int64:
+        """What crossing the seams adds to a displacement, a row a way; the first crosses none."""
+        ways = list(itertools.product((0, 1, -1), repeat=len(self.seams)))
+        rows = np.zeros((len(ways), len(self.shape)), np.int64)
+        for row, turns in zip(rows, ways, strict=True):
+            for seam, turn in zip(self.seams, turns, strict=True):
+                row[[seam, *self._long]] += turn * self.shape[seam]
+        return rows
 
     @cached_property
     def _long(self) -> tuple[int, ...]:
@@ -98,21 +89,6 @@ def has_twist(shape: tuple[int, ...]) -> bool:
     short, long = min(shape), max(shape)
     fits = len(shape) == _TWISTED_DIMENSIONS and long == 2 * short and short > 1
     return fits and all(size in (short, long) for size in shape)
-
-
-def _shorter_way_round(hops: Int64, size: int) -> Int64:
-    forward = hops % size
-    return np.where(2 * forward <= size, forward, forward - size)
-
-
-def _better(first: Int64, second: Int64) -> Int64:
-    """Return the shorter of two displacements a row; of equals the lexicographically greater."""
-    lengths = np.abs(second).sum(axis=1) - np.abs(first).sum(axis=1)
-    differs = first != second
-    where = np.argmax(differs, axis=1)[:, None]
-    ahead = np.take_along_axis(second - first, where, axis=1)[:, 0] > 0
-    is_second = (lengths < 0) | ((lengths == 0) & differs.any(axis=1) & ahead)
-    return np.where(is_second[:, None], second, first)
 
 
 @dataclass(frozen=True)
@@ -153,33 +129,25 @@ class TorusRouter:
         return np.nonzero(exists)[0], self.neighbours[exists]
 
     def routes(self, sources: Int64, targets: Int64) -> Csr:
-        """Return the link ids of every pair's route."""
-        here = self.torus.points(sources)
-        way = self.torus.displacements(here, self.torus.points(targets))
-        hops = np.abs(way)
-        offsets = offsets_of(hops.sum(axis=1))
+        """Return the link ids of every pair's route, the shortest by :attr:`Torus.detours`."""
+        from flexsim.device_graph.torus_kernel import find_ways, walk
+
+        way = np.empty((len(sources), len(self.torus.shape)), np.int64)
+        num_hops = np.empty(len(sources), np.int64)
+        find_ways(self._shape, sources, targets, way, num_hops)
+        offsets = offsets_of(num_hops)
         links = np.empty(offsets[-1], np.int32)
-        first = offsets[:-1].copy()
-        for dimension in range(len(self.torus.shape)):
-            row = np.repeat(np.arange(len(sources)), hops[:, dimension])
-            nth = np.arange(len(row)) - offsets_of(hops[:, dimension])[row]
-            port = 2 * dimension + (way[:, dimension] < 0)
-            vertices = self._along(here, way, dimension, (row, nth))
-            links[first[row] + nth] = self.link_of[vertices, port[row]]
-            first += hops[:, dimension]
-            here[:, dimension] += way[:, dimension]
-            here = self.torus.points(self.torus.vertices(here))
+        walk(self.neighbours, self.link_of, sources, way, links)
         return Csr(offsets, links)
 
-    def _along(self, here: Int64, way: Int64, dimension: int, hops: tuple[Int64, Int64]) -> Int64:
-        """Return where each hop along a dimension begins: (row, nth of the row's) a hop."""
-        (row, nth), torus = hops, self.torus
-        steps = np.sign(way[:, dimension])[row] * nth
-        if dimension in torus.seams:
-            points = here[row]
-            points[:, dimension] += steps
-            return torus.vertices(points)
-        stride = int(np.prod(torus.shape[dimension + 1 :]))
-        others = torus.vertices(here) - here[:, dimension] * stride
-        along = (here[:, dimension][row] + steps) % torus.shape[dimension]
-        return np.asarray(others[row] + along * stride, np.int64)
+    @cached_property
+    def _shape(self) -> Shape:
+        from flexsim.device_graph.torus_kernel import Shape
+
+        torus = self.torus
+        own_ring = [
+            size if is_ring and dimension not in torus.seams else 0
+            for dimension, (size, is_ring) in enumerate(zip(torus.shape, torus.rings, strict=True))
+        ]
+        points = torus.points(np.arange(torus.size))
+        return Shape(points, np.array(own_ring, np.int64), torus.detours)
