@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,3 +18,26 @@ Output = Annotated[
     Path | None, typer.Option(help="Directory of the written files.", show_default=False)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the metrics alone.")]
+StrategyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A strategy file that replaces the scenario's own strategy.", show_default=False
+    ),
+]
+Detail = Annotated[
+    str | None,
+    typer.Option(help="auto, or operators: every span on large runs.", show_default=False),
+]
+
+
+def _replaces(key: str) -> Any:
+    return typer.Option(help=f"Replaces {key}.", show_default=False)
+
+
+Engine = Annotated[str | None, _replaces("simulation.engine")]
+Network = Annotated[str | None, _replaces("simulation.network")]
+CollectiveAlgorithm = Annotated[str | None, _replaces("simulation.collective_algorithm")]
+Segment = Annotated[str | None, _replaces("simulation.segment")]
+Forwarding = Annotated[str | None, _replaces("simulation.forwarding")]
+Contract = Annotated[bool | None, _replaces("simulation.contract")]

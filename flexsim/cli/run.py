@@ -5,12 +5,24 @@ from __future__ import annotations
 import gc
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from flexsim.cli.explain import WithCriticalPath, WithWaterfall, explained
-from flexsim.cli.options import Changes, Output, Quiet, ScenarioFile
+from flexsim.cli.options import (
+    AsJson,
+    Changes,
+    CollectiveAlgorithm,
+    Contract,
+    Detail,
+    Engine,
+    Forwarding,
+    Network,
+    Output,
+    Quiet,
+    ScenarioFile,
+    Segment,
+    StrategyFile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,38 +37,19 @@ if TYPE_CHECKING:
 def run_command(  # noqa: PLR0913
     file: ScenarioFile,
     *,
-    engine: Annotated[
-        str | None, typer.Option(help="Replaces simulation.engine.", show_default=False)
-    ] = None,
-    network: Annotated[
-        str | None, typer.Option(help="Replaces simulation.network.", show_default=False)
-    ] = None,
-    collective_algorithm: Annotated[
-        str | None,
-        typer.Option(help="Replaces simulation.collective_algorithm.", show_default=False),
-    ] = None,
-    segment: Annotated[
-        str | None, typer.Option(help="Replaces simulation.segment.", show_default=False)
-    ] = None,
-    forwarding: Annotated[
-        str | None, typer.Option(help="Replaces simulation.forwarding.", show_default=False)
-    ] = None,
-    contract: Annotated[
-        bool | None, typer.Option(help="Replaces simulation.contract.", show_default=False)
-    ] = None,
+    engine: Engine = None,
+    network: Network = None,
+    collective_algorithm: CollectiveAlgorithm = None,
+    segment: Segment = None,
+    forwarding: Forwarding = None,
+    contract: Contract = None,
     changes: Changes = None,
-    strategy: Annotated[
-        Path | None,
-        typer.Option(help="A strategy file, in place of [strategy].", show_default=False),
-    ] = None,
+    strategy: StrategyFile = None,
     output: Output = None,
-    detail: Annotated[
-        str | None,
-        typer.Option(help="auto, or operators: every span on large runs.", show_default=False),
-    ] = None,
+    detail: Detail = None,
     waterfall: WithWaterfall = False,
     critical_path: WithCriticalPath = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics alone.")] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Simulate a scenario: print its numbers, write its picture, trace and tables."""

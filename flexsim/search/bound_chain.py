@@ -13,7 +13,6 @@ loss and back, and the path to the loss with all synchronizations after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +20,6 @@ from numpy.typing import NDArray
 
 from flexsim.search.exhaustive_tables import NEVER, Bits, EdgeTable, UnitTable
 from flexsim.search.prices import Int64
-
-StepNs = Callable[[int], int]
-"""The optimizer's time for a number of parameters on a device."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,6 @@ from flexsim.errors import StrategyError
 
 Float = NDArray[np.float64]
 
-BALANCES = ("layers", "time", "memory")
-
 
 @dataclass(frozen=True, eq=False)
 class Chain:

@@ -73,10 +73,6 @@ class Sorted:
         order = np.argsort(devices, kind="stable")
         return cls(devices[order], members[order])
 
-    def covers_once(self, devices: Int32) -> bool:
-        """Whether each of ``devices`` (sorted) appears once and none other does."""
-        return np.array_equal(self.devices, devices)
-
 
 NOWHERE = Sorted(np.zeros(0, np.int32), np.zeros(0, np.int64))
 """No pairs."""
