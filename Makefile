@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 SCENARIO ?= scenarios/gpt3-175b-64xa100.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench gallery lint format clean
+.PHONY: help setup run test bench gallery docs lint format clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## / - /'
@@ -39,6 +39,10 @@ gallery: $(STAMP)  ## draw the schedules, and where the time of SCENARIO goes, i
 	name=$$(basename $(SCENARIO) .toml); \
 	cp build/gallery/waterfall.png plots/gallery/$$name-waterfall.png; \
 	cp build/gallery/critical_path.png plots/gallery/$$name-critical-path.png
+
+docs: $(STAMP)  ## build the documentation into build/site
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/mkdocs build --quiet --strict
 
 lint: $(STAMP)  ## check style, types and the order of the layers
 	$(BIN)/ruff check .
