@@ -42,7 +42,7 @@ gallery: $(STAMP)  ## draw the schedules, and where the time of SCENARIO goes, i
 
 docs: $(STAMP)  ## build the documentation into build/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet --strict
 
 lint: $(STAMP)  ## check style, types and the order of the layers
 	$(BIN)/ruff check .

@@ -14,6 +14,9 @@ measured differs:
   allocates, without what the software occupies;
 - simumax (SimuMax 1.2, B200 with Megatron-LM): the fullest device, as PyTorch allocates.
 
+Rows whose other_metric or notes say OOM ran out of memory: they should be told not to fit, and rows
+that ran should be told to fit, whether their memory is known or not.
+
 Memory does not depend on how often a full pipeline goes round, so fewer microbatches are simulated.
 """
 
@@ -31,6 +34,12 @@ from flexsim.scenario.schema import Scenario
 Row = Any
 GIB = 2**30
 ROUNDS = 2
+DEEPSEEK = {
+    "deepseekv2": {"expert_ffn": 1536, "shared_experts": 2, "dense_layers": 1},
+    "deepseekv3": {"expert_ffn": 2048, "shared_experts": 1, "dense_layers": 1},
+}
+"""What the table does not say: SimuMax, configs/models/deepseekv2.json and deepseekv3.json; cut to
+four layers, both keep one dense layer."""
 ZERO_BUBBLE = {"1F1B": "1f1b", "1F1B-I": "interleaved-1f1b", "ZB-1p": "zb-h1", "ZB-2p": "zb-h2"}
 
 
@@ -67,7 +76,7 @@ def zero_bubble(row: Row) -> dict[str, Any]:
     else:
         strategy["layers_per_stage"] = [inner - 1, *[inner] * (stages - 2), inner - 1]
     return {
-        "model": {**model(row, "gpt"), "vocabulary": 50304},
+        "model": {**model(row, "gpt"), "vocabulary": 32000},
         "cluster": {"device_graph": "dgx-a100", "hosts": int(row.gpus) // 8},
         "training": {
             "global_batch": int(row.mbs) * min(int(row.gbs) // int(row.mbs), 3 * stages),
@@ -79,12 +88,19 @@ def zero_bubble(row: Row) -> dict[str, Any]:
 
 
 def simumax(row: Row) -> dict[str, Any]:
-    """Return the tables of one run of SimuMax's, dense models without context parallelism."""
-    if row.experts > 0 or row.cp > 1:
-        raise NotImplementedError
-    strategy = {"tensor": int(row.tp), "pipeline": int(row.pp), "data": int(row.dp)}
+    """Return the tables of one run of SimuMax's."""
+    strategy: dict[str, Any] = {
+        "tensor": int(row.tp),
+        "pipeline": int(row.pp),
+        "data": int(row.dp),
+        "context": int(row.cp),
+        "expert": int(row.ep),
+    }
+    if row.cp > 1:
+        strategy["context_method"] = "ulysses"
+    family = next((known for known in DEEPSEEK if known in row.model), "llama")
     return {
-        "model": model(row, "llama"),
+        "model": model(row, family),
         "cluster": {"device_graph": "dgx-b200", "hosts": 1},
         "training": {
             "global_batch": int(row.gbs),
@@ -105,10 +121,15 @@ def model(row: Row, family: str) -> dict[str, Any]:
     """Return the model's table."""
     table = {"layers": row.layers, "hidden": row.hidden, "heads": row.heads, "sequence": row.seq}
     more = {"vocabulary": row.vocab}
+    if family != "gpt":
+        more |= {"ffn": row.ffn}
     if family == "llama":
-        more |= {"kv_heads": row.kv_heads, "ffn": row.ffn}
+        more |= {"kv_heads": row.kv_heads}
+    if family in DEEPSEEK:
+        more |= {"experts": row.experts, "chosen_experts": row.topk} | DEEPSEEK[family]
     known = table | more
-    return {"name": family, **{key: int(n) for key, n in known.items() if pd.notna(n)}}
+    name = "deepseek" if family in DEEPSEEK else family
+    return {"name": name, **{key: int(n) for key, n in known.items() if pd.notna(n)}}
 
 
 def divisor(hidden: int, heads: int) -> int:
@@ -134,13 +155,15 @@ with what the software occupies."""
 def main(kind: str, path: str) -> None:
     """Print a line a run and the mean error."""
     make, unit, first_stage, with_overhead = KINDS[kind]
-    runs = [row for _, row in pd.read_csv(path).iterrows() if row.mem_gib > 0]
-    known = [(row, table) for row in runs if (table := _made(make, row))]
-    outcomes = run_many(Scenario.from_dict(table, row.row_id) for row, table in known)
-    lines = []
-    for (row, _), outcome in zip(known, outcomes, strict=True):
+    runs = [row for _, row in pd.read_csv(path).iterrows()]
+    outcomes = run_many(Scenario.from_dict(make(row), row.row_id) for row in runs)
+    lines, verdicts = [], []
+    for row, outcome in zip(runs, outcomes, strict=True):
         if outcome.error:
             print(outcome.error)
+            continue
+        verdicts.append((ran_out(row), not outcome.metrics["fits_memory"], row.row_id))
+        if not row.mem_gib > 0:
             continue
         stages = outcome.metrics["peak_memory_bytes_per_stage"]
         stage = stages[0] if first_stage else max(stages, key=lambda each: each["total"])
@@ -156,6 +179,23 @@ def main(kind: str, path: str) -> None:
         print("\n".join(map(str, table.parts)))
     mean, absolute = table.error.mean(), table.error.abs().mean()
     print(f"{len(table)} runs: mean {mean:+.1%}, mean absolute {absolute:.1%}")
+    print_verdicts(verdicts)
+
+
+def ran_out(row: Row) -> bool:
+    """Whether a run is reported to have run out of memory."""
+    return any("OOM" in str(text).split() for text in (row.other_metric, row.notes))
+
+
+def print_verdicts(verdicts: list[tuple[bool, bool, str]]) -> None:
+    """Print how many runs are told not to fit, of those that did not and of those that did."""
+    for has_failed, words in ((True, "ran out of memory"), (False, "ran")):
+        here = [(flagged, name) for failed, flagged, name in verdicts if failed == has_failed]
+        wrong = [name for flagged, name in here if flagged != has_failed]
+        flagged = sum(flag for flag, _ in here)
+        print(
+            f"{len(here)} {words}: {flagged} told not to fit; wrong: {', '.join(wrong) or 'none'}"
+        )
 
 
 COLUMNS = (
@@ -163,13 +203,6 @@ COLUMNS = (
     *("measured", "simulated", "error", "parts"),
 )
 NOT_PARTS = ("stage", "device", "total")
-
-
-def _made(make: Callable[[Row], dict[str, Any]], row: Row) -> dict[str, Any] | None:
-    try:
-        return make(row)
-    except NotImplementedError:
-        return None
 
 
 if __name__ == "__main__":

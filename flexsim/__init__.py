@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flexsim.accuracy.validate import Validation, validate
     from flexsim.device_graph import DeviceGraph, load_device_graph
     from flexsim.engine.event import simulate
     from flexsim.errors import FlexSimError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from flexsim.search.api import search
     from flexsim.search.result import SearchResult
     from flexsim.strategy import ParallelConfig, Strategy
+    from flexsim.sweep.api import sweep
+    from flexsim.sweep.result import SweepResult
     from flexsim.task_graph.build import build_task_graph
     from flexsim.task_graph.columns import TaskGraph
     from flexsim.timeline.spans import Timeline
@@ -38,8 +41,10 @@ _HOME = {
     "Scenario": "flexsim.scenario.schema",
     "SearchResult": "flexsim.search.result",
     "Strategy": "flexsim.strategy",
+    "SweepResult": "flexsim.sweep.result",
     "TaskGraph": "flexsim.task_graph.columns",
     "Timeline": "flexsim.timeline.spans",
+    "Validation": "flexsim.accuracy.validate",
     "build_model": "flexsim.models",
     "build_task_graph": "flexsim.task_graph.build",
     "collective_table": "flexsim.scenario.collective_table",
@@ -52,7 +57,11 @@ _HOME = {
     "run_many": "flexsim.scenario.batch",
     "search": "flexsim.search",
     "simulate": "flexsim.engine.event",
+    "validate": "flexsim.accuracy.validate",
+    "sweep": "flexsim.sweep",
 }
+
+_CALLABLE_PACKAGES = ("search", "sweep")
 
 __all__ = [
     "DeviceGraph",
@@ -63,8 +72,10 @@ __all__ = [
     "Scenario",
     "SearchResult",
     "Strategy",
+    "SweepResult",
     "TaskGraph",
     "Timeline",
+    "Validation",
     "__version__",
     "build_model",
     "build_task_graph",
@@ -78,6 +89,8 @@ __all__ = [
     "run_many",
     "search",
     "simulate",
+    "sweep",
+    "validate",
 ]
 
 
@@ -86,7 +99,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'flexsim' has no attribute {name!r}")
     home = import_module(_HOME[name])
-    value = home if name == "search" else getattr(home, name)  # the package can be called
+    value = home if name in _CALLABLE_PACKAGES else getattr(home, name)
     globals()[name] = value
     return value
 

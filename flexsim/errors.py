@@ -38,6 +38,14 @@ class DeadlockError(FlexSimError):
     """A task graph cannot run to its end; the message names one cycle."""
 
 
+class WorkersError(FlexSimError):
+    """Work cannot be spread: no scheduler answers, or its workers do not fit or are gone."""
+
+
+class SweepError(FlexSimError):
+    """A sweep file, one of its expressions or its results file is wrong."""
+
+
 def choices_text(name: str, choices: Iterable[str]) -> str:
     """Return ``"did you mean 'x'? choose from a, b"`` for an unknown ``name``."""
     known = sorted(choices)

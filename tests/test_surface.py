@@ -18,8 +18,10 @@ NAMES = [
     "Scenario",
     "SearchResult",
     "Strategy",
+    "SweepResult",
     "TaskGraph",
     "Timeline",
+    "Validation",
     "__version__",
     "build_model",
     "build_task_graph",
@@ -33,6 +35,8 @@ NAMES = [
     "run_many",
     "search",
     "simulate",
+    "sweep",
+    "validate",
 ]
 OPTIONS = {
     "run": [
@@ -48,6 +52,7 @@ OPTIONS = {
         "--detail",
         "--waterfall",
         "--critical-path",
+        "--report",
         "--json",
         "--quiet",
     ],
@@ -84,6 +89,7 @@ OPTIONS = {
         "--plot",
         "--output",
     ],
+    "report": ["--output", "--quiet"],
     "schema": [],
     "search": [
         "--method",
@@ -91,7 +97,9 @@ OPTIONS = {
         "--seconds",
         "--seed",
         "--chains",
+        "--workers",
         "--processes",
+        "--scheduler",
         "--transformations",
         "--set",
         "--output",
@@ -100,6 +108,16 @@ OPTIONS = {
         "--quiet",
     ],
     "space": ["--set", "--json"],
+    "sweep": [
+        "--output",
+        "--format",
+        "--workers",
+        "--scheduler",
+        "--set",
+        "--json",
+        "--quiet",
+    ],
+    "validate": ["--runs", "--table", "--json", "--output", "--workers", "--quiet"],
 }
 
 

@@ -9,15 +9,20 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from flexsim.cli.calibrate import calibrate_command
 from flexsim.cli.collective import collective_command
 from flexsim.cli.describe import describe_command
 from flexsim.cli.import_topology import import_topology_command
 from flexsim.cli.listing import list_command
+from flexsim.cli.profile import profile_command
+from flexsim.cli.report import report_command
 from flexsim.cli.run import run_command
 from flexsim.cli.schedule import schedule_command
 from flexsim.cli.schema import schema_command
 from flexsim.cli.search import search_command
 from flexsim.cli.space import space_command
+from flexsim.cli.sweep import sweep_command
+from flexsim.cli.validate import validate_command
 from flexsim.errors import FlexSimError
 
 app = typer.Typer(
@@ -32,9 +37,14 @@ app.command("describe")(describe_command)
 app.command("import-topology")(import_topology_command)
 app.command("collective")(collective_command)
 app.command("schedule")(schedule_command)
+app.command("report")(report_command)
 app.command("schema")(schema_command)
+app.command("profile")(profile_command)
 app.command("search")(search_command)
 app.command("space")(space_command)
+app.command("validate")(validate_command)
+app.command("sweep")(sweep_command)
+app.command("calibrate")(calibrate_command)
 
 
 def _print_version(wanted: bool) -> None:

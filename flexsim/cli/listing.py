@@ -58,8 +58,14 @@ def _strategies() -> Rows:
 
 def _scenarios() -> Rows:
     root = data_directory("scenarios")
-    names = sorted(path.relative_to(root).with_suffix("") for path in root.rglob("*.toml"))
+    paths = [path for path in root.rglob("*.toml") if path.parent.name != "sweeps"]
+    names = sorted(path.relative_to(root).with_suffix("") for path in paths)
     return [(name.as_posix(), _title("scenarios", name.as_posix())) for name in names]
+
+
+def _sweeps() -> Rows:
+    kind = "scenarios/sweeps"
+    return [(name, _title(kind, name)) for name in shipped_names(kind)]
 
 
 _ROWS: dict[str, Callable[[], Rows]] = {
@@ -69,6 +75,7 @@ _ROWS: dict[str, Callable[[], Rows]] = {
     "schedules": _schedules,
     "strategies": _strategies,
     "scenarios": _scenarios,
+    "sweeps": _sweeps,
 }
 
 

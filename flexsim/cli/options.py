@@ -41,3 +41,19 @@ CollectiveAlgorithm = Annotated[str | None, _replaces("simulation.collective_alg
 Segment = Annotated[str | None, _replaces("simulation.segment")]
 Forwarding = Annotated[str | None, _replaces("simulation.forwarding")]
 Contract = Annotated[bool | None, _replaces("simulation.contract")]
+SchedulerAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="TCP://HOST:PORT",
+        help="Work on the workers of this running dask scheduler.",
+        show_default=False,
+    ),
+]
+
+
+def check_workers(number: int | None, scheduler: str | None) -> None:
+    """Raise :class:`~flexsim.errors.WorkersError` for workers that cannot be."""
+    from flexsim.workers import Workers
+
+    Workers(scheduler or "", number or 0)

@@ -23,6 +23,7 @@ from flexsim.cli.options import (
     Segment,
     StrategyFile,
 )
+from flexsim.cli.report import WithReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,7 @@ def run_command(  # noqa: PLR0913
     detail: Detail = None,
     waterfall: WithWaterfall = False,
     critical_path: WithCriticalPath = False,
+    report: WithReport = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -75,6 +77,7 @@ def run_command(  # noqa: PLR0913
     check_directory(scenario.directory)
     result, written = _simulated(scenario, is_silent=as_json or quiet)
     explanation = explained(result, waterfall, critical_path)
+    written = [*written, *_reported(scenario.directory)] if report else written
     if as_json:
         print(json.dumps(result.metrics, indent=2))
     elif not quiet:
@@ -100,6 +103,12 @@ def _simulated(scenario: Scenario, is_silent: bool) -> tuple[Result, Sequence[Pa
         result = run(scenario, progress=show)
         bar.update(task, description=f"Writing {scenario.directory}", total=None)
         return result, result.save(scenario.directory)
+
+
+def _reported(directory: Path) -> list[Path]:
+    from flexsim.reports.report import write_report
+
+    return [write_report(directory)]
 
 
 def _bar(console: Console) -> Progress:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flexsim.cli.options import Changes, Output, Quiet, ScenarioFile
+from flexsim.cli.options import (
+    Changes,
+    Output,
+    Quiet,
+    ScenarioFile,
+    SchedulerAddress,
+    check_workers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +25,15 @@ if TYPE_CHECKING:
     from flexsim.search.chains import Standing
     from flexsim.search.result import SearchResult
 
+WorkerProcesses = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        "--processes",
+        help="Processes that share the chains; 0: one a core.",
+        show_default=False,
+    ),
+]
 Transformations = Annotated[
     bool | None,
     typer.Option(
@@ -41,7 +57,8 @@ def search_command(  # noqa: PLR0913
     seconds: Annotated[float | None, typer.Option(help="Time, in place of a budget.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all random choices.")] = None,
     chains: Annotated[int | None, typer.Option(help="Independent chains.")] = None,
-    processes: Annotated[int | None, typer.Option(help="Processes that share the chains.")] = None,
+    processes: WorkerProcesses = None,
+    scheduler: SchedulerAddress = None,
     transformations: Transformations = None,
     changes: Changes = None,
     output: Output = None,
@@ -55,6 +72,7 @@ def search_command(  # noqa: PLR0913
     from flexsim.files import check_directory
     from flexsim.scenario.load import load_scenario
 
+    check_workers(processes, scheduler)
     scenario = load_scenario(file, changes or [])
     folder = output or scenario.directory / "search"
     check_directory(folder)
@@ -65,6 +83,7 @@ def search_command(  # noqa: PLR0913
         "seed": seed,
         "chains": chains,
         "processes": processes,
+        "scheduler": scheduler,
         "transformations": transformations,
     }
     result = _searched(scenario, folder, resume, options, is_silent=as_json or quiet)

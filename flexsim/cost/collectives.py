@@ -71,6 +71,10 @@ class Communication:
     """Least time of anything that the host must issue."""
     all_reduce: str = "rings"
     """Which all-reduces the software has: a library's ("rings"), or "star" alone."""
+    transfer_time_ns: float = 0.0
+    """What the software adds to every transfer."""
+    transfer_bandwidth_bytes_per_s: float = np.inf
+    """The most that one transfer gets of its route under the software."""
     _rings: OrderedDict[Hashable, Rings] = field(default_factory=OrderedDict, repr=False)
     _lines: OrderedDict[Hashable, Lines] = field(default_factory=OrderedDict, repr=False)
 
@@ -84,6 +88,8 @@ class Communication:
             slowest_collectives(profiles),
             software.host_time_per_kernel_ns,
             software.all_reduce,
+            software.transfer_time_ns,
+            software.transfer_bandwidth_bytes_per_s,
         )
 
     def collective_ns(
@@ -149,7 +155,10 @@ class Communication:
         links = self.links
         rate, late_ns = links.collective_bandwidth_bytes_per_s, links.step_latency_ns
         if algorithm == STAR:
-            rate, late_ns = links.transfer_bandwidth_bytes_per_s, links.transfer_latency_ns
+            rate = np.minimum(
+                links.transfer_bandwidth_bytes_per_s, self.transfer_bandwidth_bytes_per_s
+            )
+            late_ns = links.transfer_latency_ns + self.transfer_time_ns
         if algorithm == IN_NETWORK:
             rate = np.minimum(rate, links.in_switch_bandwidth_bytes_per_s)
             late_ns = links.in_switch_latency_ns
@@ -172,7 +181,9 @@ class Communication:
         routes = self.device_graph.routes(sources, targets)
         bandwidth = shared_bandwidth(routes, self.links.transfer_bandwidth_bytes_per_s)
         latency_ns = route_latency(routes, self.links, self.links.transfer_latency_ns)
-        return Pace(bandwidth, latency_ns)
+        most = np.minimum(bandwidth, self.transfer_bandwidth_bytes_per_s)
+        most[np.isinf(bandwidth)] = np.inf
+        return Pace(most, latency_ns + self.transfer_time_ns)
 
     def paced_ns(self, num_bytes: Int64 | int, pace: Pace) -> Int64:
         """Return the time of transfers of ``num_bytes`` each at their ``pace``."""

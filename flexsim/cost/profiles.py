@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import inf
 
 from flexsim.collectives.table import ALGORITHMS
 from flexsim.cost.tables import named, part_of, quantity, read_record
 from flexsim.errors import ProfileError, choices_text
 from flexsim.files import find_file, read_toml
 
+KEPT_IN_FP8 = ("products", "activations")
+"""What a software profile may list under ``kept_in_fp8``."""
 ALL_REDUCES = ("rings", "star")
 """What a software profile may say of ``all_reduce``."""
 
@@ -160,6 +163,7 @@ class SoftwareProfile:
 
     name: str = quantity("text")
     host_time_per_kernel_ns: float = quantity("time")
+    """What a host takes to issue a kernel."""
     memory_bound_factor: float = quantity("factor")
     """Share of memory bandwidth relative to the device's well-fused kernels."""
     fusions: tuple[str, ...] = quantity("names")
@@ -206,6 +210,17 @@ class SoftwareProfile:
     """What the software occupies on every device beside tensors: context, kernels, libraries."""
     fragmentation: float = quantity("number", default=0.0)
     """By which share an allocator's memory exceeds what comes and goes in it."""
+    transfer_time_ns: float = quantity("time", default=0.0)
+    """What a transfer between stages takes beside its links: issue, hand-over, synchronization."""
+    transfer_bandwidth_bytes_per_s: float = quantity("bandwidth", default=inf)
+    """The most that one transfer gets of its links."""
+    weight_gradient_factor: float = quantity("factor", default=1.0)
+    """Rate of weight-gradient products over the device profile's, which sum in 32 bit."""
+    kept_in_fp8: tuple[str, ...] = quantity("names", default=())
+    """With fp8: what a forward keeps in 8 bit where nothing else reads it, the inputs of products
+    ("products") and of activation functions ("activations")."""
+    host_runs_ahead: bool = quantity("flag", default=False)
+    """Whether hosts issue kernels while devices are busy with earlier ones of the same pass."""
     all_reduce: str = quantity("text", default="rings")
     """"rings" (a collective library) or "star" (one member sums)."""
 
@@ -256,6 +271,9 @@ def load_software_profile(name_or_path: str) -> SoftwareProfile:
     """
     path = find_file("profiles/software", name_or_path, ProfileError, "software profile")
     profile = read_record(SoftwareProfile, read_toml(path, ProfileError), str(path))
+    for what in profile.kept_in_fp8:
+        if what not in KEPT_IN_FP8:
+            raise ProfileError(f"{path}: kept_in_fp8: {what!r}: {choices_text(what, KEPT_IN_FP8)}")
     if profile.all_reduce not in ALL_REDUCES:
         raise ProfileError(
             f"{path}: all_reduce = {profile.all_reduce!r}: "

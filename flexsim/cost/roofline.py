@@ -8,6 +8,7 @@ with ``waste = w·ceil(waves)/waves + 1 - w`` and ``waves = tiles / multiprocess
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 from flexsim.cost.profiles import DeviceProfile, SoftwareProfile, load_device_profile
@@ -32,21 +33,37 @@ class Roofline:
         self._cached = lru_cache(maxsize=None)(self._price)
 
     def __call__(self, work: Work, device_type: str, /) -> int:
-        """Return nanoseconds, at least 1: the longer of device time and host time."""
+        """Return nanoseconds, at least 1: the longer of device time and host time.
+
+        Where the software's hosts run ahead it is the device time alone.
+        """
         return self._cached(work, device_type)
+
+    def issue_ns(self, work: Work) -> int:
+        """Return how long a host takes to issue the kernels of ``work``."""
+        _, num_kernels = fusion_cost(work, self.software)
+        return round(self.software.host_time_per_kernel_ns * (num_kernels + work.num_casts))
 
     def _price(self, work: Work, device_type: str) -> int:
         traffic, num_kernels = fusion_cost(work, self.software)
         seconds = device_seconds(
             work,
-            load_device_profile(device_type),
+            self._device(device_type),
             traffic=traffic,
             memory_bound_factor=self.software.memory_bound_factor,
             num_kernels=num_kernels,
             sustained=self.sustained,
         )
-        host_ns = self.software.host_time_per_kernel_ns * (num_kernels + work.num_casts)
-        return max(1, round(max(seconds * NS_PER_S, host_ns)))
+        host_ns = 0 if self.software.host_runs_ahead else self.issue_ns(work)
+        return max(1, round(seconds * NS_PER_S), host_ns)
+
+    def _device(self, device_type: str) -> DeviceProfile:
+        """Return a device's constants, as the software's weight gradients find them."""
+        device, factor = load_device_profile(device_type), self.software.weight_gradient_factor
+        if factor == 1.0:
+            return device
+        rate = device.matmul.weight_gradient_factor * factor
+        return replace(device, matmul=replace(device.matmul, weight_gradient_factor=rate))
 
 
 def fusion_cost(work: Work, software: SoftwareProfile) -> tuple[float, int]:

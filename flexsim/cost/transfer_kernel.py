@@ -25,7 +25,9 @@ class RouteTable(NamedTuple):
     num_devices: int
     bandwidth_bytes_per_s: Float
     latency_ns: Float
-    """Of all routes, from end to end."""
+    """Of all routes, from end to end, with what the software adds."""
+    most_bytes_per_s: float
+    """The most that one transfer gets."""
 
 
 @kept_on_disk
@@ -44,7 +46,7 @@ def price_transfers(
         first, last = table.first[route], table.first[route + 1]
         if first == last or num_bytes[i] == 0:
             continue
-        bandwidth = np.inf
+        bandwidth = table.most_bytes_per_s
         for at in range(first, last):
             link = table.links[at]
             bandwidth = min(bandwidth, table.bandwidth_bytes_per_s[link] / users[link])

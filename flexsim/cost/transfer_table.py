@@ -43,7 +43,9 @@ class TabledCommunication:
             routes.values.astype(np.int32),
             len(devices),
             np.asarray(links.transfer_bandwidth_bytes_per_s, np.float64),
-            route_latency(routes, links, links.transfer_latency_ns),
+            route_latency(routes, links, links.transfer_latency_ns)
+            + self.communication.transfer_time_ns,
+            float(self.communication.transfer_bandwidth_bytes_per_s),
         )
 
     def collective_ns(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from flexsim.errors import ProfileError
 
@@ -48,6 +48,15 @@ class CostModel(Protocol):
 
     def __call__(self, work: Work, device_type: str, /) -> int:
         """Return the duration of ``work`` on a device of type ``device_type``, in ns."""
+        ...
+
+
+@runtime_checkable
+class Issuing(Protocol):
+    """A cost model that knows the hosts, too."""
+
+    def issue_ns(self, work: Work) -> int:
+        """Return how long a host takes to issue the kernels of ``work``."""
         ...
 
 

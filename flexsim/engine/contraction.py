@@ -17,27 +17,21 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from flexsim.engine.contraction_kernel import replay_actions
 from flexsim.engine.contraction_layout import (
     DONE,
     FAILED,
-    GROW,
-    MISS,
     MISSING,
     NEVER_NS,
     NUM_NEW,
     OVERTAKEN,
-    READY,
     RESOURCE,
     STUCK,
-    Machine,
 )
 from flexsim.engine.contraction_outline import Outline, outline_of
 from flexsim.engine.contraction_question import Question
-from flexsim.engine.contraction_steps import enter_step
 from flexsim.engine.contraction_store import Store
 from flexsim.engine.contraction_update import Update, update_of
-from flexsim.engine.contraction_work import Work
+from flexsim.engine.contraction_work import Lineup, Work, replay_steps
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import ACTION_KINDS, NUM_COMPUTE_KINDS, TASK_KINDS
 from flexsim.task_graph.places import ragged_ranges
@@ -99,7 +93,7 @@ class Memo:
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """Where the starts of all tasks are kept: three parts an action, and the updates."""
+    """Where the ends of all tasks are kept: three parts an action, and the updates."""
 
     sizes: Int64
     first: Int64
@@ -107,8 +101,8 @@ class Spans:
     values: Int64
     update_ns: Int64
 
-    def start_ns(self, plan: Plan) -> Int64:
-        """Return the start of every task of the plan's graph."""
+    def end_ns(self, plan: Plan) -> Int64:
+        """Return the end of every task of the plan's graph."""
         templates, template = plan.templates, plan.actions.template
         num_repeated = templates.num_passes
         updates = template >= num_repeated
@@ -140,8 +134,8 @@ class Contracted:
     def timeline(self) -> Timeline:
         """Return the spans of all tasks."""
         graph = self.plan.task_graph()
-        start_ns = self.spans.start_ns(self.plan)
-        return Timeline(graph, start_ns, start_ns + graph.duration_ns)
+        end_ns = self.spans.end_ns(self.plan)
+        return Timeline(graph, end_ns - graph.duration_ns, end_ns)
 
     @cached_property
     def compute_ns(self) -> Int64:
@@ -168,6 +162,8 @@ def replay_contracted(plan: Plan, memo: Memo | None = None) -> Contracted | str:
     together = (np.diff(schedule.step) == 0) & (np.diff(schedule.rank) == 0)
     if together.any():
         return "the schedule runs several actions of a rank at once"
+    if not schedule.flushes:
+        return "the schedule updates weights between passes"
     outline = memo.outline(plan)
     if isinstance(outline, str):
         return outline
@@ -180,24 +176,13 @@ class _Replay:
 
     def __init__(self, plan: Plan, memo: Memo, outline: Outline) -> None:
         self.plan, self.memo, self.outline = plan, memo, outline
-        self.work = Work.of(plan, outline)
+        self.work = Work.of(Lineup.of(plan), outline)
 
     def run(self) -> Contracted | str:
         """Commit all actions, then the updates."""
-        code = replay_actions(self._machine)
-        while code == MISS:
-            code = enter_step(self._machine)
-            while code == GROW:
-                self.memo.store.grow()
-                code = enter_step(self._machine)
-            if code == READY:
-                code = replay_actions(self._machine)
+        code = replay_steps(self.memo.store, self.work)
         waiting = self.work.waiting
         return self._update() if code == DONE and not len(waiting) else self._reason(code)
-
-    @property
-    def _machine(self) -> Machine:
-        return Machine(self.memo.store.values, self.work.values)
 
     def _reason(self, code: int) -> str:
         if code == DONE:
@@ -240,9 +225,8 @@ class _Replay:
         bounds, member = self.outline.bounds[update.source_template], update.source
         part = (member[:, None] >= bounds[:, 1:3]).sum(1)
         local = member - np.take_along_axis(bounds, part[:, None], 1)[:, 0]
-        start, base_ns, _ = self.work.parts[3 * action + part].T
-        start_ns = base_ns + self.memo.store.values[start + local]
-        end_ns: Int64 = start_ns + self.plan.templates.duration_ns[member]
+        first, base_ns, _ = self.work.parts[3 * action + part].T
+        end_ns: Int64 = base_ns + self.memo.store.values[first + local]
         return end_ns
 
     def _outcome(self, update_ns: Int64) -> Contracted:
@@ -253,6 +237,7 @@ class _Replay:
         sizes = np.zeros((len(template), 3), np.int64)
         sizes[repeated] = bounds[template[repeated]]
         parts = self.work.parts
+        late_ns = plan.templates.duration_ns[plan.templates.offsets[plan.templates.num_passes] :]
         start_ns, end_ns = _action_spans_ns(parts, entries, sizes)
         start_ns[~repeated], end_ns[~repeated] = _update_spans_ns(plan, update_ns)
         return Contracted(
@@ -262,7 +247,7 @@ class _Replay:
             end_ns,
             int(self.work.values[NUM_NEW]),
             int(repeated.sum()) + len(update_ns),
-            Spans(sizes.reshape(-1), parts[:, 0], parts[:, 1], entries, update_ns),
+            Spans(sizes.reshape(-1), parts[:, 0], parts[:, 1], entries, update_ns + late_ns),
         )
 
 

@@ -23,6 +23,8 @@ from flexsim.engine.contraction_layout import (
     DEPENDENTS_END,
     DONE,
     EARLY,
+    END,
+    ENDS,
     ENTRY,
     EXIT_ROW_SIZE,
     EXIT_ROWS,
@@ -41,7 +43,7 @@ from flexsim.engine.contraction_layout import (
     HOLDINGS,
     HURRIES,
     IDLE,
-    JOINED,
+    IS_JOINED,
     KEY,
     KIND,
     LAST,
@@ -63,6 +65,7 @@ from flexsim.engine.contraction_layout import (
     NUM_MEMBERS,
     NUM_MICROBATCHES,
     NUM_RANKS,
+    NUMBER,
     OVERTAKEN,
     PART_SIZE,
     PARTS,
@@ -83,8 +86,6 @@ from flexsim.engine.contraction_layout import (
     SPAN,
     SPANS,
     STACK,
-    START,
-    STARTS,
     STEP_HELD,
     TEMPLATE,
     WAITING,
@@ -99,9 +100,9 @@ from flexsim.task_graph.columns import Int64
 
 
 @inlined
-def _start(work: Int64, code: int) -> int:
-    """Return where the starts of a part are, -1 until it is committed."""
-    result: int = work[work[PARTS] + PART_SIZE * code + START]
+def _ends(work: Int64, code: int) -> int:
+    """Return where the ends of a part are, -1 until it is committed."""
+    result: int = work[work[PARTS] + PART_SIZE * code + END]
     return result
 
 
@@ -135,7 +136,7 @@ def _prepare(m: Machine, rank: int) -> int:
     code, unit, own, base_ns = 3 * action + MAIN, NONE, NONE, NEVER_NS
     if action < work[rank + LAST]:
         unit, template = unit_of(m, code), work[work[ACTIONS] + ACTION_SIZE * action + TEMPLATE]
-        if store[template + NUM_EARLY] > 0 and _start(work, code - 1) < 0:
+        if store[template + NUM_EARLY] > 0 and _ends(work, code - 1) < 0:
             own, unit = code - 1, store[template + BOTH]
             if wait(m, unit_of(m, own), own, NONE, waits) < 0:
                 return BLOCKED if work[BLOCKER] >= 0 else MISSING
@@ -232,8 +233,8 @@ def _finish(m: Machine, rank: int, action: int) -> None:
     gate, exits = work[GATE_NS] + store[row + FIRST_GATE], store[template + EXIT_ROWS]
     for _ in range(store[row + NUM_GATES]):
         work[gate] = 0
-        for place in range(store[exits + EXITS], store[exits + EXITS_END], 2):
-            end_ns = store[work[part + START] + store[place]] + store[place + 1]
+        for place in range(store[exits + EXITS], store[exits + EXITS_END]):
+            end_ns = store[work[part + END] + store[place]]
             work[gate] = max(work[gate], work[part + BASE_NS] + end_ns)
         gate, exits = gate + 1, exits + EXIT_ROW_SIZE
     work[rank + POSITION] = action + 1
@@ -244,6 +245,7 @@ def _finish(m: Machine, rank: int, action: int) -> None:
     if store[template + NUM_LATE] > 0:
         _expect(m, 3 * action + LATE)
     where = work[WHERE] + work[at + MICROBATCH]
+    where += store[template + NUMBER] * work[NUM_MICROBATCHES]
     for place in range(store[template + DEPENDENTS], store[template + DEPENDENTS_END]):
         after = work[where + store[place] * work[NUM_MICROBATCHES]]
         if after >= 0:
@@ -251,10 +253,10 @@ def _finish(m: Machine, rank: int, action: int) -> None:
 
 
 @inlined
-def _place(work: Int64, rank: int, code: int, start: int, span: int) -> None:
-    """Note where the starts and the span of a committed part are."""
+def _place(work: Int64, rank: int, code: int, end: int, span: int) -> None:
+    """Note where the ends and the span of a committed part are."""
     part = work[PARTS] + PART_SIZE * code
-    work[part + START], work[part + BASE_NS], work[part + SPAN] = start, work[rank + BASE], span
+    work[part + END], work[part + BASE_NS], work[part + SPAN] = end, work[rank + BASE], span
     if code % 3 != MAIN:
         _forget(work, rank, code)
 
@@ -266,15 +268,15 @@ def _commit(m: Machine, rank: int) -> int:
     outcome, entry, finished = _take(m, rank), work[rank + ENTRY], NONE
     if outcome != READY:
         return outcome
-    start, span = store[entry + STARTS], store[entry + SPANS]
+    end, span = store[entry + ENDS], store[entry + SPANS]
     for place in range(rank + CODES, rank + CODES + work[rank + SIZE]):
         code, unit, num_early = work[place], work[place + MOST_PARTS], 0
-        if unit >= work[JOINED]:
+        if store[unit + IS_JOINED] > 0:
             template = work[work[ACTIONS] + ACTION_SIZE * (code // 3) + TEMPLATE]
             num_early = store[template + NUM_EARLY]
-            _place(work, rank, code - 1, start, span)
-        _place(work, rank, code, start + num_early, span)
-        start += store[store[unit + KIND] + NUM_MEMBERS]
+            _place(work, rank, code - 1, end, span)
+        _place(work, rank, code, end + num_early, span)
+        end += store[store[unit + KIND] + NUM_MEMBERS]
         span += 2
         if code % 3 == MAIN:
             finished = code // 3

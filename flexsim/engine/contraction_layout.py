@@ -42,25 +42,26 @@ DURATION, HELD, HELD_END, FOLLOWING, FOLLOWING_END, NUM_BEFORE, GROUP, MEMBER_SI
 NUM_VALUES, NUM_ENTRIES, BUCKETS = range(3)
 """The head of the store."""
 NUM_BUCKETS = 1 << 14
-NEXT, LENGTH, CLOSE, SPANS, STARTS, KEY = range(6)
+NEXT, LENGTH, CLOSE, SPANS, ENDS, KEY = range(6)
 """An entry: the next one of its bucket, what its key has, when its last task becomes ready, and
-where spans of parts and starts of tasks are. Its key follows, then results by resource."""
+where spans of parts and ends of tasks are. Its key follows, then results by resource."""
 FREE, FIRST_READY, FIRST_PART, LAST_READY, LAST_PART, NUM_RESULTS = range(6)
 """Rows of results: when the resource becomes free; first and last ready time of those that hold
 it, and their parts."""
 
-KIND, RESOURCES, GROUPS, UNIT_SIZE = range(4)
-"""A unit: what a part of a template is."""
+KIND, RESOURCES, GROUPS, IS_JOINED, UNIT_SIZE = range(5)
+"""A unit: what a part of a template is, or (1: joined) its early and main part together.
+Resources and gates are numbered from the first of their rank, templates from the unit's own, so
+that templates of equal content share their units."""
 SOURCES, SOURCES_END, GATES, GATES_END, GROUP_SIZE = range(5)
 """A group of heads: tasks of other parts, and gates of the rank, that it waits for."""
-SOURCE_TEMPLATE, SOURCE_PART, SOURCE_MEMBER, SOURCE_NS, SOURCE_SIZE = range(5)
-UNITS, BOTH, NUM_EARLY, NUM_LATE, RANK, EXIT_ROWS, DEPENDENTS, DEPENDENTS_END, TEMPLATE_SIZE = (
-    range(9)
-)
-"""A template: its units (three, and one of early and main together), its rank by number, and the
-templates by number whose early part waits for it."""
+SOURCE_TEMPLATE, SOURCE_PART, SOURCE_MEMBER, SOURCE_SIZE = range(4)
+UNITS, BOTH, NUM_EARLY, NUM_LATE, RANK, NUMBER, EXIT_ROWS, DEPENDENTS, DEPENDENTS_END = range(9)
+TEMPLATE_SIZE = 9
+"""A template: its units (three, and one of early and main together), its rank and itself by
+number, and the templates, numbered from it, whose early part waits for it."""
 EXITS, EXITS_END, EXIT_ROW_SIZE = range(3)
-"""What opens one gate of the rank: pairs of a member of the main part and its duration."""
+"""What opens one gate of the rank: members of the main part."""
 FIRST_GATE, NUM_GATES, HURRIES, RANK_ROW_SIZE = range(4)
 """What a schedule does not change of a rank; it hurries if its steps need an order in time."""
 
@@ -69,20 +70,21 @@ ACTIONS, WHERE, RANKS, CLOSINGS, PARTS, HOLDINGS, GATE_NS, PENDING, STACK = rang
 WAITS, STEP_KEY, STEP_HELD, NUMBERS, TASKS, HEAP, RESULTS = range(9, 16)
 NUM_MICROBATCHES, NUM_RANKS, WAITS_SIZE, NUMBERS_SIZE, MOST_NEW = range(16, 21)
 HEIGHT, NUM_NEW, FAILED, RESOURCE, BLOCKER, MISSED = range(21, 27)
-KEY_LENGTH, NUM_STEP_HELD, RANK_ROWS, JOINED, HEAD_SIZE = range(27, 32)
-"""Of the pipeline: what a schedule does not change of ranks, and its first unit of early and main
-together."""
+KEY_LENGTH, NUM_STEP_HELD, RANK_ROWS, HEAD_SIZE = range(27, 31)
+"""Of the pipeline: what a schedule does not change of ranks."""
 TEMPLATE, MICROBATCH, WAITING, ACTION_SIZE = range(4)
 """An action: the address of its template; a rank that waits for it, or -1."""
-POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, SIZE, NEXT_WAITING, CODES = range(9)
+POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, SIZE, NEXT_WAITING = range(8)
+FIRST_RESOURCE, CODES = range(8, 10)
 """A rank: its next action, one beyond its last, its pending parts, its next step (no entry: -1),
-another rank that waits for the same action. Codes and units of the step's parts follow, and
-where it is kept when the last task of the step becomes ready (no step: never)."""
+another rank that waits for the same action, the resource that its are numbered from. Codes and
+units of the step's parts follow, and where it is kept when the last task of the step becomes ready
+(no step: never)."""
 STEP_UNITS = CODES + MOST_PARTS
 CLOSES = STEP_UNITS + MOST_PARTS
 RANK_SIZE = CLOSES + 1
-START, BASE_NS, SPAN, PART_SIZE = range(4)
-"""A part: where its starts are (-1: not committed), their base, where its span is."""
+END, BASE_NS, SPAN, PART_SIZE = range(4)
+"""A part: where its ends are (-1: not committed), their base, where its span is."""
 FREE_NS, LAST_READY_NS, LAST_CODE, HOLDING_SIZE = range(4)
 """A resource: the last task that holds it, by ready time and part."""
 PENDING_CODE, PENDING_NS, PENDING_SIZE = range(3)

@@ -16,7 +16,10 @@ from flexsim.engine.contraction_layout import (
     CLOSE,
     CLOSES,
     CODES,
+    END,
     ENTRY,
+    FIRST_GATE,
+    FIRST_RESOURCE,
     FREE_NS,
     GATE_NS,
     GATES,
@@ -42,6 +45,7 @@ from flexsim.engine.contraction_layout import (
     NUM_HELD,
     NUM_MICROBATCHES,
     NUM_STEP_HELD,
+    NUMBER,
     NUMBERS,
     NUMBERS_SIZE,
     PART_SIZE,
@@ -51,17 +55,18 @@ from flexsim.engine.contraction_layout import (
     PENDING_END,
     PENDING_NS,
     PENDING_SIZE,
+    RANK,
+    RANK_ROW_SIZE,
+    RANK_ROWS,
     READY,
     RESOURCES,
     SIZE,
     SOURCE_MEMBER,
-    SOURCE_NS,
     SOURCE_PART,
     SOURCE_SIZE,
     SOURCE_TEMPLATE,
     SOURCES,
     SOURCES_END,
-    START,
     STEP_HELD,
     STEP_KEY,
     STEP_UNITS,
@@ -98,24 +103,28 @@ def wait(m: Machine, unit: int, code: int, skipped: int, waits: int) -> int:
     """
     store, work = m
     row, first_ns = store[unit + GROUPS], NEVER_NS
-    where = work[WHERE] + work[work[ACTIONS] + ACTION_SIZE * (code // 3) + MICROBATCH]
+    action = work[ACTIONS] + ACTION_SIZE * (code // 3)
+    template = work[action + TEMPLATE]
+    where = work[WHERE] + work[action + MICROBATCH]
+    where += store[template + NUMBER] * work[NUM_MICROBATCHES]
+    rank = work[RANK_ROWS] + RANK_ROW_SIZE * store[template + RANK]
+    gates = work[GATE_NS] + store[rank + FIRST_GATE]
     for group in range(store[store[unit + KIND] + NUM_GROUPS]):
         ready_ns = 0
         known = store[row + SOURCES] == store[row + SOURCES_END]
         for place in range(store[row + GATES], store[row + GATES_END]):
-            ready_ns, known = max(ready_ns, work[work[GATE_NS] + store[place]]), True
+            ready_ns, known = max(ready_ns, work[gates + store[place]]), True
         for source in range(store[row + SOURCES], store[row + SOURCES_END], SOURCE_SIZE):
             action = work[where + store[source + SOURCE_TEMPLATE] * work[NUM_MICROBATCHES]]
             before = 3 * action + store[source + SOURCE_PART]
             if action >= 0 and before == skipped:
                 continue
             part = work[PARTS] + PART_SIZE * before
-            if action < 0 or work[part + START] < 0:
+            if action < 0 or work[part + END] < 0:
                 work[BLOCKER] = action
                 return -1
-            end_ns = store[work[part + START] + store[source + SOURCE_MEMBER]]
-            end_ns += work[part + BASE_NS] + store[source + SOURCE_NS]
-            ready_ns, known = max(ready_ns, end_ns), True
+            end_ns = store[work[part + END] + store[source + SOURCE_MEMBER]]
+            ready_ns, known = max(ready_ns, work[part + BASE_NS] + end_ns), True
         work[waits + group] = ready_ns
         if known:
             first_ns = min(first_ns, ready_ns)
@@ -132,7 +141,8 @@ def number_held(m: Machine, rank: int) -> int:
         unit = work[rank + STEP_UNITS + part]
         numbers = work[NUMBERS] + part * work[NUMBERS_SIZE]
         for place in range(store[store[unit + KIND] + NUM_HELD]):
-            resource, number = store[store[unit + RESOURCES] + place], 0
+            resource = work[rank + FIRST_RESOURCE] + store[store[unit + RESOURCES] + place]
+            number = 0
             while number < num_held and work[held + number] != resource:
                 number += 1
             if number == num_held:
@@ -230,8 +240,9 @@ def _overlaps(m: Machine, rank: int, code: int, ready_ns: int) -> bool:
     results = entry + KEY + store[entry + LENGTH]
     resources = store[unit + RESOURCES]
     for place in range(resources, resources + store[store[unit + KIND] + NUM_HELD]):
+        resource = work[rank + FIRST_RESOURCE] + store[place]
         for number in range(num_held):
-            if work[work[STEP_HELD] + number] == store[place]:
+            if work[work[STEP_HELD] + number] == resource:
                 last_ns = work[rank + BASE] + store[results + LAST_READY * num_held + number]
                 part = store[results + LAST_PART * num_held + number]
                 is_later = code > work[rank + CODES + part]

@@ -20,6 +20,8 @@ class Question:
     templates: Templates
     rank_of_stage: Int32
     blocking: bool
+    resource_in_rank: Int64 | None = None
+    """Number of every resource within its rank, where ranks that are alike share units."""
 
     @cached_property
     def num_templates(self) -> int:

@@ -9,6 +9,7 @@ from flexsim.engine.contraction_layout import (
     BUCKETS,
     CLOSE,
     DURATION,
+    ENDS,
     FINGERPRINT,
     FIRST_PART,
     FIRST_READY,
@@ -51,7 +52,6 @@ from flexsim.engine.contraction_layout import (
     SIZE,
     SPANS,
     START_NS,
-    STARTS,
     STEP_KEY,
     STEP_UNITS,
     STUCK,
@@ -170,14 +170,14 @@ def _keep(m: Machine, rank: int, length: int, num_held: int) -> None:
     for place in range(results + LAST_READY * num_held, results + LAST_PART * num_held):
         store[entry + CLOSE] = max(store[entry + CLOSE], store[place])
     store[entry + SPANS] = results + NUM_RESULTS * num_held
-    store[entry + STARTS] = store[entry + SPANS] + 2 * work[rank + SIZE]
-    store[NUM_VALUES] = _keep_starts(m, rank, store[entry + SPANS], store[entry + STARTS])
+    store[entry + ENDS] = store[entry + SPANS] + 2 * work[rank + SIZE]
+    store[NUM_VALUES] = _keep_ends(m, rank, store[entry + SPANS], store[entry + ENDS])
     store[NUM_ENTRIES] += 1
 
 
 @compiled
-def _keep_starts(m: Machine, rank: int, span: int, start: int) -> int:
-    """Keep the starts of all tasks and the span of every part; return where the entry ends."""
+def _keep_ends(m: Machine, rank: int, span: int, end: int) -> int:
+    """Keep the ends of all tasks and the span of every part; return where the entry ends."""
     store, work = m
     task = work[TASKS]
     for part in range(work[rank + SIZE]):
@@ -185,11 +185,11 @@ def _keep_starts(m: Machine, rank: int, span: int, start: int) -> int:
         for _ in range(store[store[work[rank + STEP_UNITS + part] + KIND] + NUM_MEMBERS]):
             start_ns = work[task + START_NS]
             end_ns = start_ns + store[work[task + ROW] + DURATION]
-            store[start], store[span] = start_ns, min(store[span], start_ns)
+            store[end], store[span] = end_ns, min(store[span], start_ns)
             store[span + 1] = max(store[span + 1], end_ns)
-            start, task = start + 1, task + TASK_SIZE
+            end, task = end + 1, task + TASK_SIZE
         span += 2
-    return start
+    return end
 
 
 @compiled

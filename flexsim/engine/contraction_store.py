@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from flexsim.engine.contraction_layout import (
@@ -24,24 +26,57 @@ many come before, group of heads), what they hold, and what follows them."""
 class Store:
     """Contents of parts, tables of templates, and entries; an address stays what it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 0) -> None:
+        """Keep the first ``room`` values for tables, so that entries alone may be forgotten."""
         self._kind_of: dict[bytes, int] = {}
-        self.values = np.full(_LEAST_VALUES, -1, np.int64)
-        self.values[NUM_VALUES], self.values[NUM_ENTRIES] = BUCKETS + NUM_BUCKETS, 0
+        self._size_of: dict[int, int] = {}
+        self._next_table = BUCKETS + NUM_BUCKETS
+        self._first_entry = self._next_table + room
+        self.values = np.full(_LEAST_VALUES + room, -1, np.int64)
+        self.values[NUM_VALUES], self.values[NUM_ENTRIES] = self._first_entry, 0
+        self._scratch = np.zeros(2, np.int64)
 
     @property
     def num_values(self) -> int:
         """Numbers kept."""
         return int(self.values[NUM_VALUES])
 
+    @property
+    def room(self) -> int:
+        """Values that are left for tables in front of the entries."""
+        return self._first_entry - self._next_table
+
+    def forget_entries(self) -> None:
+        """Forget all that was simulated; tables in front of the entries stay."""
+        self.values[BUCKETS : BUCKETS + NUM_BUCKETS] = -1
+        self.values[NUM_VALUES], self.values[NUM_ENTRIES] = self._first_entry, 0
+
     def write(self, table: Int64) -> int:
         """Append a table and return its address."""
+        if table.size <= self.room:
+            begin, self._next_table = self._next_table, self._next_table + table.size
+            self.values[begin : begin + table.size] = table.reshape(-1)
+            return begin
         begin = self.num_values
         while begin + table.size > len(self.values):
             self.grow()
         self.values[begin : begin + table.size] = table.reshape(-1)
         self.values[NUM_VALUES] += table.size
         return begin
+
+    def lay_out(self, tables: Sequence[Int64]) -> list[int]:
+        """Write tables over those that were laid out before; return their addresses."""
+        sizes = [table.size for table in tables]
+        begin, room = self._scratch.tolist()
+        if sum(sizes) > room:
+            begin, room = self.write(np.zeros(2 * sum(sizes), np.int64)), 2 * sum(sizes)
+            self._scratch[:] = begin, room
+        found = []
+        for table, size in zip(tables, sizes, strict=True):
+            self.values[begin : begin + size] = table.reshape(-1)
+            found.append(begin)
+            begin += size
+        return found
 
     def grow(self) -> None:
         """Make twice the room."""
@@ -52,8 +87,14 @@ class Store:
         counts = np.array([len(content[0]), num_held, num_groups], np.int64)
         key = b"".join(part.tobytes() for part in (counts, *content))
         if key not in self._kind_of:
-            self._kind_of[key] = self.write(_kind(counts, content))
+            table = _kind(counts, content)
+            self._kind_of[key] = self.write(table)
+            self._size_of[self._kind_of[key]] = table.size
         return self._kind_of[key]
+
+    def kind_at(self, address: int) -> Int64:
+        """Return the table of a kind; addresses in it are relative to its own."""
+        return self.values[address : address + self._size_of[address]].copy()
 
 
 def _kind(counts: Int64, content: Content) -> Int64:

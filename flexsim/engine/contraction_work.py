@@ -6,22 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flexsim.engine.contraction_kernel import replay_actions
 from flexsim.engine.contraction_layout import (
     ACTION_SIZE,
     ACTIONS,
     CLOSES,
     CLOSINGS,
+    END,
     ENTRY,
+    FIRST_RESOURCE,
     GATE_NS,
+    GROW,
     HEAD_SIZE,
     HEAP,
     HEIGHT,
     HOLDING_SIZE,
     HOLDINGS,
-    JOINED,
     LAST,
     LAST_READY_NS,
     MICROBATCH,
+    MISS,
     MOST_NEW,
     MOST_PARTS,
     NEVER_NS,
@@ -40,9 +44,9 @@ from flexsim.engine.contraction_layout import (
     RANK_ROWS,
     RANK_SIZE,
     RANKS,
+    READY,
     RESULTS,
     STACK,
-    START,
     STEP_HELD,
     STEP_KEY,
     TASK_SIZE,
@@ -53,12 +57,46 @@ from flexsim.engine.contraction_layout import (
     WAITS,
     WAITS_SIZE,
     WHERE,
+    Machine,
 )
 from flexsim.engine.contraction_outline import Outline
-from flexsim.task_graph.columns import Int64
+from flexsim.engine.contraction_steps import enter_step
+from flexsim.engine.contraction_store import Store
+from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.plan import Plan
 
 _FEW_ENTRIES = 1_000
+
+
+@dataclass(frozen=True, eq=False)
+class Lineup:
+    """The actions of all ranks, one rank after the other, as a replay takes them."""
+
+    template: Int64
+    microbatch: Int32
+    num_microbatches: int
+    num_templates: int
+    first: Int64
+    """Of every rank its first action, and one beyond its last; the updates are left out."""
+    last: Int64
+    num_resources: int
+    resources_a_rank: int = 0
+    """0 where resources are not numbered rank by rank."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Lineup:
+        """Return the actions of a plan whose ranks update at their end."""
+        offsets = plan.schedule.rank_offsets
+        number = np.arange(plan.schedule.num_ranks)
+        return cls(
+            plan.actions.template,
+            plan.actions.table.microbatch,
+            plan.actions.num_microbatches,
+            plan.templates.num_templates,
+            offsets[:-1] + number,
+            offsets[1:] + number,
+            len(plan.templates.resource_table.kind),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +111,9 @@ class Work:
     holdings: Int64
 
     @classmethod
-    def of(cls, plan: Plan, outline: Outline) -> Work:
+    def of(cls, lineup: Lineup, outline: Outline) -> Work:
         """Return the room for a replay that has not begun."""
-        shapes = _shapes(plan, outline)
+        shapes = _shapes(lineup, outline)
         begin = HEAD_SIZE
         at: dict[int, int] = {}
         for table, (rows, columns) in shapes.items():
@@ -88,9 +126,9 @@ class Work:
             for table, shape in shapes.items()
         }
         work = cls(values, views[WHERE], views[RANKS], views[PARTS], views[HOLDINGS])
-        _fill_head(values, plan, outline)
-        _fill_actions(views[ACTIONS], work, plan, outline)
-        _fill_ranks(views[STACK][:, 0], work, plan)
+        _fill_head(values, lineup, outline)
+        _fill_actions(views[ACTIONS], work, lineup, outline)
+        _fill_ranks(views[STACK][:, 0], work, lineup)
         return work
 
     @property
@@ -106,16 +144,29 @@ class Work:
         return found
 
 
-def _shapes(plan: Plan, outline: Outline) -> dict[int, tuple[int, int]]:
+def replay_steps(store: Store, work: Work) -> int:
+    """Commit all actions, steps that are new simulated; return why it stopped."""
+    code = replay_actions(Machine(store.values, work.values))
+    while code == MISS:
+        code = enter_step(Machine(store.values, work.values))
+        while code == GROW:
+            store.grow()
+            code = enter_step(Machine(store.values, work.values))
+        if code == READY:
+            code = replay_actions(Machine(store.values, work.values))
+    return code
+
+
+def _shapes(lineup: Lineup, outline: Outline) -> dict[int, tuple[int, int]]:
     """Return rows and columns of all tables."""
-    templates, num_actions = plan.templates, len(plan.actions.template)
-    num_ranks, most_held = plan.schedule.num_ranks, MOST_PARTS * outline.most_held
+    num_actions, num_ranks = len(lineup.template), len(lineup.first)
+    most_held = MOST_PARTS * outline.most_held
     return {
         ACTIONS: (num_actions, ACTION_SIZE),
-        WHERE: (templates.num_templates, plan.actions.num_microbatches),
+        WHERE: (lineup.num_templates, lineup.num_microbatches),
         RANKS: (num_ranks, RANK_SIZE),
         PARTS: (3 * num_actions, PART_SIZE),
-        HOLDINGS: (len(templates.resource_table.kind), HOLDING_SIZE),
+        HOLDINGS: (lineup.num_resources, HOLDING_SIZE),
         GATE_NS: (outline.num_gates, 1),
         PENDING: (2 * num_actions, PENDING_SIZE),
         STACK: (num_ranks, 1),
@@ -130,29 +181,29 @@ def _shapes(plan: Plan, outline: Outline) -> dict[int, tuple[int, int]]:
     }
 
 
-def _fill_head(values: Int64, plan: Plan, outline: Outline) -> None:
-    num_ranks = plan.schedule.num_ranks
-    values[NUM_MICROBATCHES] = plan.actions.num_microbatches
-    values[NUM_RANKS] = values[HEIGHT] = num_ranks
-    values[RANK_ROWS], values[JOINED] = outline.first_rank, outline.first_joined
+def _fill_head(values: Int64, lineup: Lineup, outline: Outline) -> None:
+    values[NUM_MICROBATCHES] = lineup.num_microbatches
+    values[NUM_RANKS] = values[HEIGHT] = len(lineup.first)
+    values[RANK_ROWS] = outline.first_rank
     values[WAITS_SIZE], values[NUMBERS_SIZE] = outline.most_groups, outline.most_held
-    values[MOST_NEW] = max(_FEW_ENTRIES, len(plan.actions.template) // 4)
+    values[MOST_NEW] = max(_FEW_ENTRIES, len(lineup.template) // 4)
 
 
-def _fill_actions(rows: Int64, work: Work, plan: Plan, outline: Outline) -> None:
-    template, microbatch = plan.actions.template, plan.actions.table.microbatch
+def _fill_actions(rows: Int64, work: Work, lineup: Lineup, outline: Outline) -> None:
+    template, microbatch = lineup.template, lineup.microbatch
     rows[:, TEMPLATE] = outline.first_template + TEMPLATE_SIZE * template
     rows[:, WAITING] = -1
     np.maximum(microbatch, 0, out=rows[:, MICROBATCH])
     work.where[:] = -1
     work.where[template, rows[:, MICROBATCH]] = np.arange(len(template))
-    work.parts[:, START] = -1
+    work.parts[:, END] = -1
 
 
-def _fill_ranks(stack: Int64, work: Work, plan: Plan) -> None:
-    ranks, offsets = work.ranks, plan.schedule.rank_offsets
+def _fill_ranks(stack: Int64, work: Work, lineup: Lineup) -> None:
+    ranks = work.ranks
     number = np.arange(len(ranks))
-    ranks[:, POSITION], ranks[:, LAST] = offsets[:-1] + number, offsets[1:] + number
+    ranks[:, POSITION], ranks[:, LAST] = lineup.first, lineup.last
+    ranks[:, FIRST_RESOURCE] = lineup.resources_a_rank * number
     pending = work.values[PENDING] + 2 * PENDING_SIZE * ranks[:, POSITION]
     ranks[:, PENDING_BEGIN] = ranks[:, PENDING_END] = pending
     ranks[:, ENTRY] = -1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flexsim.models.config import ModelConfig
 from flexsim.models.llama import llama_head, swiglu_mlp
-from flexsim.models.moe import mixture, swiglu_experts, with_imbalance
+from flexsim.models.moe import swiglu_experts, weighing_mixture, with_imbalance
 from flexsim.models.transformer import HIDDEN, Body, Part, transformer_of, word_embedding
 from flexsim.operator_graph import Axis, GraphBuilder, OperatorGraph
 from flexsim.operator_graph.kinds import (
@@ -21,6 +21,7 @@ from flexsim.operator_graph.kinds import (
     rotary_keys,
 )
 from flexsim.operator_graph.kinds.attention import HEADS
+from flexsim.operator_graph.kinds.latent import UP_PROJECTION
 
 
 def deepseek(config: ModelConfig, sequences: int, precision: str = "fp16") -> OperatorGraph:
@@ -48,7 +49,7 @@ def _layer(body: Body, x: str, feed_forward: Part) -> str:
 
 
 def _experts(body: Body, x: str) -> str:
-    routed = mixture(body, x, swiglu_experts)
+    routed = weighing_mixture(body, x, swiglu_experts)
     if not body.config.shared_experts:
         return routed
     shared = swiglu_mlp(body, x, body.config.shared_experts * body.config.expert_ffn)
@@ -73,11 +74,11 @@ def _attention(body: Body, x: str) -> str:
     heads_values: tuple[Axis, ...] = (HEADS, ("w",))
     (latent,) = _linear(body, "query_down", x, (("h",),), {"": (("qr",),)})
     latent = rms_norm(builder, "query_norm", latent)
-    (q,) = _linear(body, "query_up", latent, (("h",),), {"": (HEADS, ("d",))}, h="qr")
+    (q,) = _linear(body, "query_up", latent, (("h",),), {"": (HEADS, ("d",))}, rank="qr")
     down = _linear(body, "key_down", x, (("h",),), {"latent": (("kr",),), "rotary": (("p",),)})
     latent = rms_norm(builder, "key_norm", down[0])
     outputs: dict[str, tuple[Axis, ...]] = {"k": (("g",), ("n",)), "v": (("g",), ("w",))}
-    own, v = _linear(body, "key_up", latent, (("h",),), outputs, h="kr")
+    own, v = _linear(body, "key_up", latent, (("h",),), outputs, rank="kr")
     q, k = rotary_keys(builder, "rotary", LatentInputs(q, own, down[1]), sizes)
     context = latent_attention(builder, "attention", (q, k, v), sizes)
     return _linear(body, "projection", context, heads_values, {"": (("h",),)})[0]
@@ -89,9 +90,9 @@ def _linear(
     x: str,
     inputs: tuple[Axis, ...],
     outputs: dict[str, tuple[Axis, ...]],
-    h: str = "h",
+    rank: str = "h",
 ) -> tuple[str, ...]:
-    """Add a linear without bias; ``h`` names the size that the inputs have."""
+    """Add a linear without bias, up from a latent of size ``rank`` where that is given."""
     sizes = _sizes(body)
-    shape = LinearShape(("b", "s"), inputs, outputs, sizes | {"h": sizes[h]}, bias=False)
-    return linear(body.builder, name, x, shape)
+    shape = LinearShape(("b", "s"), inputs, outputs, sizes | {"h": sizes[rank]}, bias=False)
+    return linear(body.builder, name, x, shape, "" if rank == "h" else UP_PROJECTION)

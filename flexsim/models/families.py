@@ -56,6 +56,9 @@ FAMILIES: Mapping[str, Family] = {
     "vit": vit,
 }
 
+LOOKS_BOTH_WAYS = frozenset({"bert", "vit"})
+"""Families whose attention reads positions behind a position too."""
+
 _IMAGENET = {"image": 224, "classes": 1000}
 
 FAMILY_DEFAULTS: Mapping[str, dict[str, Any]] = {

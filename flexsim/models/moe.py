@@ -28,6 +28,7 @@ from flexsim.operator_graph.kinds import (
     LinearShape,
     Routing,
     add,
+    bring_back,
     combine,
     dispatch,
     gelu,
@@ -35,6 +36,7 @@ from flexsim.operator_graph.kinds import (
     linear,
     rms_norm,
     route,
+    send_gates,
     swiglu,
 )
 from flexsim.operator_graph.loads import Largest, lognormal_factors, with_load
@@ -73,25 +75,43 @@ def _is_of_experts(operator: Operator) -> bool:
 
 
 Experts = Callable[[Body, str], str]
+WeighingExperts = Callable[[Body, str, str], str]
 
 
 def mixture(body: Body, x: str, experts: Experts) -> str:
     """Add router, dispatch, ``experts`` on what is sent, and their weighted sum."""
+    gates, numbers, routing = _routed(body, x)
+    sent = dispatch(body.builder, "dispatch", x, numbers, routing)
+    return combine(body.builder, "combine", experts(body, sent), gates, routing)
+
+
+def weighing_mixture(body: Body, x: str, experts: WeighingExperts) -> str:
+    """Add router, dispatch of tokens and their weights, ``experts`` that weigh, and their sum.
+
+    So nothing of what experts return is kept for the router's gradient (as in Megatron-Core since
+    0.11; Mixtral's published runs are older).
+    """
+    gates, numbers, routing = _routed(body, x)
+    sent = dispatch(body.builder, "dispatch", x, numbers, routing)
+    weights = send_gates(body.builder, "dispatch_gates", gates, numbers, routing)
+    return bring_back(body.builder, "combine", experts(body, sent, weights), numbers, routing)
+
+
+def _routed(body: Body, x: str) -> tuple[str, str, Routing]:
     builder, config = body.builder, body.config
     routing = Routing(config.experts, config.chosen_experts, config.capacity_factor)
     sizes = body.sizes | {"route": config.experts}
     shape = LinearShape(("b", "s"), (("h",),), {"": (("route",),)}, sizes, bias=False)
     (logits,) = linear(builder, "router", x, shape)
     gates, numbers = route(builder, "route", logits, routing)
-    sent = dispatch(builder, "dispatch", x, numbers, routing)
-    return combine(builder, "combine", experts(body, sent), gates, routing)
+    return gates, numbers, routing
 
 
-def swiglu_experts(body: Body, z: str) -> str:
-    """Add every expert's ``(silu(z gate) * z up) down``, without biases."""
+def swiglu_experts(body: Body, z: str, *weights: str) -> str:
+    """Add every expert's ``(silu(z gate) * z up) down``, without biases, or weighed inside."""
     sizes = _expert_sizes(body, z)
     gate, up = _project(body, "expert_gate_up", z, {"gate": (("f",),), "up": (("f",),)}, bias=False)
-    active = swiglu(body.builder, "expert_swiglu", (gate, up), WIDE, sizes)
+    active = swiglu(body.builder, "expert_swiglu", (gate, up, *weights), WIDE, sizes)
     return _project_back(body, "expert_down", active, bias=False)
 
 

@@ -35,6 +35,9 @@ class OperatorGraph:
     tokens_per_sequence: int
     precision: str = "fp16"
     transformations: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = ()
+    whole_flops: int | None = None
+    """What :attr:`flops` was before sequences were cut into slices, which may leave out what
+    causality masks; None: they are whole."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -57,6 +60,8 @@ class OperatorGraph:
     @cached_property
     def flops(self) -> int:
         """Nominal floating-point operations of one forward and backward, nothing recomputed."""
+        if self.whole_flops is not None:
+            return self.whole_flops
         return sum(op.flops(pass_name) for op in self.operators for pass_name in "FIW")
 
     @cached_property
@@ -159,7 +164,7 @@ def _check_sizes(graph: OperatorGraph, operator: Operator, right: set[tuple[obje
                 continue
             right.add(found)
             sizes = tuple(axis_size(axis, operator.sizes) for axis in use.axes)
-            if sizes != shape:
+            if sizes != shape and not use.sliced:
                 raise ModelError(
                     f"{graph.name}: operator {operator.name!r} indexes {use.tensor!r} as "
                     f"{sizes}, but its shape is {shape}"

@@ -21,32 +21,39 @@ def in_lanes(graph: OperatorGraph, num_lanes: int) -> OperatorGraph:
         return graph
     operators, tensors, inputs = list(graph.operators), dict(graph.tensors), list(graph.inputs)
     for lane in range(1, num_lanes):
-        rename = _renaming(graph, lane)
-        operators += [_copied(operator, lane, rename) for operator in graph.operators]
+        prefix = f"lane{lane}."
+        rename = renaming(graph, prefix)
+        operators += [copied(operator, lane, prefix, rename) for operator in graph.operators]
         copies = {rename(name): tensor for name, tensor in graph.tensors.items()}
         tensors |= {name: replace(tensor, name=name) for name, tensor in copies.items()}
         inputs += [rename(name) for name in graph.inputs]
     return replace(graph, operators=tuple(operators), tensors=tensors, inputs=tuple(inputs))
 
 
-def _renaming(graph: OperatorGraph, lane: int) -> Rename:
+def renaming(graph: OperatorGraph, prefix: str) -> Rename:
+    """Return the function that puts ``prefix`` before names of tensors and their gradients.
+
+    Weights, which copies share, keep theirs.
+    """
+
     def rename(name: str) -> str:
         base = name.removeprefix(GRADIENT)
         if base in graph.weights:
             return name
-        own = f"lane{lane}.{base}"
+        own = prefix + base
         return gradient(own) if name.startswith(GRADIENT) else own
 
     return rename
 
 
-def _copied(operator: Operator, lane: int, rename: Rename) -> Operator:
+def copied(operator: Operator, lane: int, prefix: str, rename: Rename) -> Operator:
+    """Return an operator of copy ``lane``, whose name and block begin with ``prefix``."""
     return replace(
         operator,
-        name=f"lane{lane}.{operator.name}",
+        name=prefix + operator.name,
         forward=tuple(_step(step, rename) for step in operator.forward),
         backward=tuple(_step(step, rename) for step in operator.backward),
-        block=operator.block and f"lane{lane}.{operator.block}",
+        block=operator.block and prefix + operator.block,
         lane=lane,
     )
 

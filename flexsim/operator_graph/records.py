@@ -70,7 +70,9 @@ class Use:
     ``combine`` tells how partial results of a write are merged. A use that is not ``dense``
     moves only as many bytes as the other tensor of its map has (a table looked up by index).
     A write is ``local_over`` dimensions that it lacks where every part keeps a result of its
-    own instead of a share of a sum (ordinary batch norm's statistics).
+    own instead of a share of a sum (ordinary batch norm's statistics). A ``sliced`` use has
+    another extent than its tensor: of keys those of earlier slices of the sequence are at hand
+    beside the tensor's own, and of a table of positions only the slice's rows are touched.
     """
 
     tensor: str
@@ -78,6 +80,7 @@ class Use:
     combine: str = "sum"
     dense: bool = True
     local_over: tuple[str, ...] = ()
+    sliced: bool = False
 
     @cached_property
     def dims(self) -> tuple[str, ...]:

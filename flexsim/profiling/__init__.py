@@ -1,1 +1,1 @@
-"""Operator and collective times measured on this machine."""
+"""Operator and collective times measured on this machine, with PyTorch."""

@@ -1,1 +1,1 @@
-"""One self-contained HTML page for a run, a search or a sweep."""
+"""Reports: results as one page of HTML that needs nothing beside itself."""

@@ -14,6 +14,7 @@ from typing import Any
 from flexsim.engine.compiled import simulate
 from flexsim.engine.contraction import Memo, replay_contracted
 from flexsim.errors import FlexSimError
+from flexsim.scenario.express import Express
 from flexsim.scenario.prepare import setting_of, sizes_of
 from flexsim.scenario.runner import Result, planned_in_full, run
 from flexsim.scenario.schema import Scenario
@@ -55,6 +56,7 @@ class Batch:
     def __init__(self) -> None:
         self._memo = Memo()
         self._nursery = Nursery()
+        self._express = Express()
 
     def run(self, scenario: Scenario) -> Outcome:
         """Return the outcome of one more scenario."""
@@ -68,6 +70,9 @@ class Batch:
             return dict(run(scenario).metrics)
         setting = self._nursery.once(setting_key(scenario), lambda: setting_of(scenario))
         sizes = sizes_of(scenario, setting)
+        found = self._express.metrics(scenario, setting, sizes)
+        if found is not None:
+            return found
         uniform = self._nursery.grow(scenario, setting, sizes)
         if uniform is None:
             return self._measured(*planned_in_full(scenario))

@@ -47,6 +47,8 @@ class Sizes:
     chunks: int
     num_microbatches: int
     context: int = 1
+    slices: tuple[int, ...] = ()
+    """Lengths of the slices in which a sequence passes; none: it passes whole."""
 
     @property
     def num_devices(self) -> int:

@@ -26,7 +26,7 @@ def load_scenario(
     if strategy_file is not None:
         content["strategy"] = _of_file(content, Path(path), Path(strategy_file))
     for override in overrides:
-        _replace(content, override)
+        replaced(content, override)
     return Scenario.from_dict(content, str(path))
 
 
@@ -37,7 +37,7 @@ def _of_file(content: dict[str, Any], path: Path, file: Path) -> dict[str, Any]:
     return {"file": os.path.relpath(file, path.parent), **fold}
 
 
-def _replace(content: dict[str, Any], override: str) -> None:
+def replaced(content: dict[str, Any], override: str) -> None:
     """Set one key, given as ``table.key=value``, in a parsed file."""
     key, equals, text = override.partition("=")
     *tables, last = [part.strip() for part in key.split(".")]

@@ -24,12 +24,34 @@ def check_schedule(scenario: Scenario) -> None:
     name = scenario.strategy.chosen_schedule
     if not is_in_file(scenario):
         check_name(scenario.source, "strategy.schedule", name, SCHEDULES)
-    heeded = [other for other, entry in SCHEDULES.items() if "warm_up" in entry.hints]
-    if scenario.strategy.warm_up is not None and name not in heeded:
+    strategy, simulation = scenario.strategy, scenario.simulation
+    _check_heeded(scenario, "warm_up", ("strategy.warm_up", strategy.warm_up))
+    _check_heeded(scenario, "num_slices", ("strategy.token_slices", strategy.token_slices))
+    _check_heeded(scenario, "num_iterations", ("simulation.iterations", simulation.iterations))
+
+
+def _check_heeded(scenario: Scenario, hint: str, given: tuple[str, object]) -> None:
+    """Raise where a key is given that the schedule has no use for."""
+    name, (key, value) = scenario.strategy.chosen_schedule, given
+    heeded = [other for other, entry in SCHEDULES.items() if hint in entry.hints]
+    if value is not None and name not in heeded:
         raise ScenarioError(
-            f"{scenario.source}: strategy.warm_up = {scenario.strategy.warm_up} has no meaning for "
+            f"{scenario.source}: {key} = {value} has no meaning for "
             f"strategy.schedule = {name!r}; choose {' or '.join(heeded)}"
         )
+
+
+def has_gradient_norm(scenario: Scenario) -> bool:
+    """Whether the norm of all gradients is taken; without a flush only if it is asked for."""
+    table = scenario.strategy
+    is_asked_for = "gradient_norm" in table.model_fields_set
+    return table.gradient_norm and (flushes(scenario) or is_asked_for)
+
+
+def flushes(scenario: Scenario) -> bool:
+    """Whether every iteration ends before weights are updated."""
+    entry = SCHEDULES.get(scenario.strategy.chosen_schedule)
+    return entry is None or entry.flushes
 
 
 def schedule_of_file(scenario: Scenario) -> Schedule:

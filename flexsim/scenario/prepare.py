@@ -10,17 +10,20 @@ from flexsim.collectives import ALGORITHMS
 from flexsim.cost.chosen import ChosenAlgorithm
 from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import Costs
+from flexsim.cost.measured import with_measured
 from flexsim.cost.optimizers import OPTIMIZERS, with_optimizer
 from flexsim.cost.profiles import SoftwareProfile, load_device_profile, load_software_profile
 from flexsim.cost.roofline import Roofline
 from flexsim.cost.work import CostModel, checked
 from flexsim.device_graph import DeviceGraph, load_device_graph
+from flexsim.errors import ScenarioError
 from flexsim.models import FAMILIES, PRESETS, ModelConfig, build_model, model_config
 from flexsim.network.options import AUTO
 from flexsim.operator_graph import OperatorGraph
 from flexsim.operator_graph.graph import stored_precision
 from flexsim.operator_graph.lanes import in_lanes
 from flexsim.operator_graph.loads import in_runs
+from flexsim.operator_graph.slices import in_slices
 from flexsim.scenario.checks import (
     Sizes,
     check_name,
@@ -37,12 +40,16 @@ from flexsim.scenario.limits import (
     check_precision,
     check_zero,
 )
-from flexsim.scenario.ordering import check_schedule, placement_of
+from flexsim.scenario.ordering import check_schedule, has_gradient_norm, placement_of
 from flexsim.scenario.schema import Scenario
+from flexsim.scenario.slices import slices_of
 from flexsim.strategy import BASELINES, Degrees, Strategy
 from flexsim.strategy.files import graph_of_file, load_strategy, microbatches_of
 from flexsim.strategy.recompute import SomeLayers
 from flexsim.timeline.metrics import IterationFacts
+
+PRICED_NETWORK = "analytic"
+"""The network in which communication is priced as a whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +97,24 @@ def prepare(scenario: Scenario, cost_model: CostModel | None = None) -> Prepared
             if scenario.strategy.context_order == "contiguous":
                 graph = in_runs(graph)
             graph = in_lanes(graph, degrees.lanes)
+            degrees, sliced = sliced_best(scenario, degrees, graph, setting)
+            graph = in_slices(graph, degrees.slices)
             degrees, notes = chosen(scenario, degrees, graph, setting)
+            notes += sliced
             strategy = BASELINES[scenario.strategy.name or ""](graph, degrees)
         strategy = replace(strategy, offload=tuple(scenario.training.offload or strategy.offload))
     return Prepared(graph, setting.devices, setting.costs, strategy, sizes, notes)
+
+
+def sliced_best(
+    scenario: Scenario, degrees: Degrees, graph: OperatorGraph, setting: Setting
+) -> tuple[Degrees, tuple[str, ...]]:
+    """Return the degrees with the best slices, if they are asked for, and a note on them."""
+    from flexsim.scenario.best_slices import with_best_slices
+    from flexsim.scenario.choices import Subject
+
+    subject = Subject(graph, setting.devices, setting.costs)
+    return with_best_slices(scenario, degrees, setting.config, subject)
 
 
 def chosen(
@@ -123,6 +144,10 @@ def setting_of(scenario: Scenario, cost_model: CostModel | None = None) -> Setti
     check_precision(scenario, devices.name, devices.device_types)
     with in_file(source, "training.software"):
         costs = make_costs(devices, scenario.beside(scenario.training.software), cost_model)
+    if cluster.measured_times is not None:
+        _check_measured(scenario)
+        with in_file(source, "cluster.measured_times"):
+            costs = with_measured(costs, scenario.beside(cluster.measured_times), cost_model)
     training = scenario.training
     optimizer = OPTIMIZERS[training.optimizer]
     precision = stored_precision(training.precision)
@@ -147,7 +172,7 @@ def sizes_of(scenario: Scenario, setting: Setting) -> Sizes:
     check_zero(scenario, sizes, setting.costs.software)
     check_cuts(scenario, setting.config, setting.costs.software)
     check_counts(source, setting.config.layers, sizes)
-    return sizes
+    return replace(sizes, slices=slices_of(scenario, setting.config, setting.costs.software))
 
 
 def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> Degrees:
@@ -171,7 +196,7 @@ def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> D
         overlap_gradients=_given(table.overlap_gradients, software.overlap_gradients),
         scatter_gather=_given(table.scatter_gather, software.scatter_gather),
         blocking_transfers=_given(table.blocking_transfers, software.blocking_transfers),
-        gradient_norm=table.gradient_norm,
+        gradient_norm=has_gradient_norm(scenario),
         zero=table.zero,
         shard=table.shard,
         reshard=table.reshard,
@@ -181,6 +206,8 @@ def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> D
         context=sizes.context,
         context_method=table.context_method,
         expert=table.expert,
+        slices=sizes.slices,
+        iterations=scenario.simulation.iterations,
     )
 
 
@@ -211,6 +238,15 @@ def facts_of(
         peak_flops_per_s=float(np.dot(peaks, counts)),
         memory_capacity_bytes=min(p.memory_capacity_bytes for p in profiles),
     )
+
+
+def _check_measured(scenario: Scenario) -> None:
+    if scenario.simulation.network != PRICED_NETWORK:
+        raise ScenarioError(
+            f"{scenario.source}: cluster.measured_times holds whole collectives, so that"
+            f" simulation.network = {scenario.simulation.network!r} cannot follow them over links;"
+            f" choose {PRICED_NETWORK!r}, or leave the table out"
+        )
 
 
 def _check_model_names(scenario: Scenario) -> None:

@@ -241,12 +241,24 @@ def _size_sentence(result: Reportable) -> str:
     folded = f" ({away:,} folded away)" if away else ""
     sizes = f"{metrics['num_devices']:,} devices, {metrics['num_tasks']:,} tasks{folded}"
     lines = [f"{sizes}, {result.engine} engine", f"folding: {result.task_graph.folding}"]
+    if "steady_iterations" in metrics:
+        lines.append(_steady_sentence(metrics))
     if result.contraction:
         lines.append(f"contraction: {result.contraction}")
     if result.network:
         lines.append(f"network: {result.network}")
     lines += result.notes
     return "\n".join(lines)
+
+
+def _steady_sentence(metrics: Metrics) -> str:
+    """Return which iterations the numbers are of, where none flushes."""
+    versions = ", ".join(map(str, metrics["weight_versions"]))
+    return (
+        f"steady state: the {metrics['steady_iterations']} iterations in the midst of "
+        f"{metrics['simulated_iterations']} without a flush; versions of the weights by stage: "
+        f"{versions}"
+    )
 
 
 def _bar(share: float) -> str:

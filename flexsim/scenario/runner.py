@@ -92,13 +92,15 @@ class Result:
         return critical_path_of(self)
 
     def save(self, directory: str | Path) -> list[Path]:
-        """Write metrics.csv, timeline.csv, trace.json, bubbles.png and .svg; return their paths.
+        """Write metrics.csv, timeline.csv, trace.json, bubbles.csv, .png and .svg, summary.json.
 
         Where memory is known, memory.csv and memory.png; where links were followed, links.csv
-        and links.png. The directory is made if need
-        be and never emptied; each file is written whole.
+        and links.png. Return the paths of all. The directory is made if need be and never
+        emptied; each file is written whole, summary.json last.
         """
         from flexsim.plotting.bubbles import save_bubbles
+        from flexsim.plotting.bubbles_file import write_bubbles
+        from flexsim.scenario.summary import write_run_summary
         from flexsim.timeline.export import write_metrics, write_timeline
         from flexsim.timeline.trace import write_trace
 
@@ -107,8 +109,11 @@ class Result:
         write_metrics(csv, dict(self.keys), dict(self.metrics))
         write_timeline(table, self.timeline, self.detail)
         write_trace(trace, self.timeline, self.detail)
+        bars = write_bubbles(folder / "bubbles.csv", self.timeline)
         pictures = save_bubbles(self.timeline, dict(self.metrics), self.title, folder)
-        return [csv, table, trace, *pictures, *self._save_memory(folder), *self._save_links(folder)]
+        further = [*self._save_memory(folder), *self._save_links(folder)]
+        summary = write_run_summary(folder, self, [bars, *further])
+        return [csv, table, trace, bars, *pictures, *further, summary]
 
     def _save_memory(self, folder: Path) -> list[Path]:
         """Write what stages hold against time, where that is known."""

@@ -31,6 +31,7 @@ from flexsim.scenario.quantities import (
 )
 from flexsim.validation import one_sentence
 
+BEST = "best"
 DEFAULT_ORDER = "tensor,data,pipeline"
 
 
@@ -40,6 +41,9 @@ class ClusterTable(Table):
     device_graph: Name = Field(description="a name in device_graphs/ or a path to a .toml file")
     hosts: Count | None = Field(default=None, description="as the device graph says unless given")
     devices: Count | None = Field(default=None, description="use only the first so many devices")
+    measured_times: Name | None = Field(
+        default=None, description="a table that `flexsim profile` wrote; formulas unless given"
+    )
 
 
 class TrainingTable(Table):
@@ -54,8 +58,10 @@ class TrainingTable(Table):
         default="megatron-lm", description="a name in profiles/software/ or a path"
     )
     optimizer: Literal["adam", "sgd", "adafactor"] = "adam"
-    recompute: Literal["none", "selective", "full", "best"] = Field(
-        default="none", description="best: as little as fits in memory"
+    recompute: Literal["none", "cheap", "selective", "full", "best"] = Field(
+        default="none",
+        description="cheap: norms, activation functions, latent up-projections; best: as little as "
+        "fits in memory",
     )
     recompute_layers: Count | None = Field(
         default=None, description="recompute = full: the first so many layers of every stage"
@@ -117,6 +123,11 @@ class StrategyTable(Table):
     )
     warm_up: Count | None = Field(
         default=None, description="further warm-up forwards of the schedule 1f1b-flexible"
+    )
+    token_slices: Count | list[Count] | Literal["best"] | None = Field(
+        default=None,
+        description="schedule terapipe: into how many runs of positions a sequence is cut, their"
+        " lengths, or best; as many as ranks unless given",
     )
     order: Name = Field(
         default=DEFAULT_ORDER, description="axes from the fastest-varying device number"
@@ -204,6 +215,11 @@ class SimulationTable(Table):
         description="whether a segment holds its whole route at once, as unless given, or link "
         "by link",
     )
+    iterations: Count | None = Field(
+        default=None,
+        description="of a schedule that never flushes: how many are simulated, of which those that"
+        " fill and empty the pipeline do not count; enough unless given",
+    )
     contract: Flag | None = Field(
         default=None,
         description="true unless given: compiled may replay whole actions where that is exact",
@@ -246,7 +262,9 @@ class SearchTable(Table):
     seconds: Positive | None = Field(default=None, description="time to search, in place of budget")
     seed: NonNegativeInt = 0
     chains: Count = Field(default=4, description="independent chains, each of an equal share")
-    processes: Count = Field(default=1, description="chains run on so many processes")
+    processes: NonNegativeInt = Field(
+        default=1, description="chains run on so many processes; 0: one a core"
+    )
     temperature: NonNegativeFloat = Field(
         default=0.02, description="of accepting a slowdown, as a share of the current time"
     )
@@ -340,7 +358,7 @@ class Scenario(Table):
     def beside(self, name_or_path: str) -> str:
         """Return the path of a file that lies beside the scenario's, or the name as it is."""
         near = Path(self._source).parent / name_or_path
-        return str(near) if near.suffix == ".toml" and is_file(near) else name_or_path
+        return str(near) if near.suffix in {".toml", ".csv"} and is_file(near) else name_or_path
 
     @property
     def strategy_file(self) -> Path:

@@ -58,7 +58,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class _Small:
+class Small:
     """The small pipeline that a long one is grown from."""
 
     degrees: Degrees
@@ -84,11 +84,11 @@ class Nursery:
 
         Raise the :class:`FlexSimError` that building in full would raise.
         """
-        if not _may_grow(scenario, setting):
+        if not may_grow(scenario, setting):
             return None
         key = setting_key(scenario)
         whole = self._whole(scenario, setting, key)
-        if not self.once(("regular", key), lambda: _is_regular(whole, setting.config.layers)):
+        if not self.once(("regular", key), lambda: is_regular(whole, setting.config.layers)):
             return None
         check_magnitude(scenario.source, whole, scenario.training.global_batch)
         with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
@@ -110,36 +110,36 @@ class Nursery:
         key = setting_key(scenario)
         degrees = degrees_of(scenario, sizes, setting.costs.software)
         check_degrees(scenario.strategy.name or "", degrees)
-        small = _small(scenario, setting, degrees)
+        small = small_of(scenario, setting, degrees)
         if small is None:
             return None
-        plain = self.once(("seed", key, small), lambda: _seed(setting, small))
+        plain = self.once(("seed", key, small), lambda: seed_of(setting, small))
         if not isinstance(plain, Seed):
             return None
         times = scenario.training.micro_batch
         parts = self._parts_once(
-            ("parts", key, small, times, _place(degrees)),
+            ("parts", key, small, times, place_of(degrees)),
             lambda: self._parts(setting, degrees, (key, small, times, plain), whole),
         )
         if parts is None:
             return None
-        schedule = self.once(("schedule", _order(degrees)), lambda: _schedule(degrees))
+        schedule = self.once(("schedule", order_of(degrees)), lambda: schedule_of(degrees))
         return grown_plan(parts, schedule, degrees.overlap_gradients)
 
     def _parts(
         self,
         setting: Setting,
         degrees: Degrees,
-        grows_from: tuple[Hashable, _Small, int, Seed],
+        grows_from: tuple[Hashable, Small, int, Seed],
         whole: OperatorGraph,
     ) -> Parts | None:
         key, small, times, plain = grows_from
         seed = self.once(("seed", key, small, times), lambda: priced(plain, times))
-        site = self.once(("site", key, _place(degrees)), lambda: _site(setting, degrees))
+        site = self.once(("site", key, place_of(degrees)), lambda: _site(setting, degrees))
         layers = setting.config.layers // (degrees.pipeline * degrees.chunks)
         grown = Grown(seed, site, layers)
         update = self.once(
-            ("update", key, _place(degrees), replace(small.degrees, recompute="none")),
+            ("update", key, place_of(degrees), replace(small.degrees, recompute="none")),
             lambda: build_update(grown, whole, setting.devices, setting.costs),
         )
         if not isinstance(update, GrownUpdate):
@@ -165,7 +165,7 @@ def setting_key(scenario: Scenario) -> Hashable:
     return ("setting", scenario.source, scenario.model, scenario.cluster, *things)
 
 
-def _may_grow(scenario: Scenario, setting: Setting) -> bool:
+def may_grow(scenario: Scenario, setting: Setting, most_zero: int = 0) -> bool:
     """Whether a pipeline may be uniform, as far as scenario and devices tell."""
     software, training = setting.costs.software, scenario.training
     adds_up = software.gradient_accumulation_bytes_per_parameter.get(training.precision, 0)
@@ -173,12 +173,13 @@ def _may_grow(scenario: Scenario, setting: Setting) -> bool:
         scenario.strategy.name in _GROWN
         and scenario.strategy.fold
         and scenario.strategy.file is None
-        and scenario.strategy.zero == 0
+        and scenario.strategy.zero <= most_zero
         and scenario.strategy.cuts_equally
         and not _is_chosen(scenario)
         and scenario.strategy.context == scenario.strategy.expert == 1
         and scenario.strategy.chosen_schedule in GROWN_SCHEDULES
         and not adds_up
+        and not software.host_runs_ahead
         and _prices_on_rings(setting.costs.communication)
         and len(set(setting.devices.device_types)) == 1
     )
@@ -200,7 +201,7 @@ def _prices_on_rings(prices: CommunicationModel) -> bool:
     return isinstance(prices, Communication) and all(map(prices.prices_on_rings, ALGORITHMS))
 
 
-def _is_regular(whole: OperatorGraph, layers: int) -> bool:
+def is_regular(whole: OperatorGraph, layers: int) -> bool:
     """Whether a model's layers are equal and stand one after the other."""
     runs = [(key, list(run)) for key, run in groupby(whole.operators, lambda op: op.block)]
     inside = [run for key, run in runs if key]
@@ -218,7 +219,7 @@ def _framed(runs: list[tuple[str, list[Any]]], layers: int) -> list[bool]:
     return [*before, *[True] * layers, *after]
 
 
-def _small(scenario: Scenario, setting: Setting, degrees: Degrees) -> _Small | None:
+def small_of(scenario: Scenario, setting: Setting, degrees: Degrees) -> Small | None:
     """Return the pipeline to grow from; None where layers or stages are not alike."""
     num_stages = degrees.pipeline * degrees.chunks
     layers, left_over = divmod(setting.config.layers, num_stages)
@@ -233,11 +234,12 @@ def _small(scenario: Scenario, setting: Setting, degrees: Degrees) -> _Small | N
         schedule=Degrees.schedule,
         num_microbatches=1,
     )
-    blocks = min(layers, BLOCKS) * small.pipeline
-    return _Small(small, blocks, scenario.training.precision)
+    blocks = (1 if layers == 1 else BLOCKS) * small.pipeline
+    return Small(small, blocks, scenario.training.precision)
 
 
-def _seed(setting: Setting, small: _Small) -> Seed | str:
+def seed_of(setting: Setting, small: Small) -> Seed | str:
+    """Return the seed of a small pipeline, or why it has none."""
     config = replace(setting.config, layers=small.layers)
     graph = build_model(config, small.degrees.data, small.precision)
     strategy = megatron(graph, small.degrees)
@@ -246,7 +248,8 @@ def _seed(setting: Setting, small: _Small) -> Seed | str:
     return build_seed(graph, strategy, costs.compute, costs.software, device_type)
 
 
-def _place(degrees: Degrees) -> Hashable:
+def place_of(degrees: Degrees) -> Hashable:
+    """Return what the devices of ranks follow from."""
     return degrees.tensor, degrees.pipeline, degrees.data, degrees.chunks, degrees.order
 
 
@@ -256,12 +259,14 @@ def _site(setting: Setting, degrees: Degrees) -> Site:
     return Site(devices, degrees.chunks, degrees.data, communication)
 
 
-def _order(degrees: Degrees) -> Hashable:
+def order_of(degrees: Degrees) -> Hashable:
+    """Return what a schedule follows from."""
     shape = (degrees.pipeline, degrees.chunks, degrees.num_microbatches)
     return degrees.schedule, degrees.blocking_transfers, shape
 
 
-def _schedule(degrees: Degrees) -> Schedule:
+def schedule_of(degrees: Degrees) -> Schedule:
+    """Return the schedule of a pipeline."""
     shape = PipelineShape(degrees.pipeline, degrees.num_microbatches, degrees.chunks)
     schedule = build_schedule(degrees.schedule, shape)
     return replace(schedule, blocking_transfers=degrees.blocking_transfers)

@@ -34,6 +34,7 @@ from flexsim.search.units import TOGETHER
 from flexsim.search.walk import Budget, Stop
 from flexsim.strategy import Strategy
 from flexsim.strategy.fingerprint import cluster_content, fingerprint, model_content
+from flexsim.workers import Workers, count_workers
 
 DEFAULT_BUDGET = 10_000
 
@@ -45,26 +46,31 @@ def search(
     resume: bool = False,
     cost_model: CostModel | None = None,
     watch: Watch | None = None,
+    scheduler: str | None = None,
     **options: Any,
 ) -> SearchResult:
     """Search for a strategy of shorter iteration time than the scenario's own.
 
     ``options`` replace keys of the scenario's ``[search]`` table (``method="greedy"``,
     ``budget=1000``, ``seed=1`` …). With ``output``, checkpoints are written there, from which
-    ``resume`` goes on. ``watch`` is told where each chain is. Ctrl-C ends the search; the best
-    found so far is returned. Raise a :class:`FlexSimError` in one sentence where the scenario
-    or an option is wrong.
+    ``resume`` goes on. ``watch`` is told where each chain is. Chains run on ``processes`` of this
+    machine, or on the workers of a dask ``scheduler`` (``"tcp://host:port"``); that does not
+    change what is found with a budget in proposals. Ctrl-C ends the search; the best found so
+    far is returned. Raise a :class:`FlexSimError` in one sentence where the scenario or an
+    option is wrong.
     """
     scenario = with_options(scenario, options)
+    workers = _workers(scenario, scheduler)
     problem = make_problem(scenario, cost_model)
     space = make_space(scenario, problem)
     baseline = run(baseline_scenario(scenario), cost_model)
     directory = checkpoint_directory(Path(output) if output is not None else None)
     checkpoints = directory and Checkpoints(directory, _identity(scenario, problem))
     tasks = _tasks(scenario, checkpoints or None, resume, cost_model)
+    tasks = _in_time(tasks, scenario.search.seconds, workers)
     begun = time.monotonic()
     with _until_interrupted() as stop:
-        found = run_chains(tasks, scenario.search.processes, stop, watch)
+        found = run_chains(tasks, workers, stop, watch)
         interrupted = stop.is_asked()
     seconds = time.monotonic() - begun
     first = min(found, key=lambda each: (each.evaluation.makespan_ns, each.chain))
@@ -84,6 +90,7 @@ def search(
         space=space,
         interrupted=interrupted,
         refusals=_refusals(found),
+        scenario=scenario,
     )
 
 
@@ -140,10 +147,7 @@ def _tasks(
     if resume and checkpoints is None:
         raise FlexSimError("a search can be resumed only from the directory of its outputs")
     budgets = [
-        Budget(
-            None if proposals is None else _share(proposals, chains, chain),
-            table.seconds and table.seconds * min(table.processes, chains) / chains,
-        )
+        Budget(None if proposals is None else _share(proposals, chains, chain), None)
         for chain in range(chains)
     ]
     return [
@@ -159,6 +163,18 @@ def _tasks(
         for chain, budget in enumerate(budgets)
         if budget.proposals != 0
     ]
+
+
+def _workers(scenario: Scenario, scheduler: str | None) -> Workers:
+    return Workers(scheduler) if scheduler else Workers(num_local=scenario.search.processes)
+
+
+def _in_time(tasks: list[Task], seconds: float | None, workers: Workers) -> list[Task]:
+    """Give every chain its share of the time, in which as many run at once as there are workers."""
+    if seconds is None:
+        return tasks
+    share_s = seconds * min(count_workers(workers), len(tasks)) / len(tasks)
+    return [replace(task, budget=replace(task.budget, seconds=share_s)) for task in tasks]
 
 
 def _share(total: int, chains: int, chain: int) -> int:

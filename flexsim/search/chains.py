@@ -1,14 +1,10 @@
-"""Chains: independent walks with random streams of their own, on one process or many."""
+"""Chains: independent walks with random streams of their own."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,7 @@ from flexsim.search.objective import DEFAULT_OBJECTIVE, OBJECTIVES, Evaluation
 from flexsim.search.problem import make_problem, make_space, starts
 from flexsim.search.trace import Row
 from flexsim.search.walk import Budget, Stop, Walk
+from flexsim.workers import Workers
 
 CHECKPOINT_EVERY_S = 5.0
 _MOST_STARTS = 200
@@ -74,16 +71,18 @@ class Found:
 
 
 def run_chains(
-    tasks: Sequence[Task], processes: int, stop: Stop, watch: Watch | None = None
+    tasks: Sequence[Task], workers: Workers, stop: Stop, watch: Watch | None = None
 ) -> list[Found]:
     """Run all chains and return what they found, in order.
 
-    On an interrupt (Ctrl-C) the chains end after their current proposal and what they found
-    so far is returned.
+    When ``stop`` is asked for (Ctrl-C) the chains end after their current proposal and what
+    they found so far is returned.
     """
-    if processes <= 1 or len(tasks) == 1:
+    if not workers.scheduler and min(workers.num_processes, len(tasks)) <= 1:
         return [run_chain(task, stop, watch) for task in tasks]
-    return _on_processes(tasks, min(processes, len(tasks)), stop, watch)
+    from flexsim.search.distant_chains import run_distant_chains
+
+    return run_distant_chains(tasks, workers, stop, watch)
 
 
 def run_chain(task: Task, stop: Stop, watch: Watch | None = None) -> Found:
@@ -190,58 +189,6 @@ class _Keeper:
         best, now = walk.best_evaluation.makespan_ns, walk.current.makespan_ns
         number = len(walk.rows)
         return Standing(walk.chain, min(1.0, walk.spent), number, self._accepted, now, best)
-
-
-_SHARED: dict[str, Any] = {}
-_NUM_SHARED = 5
-
-
-def _on_processes(
-    tasks: Sequence[Task], processes: int, stop: Stop, watch: Watch | None
-) -> list[Found]:
-    context = multiprocessing.get_context("spawn")
-    asked = context.Event()
-    board = context.Array("d", _NUM_SHARED * len(tasks))
-    pool = ProcessPoolExecutor(processes, context, _begin_process, (asked, board))
-    with pool:
-        futures = [pool.submit(_in_process, index, task) for index, task in enumerate(tasks)]
-        while not all(future.done() for future in futures):
-            with contextlib.suppress(KeyboardInterrupt):
-                _poll(stop, asked, board, tasks, watch)
-                continue
-            asked.set()
-        return [future.result() for future in futures]
-
-
-def _poll(stop: Stop, asked: Any, board: Any, tasks: Sequence[Task], watch: Watch | None) -> None:
-    if stop.is_asked():
-        asked.set()
-    for index, task in enumerate(tasks if watch is not None else ()):
-        share, number, accepted, now, best = board[index * _NUM_SHARED : (index + 1) * _NUM_SHARED]
-        if number and watch is not None:
-            watch(Standing(task.chain, share, int(number), int(accepted), int(now), int(best)))
-    time.sleep(0.05)
-
-
-def _begin_process(asked: Any, board: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _SHARED["asked"], _SHARED["board"] = asked, board
-
-
-def _in_process(index: int, task: Task) -> Found:
-    board, asked = _SHARED["board"], _SHARED["asked"]
-    first = index * _NUM_SHARED
-
-    def note(standing: Standing) -> None:
-        board[first : first + _NUM_SHARED] = [
-            standing.share_spent,
-            standing.proposals,
-            standing.accepted,
-            standing.current_ns,
-            standing.best_ns,
-        ]
-
-    return run_chain(task, Stop(asked.is_set), note)
 
 
 def checkpoint_directory(output: Path | None) -> Path | None:

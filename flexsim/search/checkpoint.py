@@ -37,7 +37,23 @@ class Checkpoints:
         return self.directory / f"checkpoint-{chain}.json"
 
     def write(self, walk: Walk) -> None:
-        """Write the state of a chain."""
+        """Keep the state of a chain."""
+        self.keep(walk.chain, self._text(walk))
+
+    def keep(self, chain: int, text: str) -> None:
+        """Write the file of one chain."""
+        with whole_file(self.path(chain)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def stored(self, chain: int) -> str | None:
+        """Return the text of one chain's file; None where there is none."""
+        path = self.path(chain)
+        try:
+            return path.read_text(encoding="utf-8") if path.is_file() else None
+        except (OSError, ValueError) as problem:
+            raise FlexSimError(f"{path}: this is no checkpoint of a search") from problem
+
+    def _text(self, walk: Walk) -> str:
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -45,8 +61,7 @@ class Checkpoints:
             "walk": walk.content(),
             **dict(zip(_STATES, map(_state_content, (walk.state, walk.best)), strict=True)),
         }
-        with whole_file(self.path(walk.chain)) as temporary:
-            temporary.write_text(json.dumps(content), encoding="utf-8")
+        return json.dumps(content)
 
     def read(self, walk: Walk) -> bool:
         """Let a chain go on from its checkpoint; return whether there is one.
@@ -54,9 +69,10 @@ class Checkpoints:
         Raise :class:`FlexSimError` in one sentence for one that is broken or of another search.
         """
         path = self.path(walk.chain)
-        if not path.is_file():
+        text = self.stored(walk.chain)
+        if text is None:
             return False
-        content = self._content(path)
+        content = self._content(path, text)
         try:
             walked, states = _checked(content["walk"]), [_state(content[k]) for k in _STATES]
         except (LookupError, TypeError, ValueError, AttributeError, StrategyError) as problem:
@@ -64,12 +80,12 @@ class Checkpoints:
         walk.restore(walked, *states)
         return True
 
-    def _content(self, path: Path) -> dict[str, Any]:
+    def _content(self, path: Path, text: str) -> dict[str, Any]:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(text)
             identity = dict(content["identity"])
             known = (content["format"], content["version"]) == (FORMAT, VERSION)
-        except (OSError, ValueError, TypeError, LookupError) as problem:
+        except (ValueError, TypeError, LookupError) as problem:
             raise FlexSimError(f"{path}: this is no checkpoint of a search") from problem
         if not known:
             raise FlexSimError(f"{path}: this is no checkpoint of this version of flexsim")

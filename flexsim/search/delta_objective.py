@@ -77,5 +77,9 @@ class DeltaObjective:
 
 
 def delta_objective(problem: Problem) -> Objective:
-    """Return the fastest objective that takes a problem: in full where blocks do not serve."""
-    return FullObjective(problem) if why_not(problem.base) else DeltaObjective(problem)
+    """Return the fastest objective that takes a problem: in full where blocks do not serve.
+
+    They price kernel by kernel, and a host that runs ahead needs the whole pass.
+    """
+    in_full = why_not(problem.base) or problem.costs.software.host_runs_ahead
+    return FullObjective(problem) if in_full else DeltaObjective(problem)

@@ -98,6 +98,8 @@ def _chain_edges(walk: Walk) -> tuple[Edge, ...] | None:
     """Return the edges of a chain in order; None where the problem is no chain."""
     moves, base, graph = walk.moves, walk.problem.base, walk.problem.graph
     units = moves.units
+    if walk.problem.costs.software.host_runs_ahead:
+        return None
     if why_not(base) or base.sharding != WHOLE or len(units) != len(moves.space.units):
         return None
     if len(units) < 2 or any(len(unit.operators) > 1 for unit in units):

@@ -15,6 +15,7 @@ from flexsim.errors import FlexSimError, ScenarioError, StrategyError
 from flexsim.files import is_file
 from flexsim.operator_graph.graph import SAMPLE_DIM
 from flexsim.scenario.checks import usable_devices
+from flexsim.scenario.ordering import flushes
 from flexsim.scenario.prepare import prepare
 from flexsim.scenario.schema import Scenario
 from flexsim.search.arrangement import arranged, normal
@@ -59,6 +60,12 @@ def plain_problem(scenario: Scenario, cost_model: CostModel | None = None) -> Pr
         raise ScenarioError(
             f"{scenario.source}: a search keeps weights, gradients and optimizer state whole;"
             " leave strategy.zero at 0"
+        )
+    if found.strategy.num_slices > 1 or not flushes(scenario):
+        raise ScenarioError(
+            f"{scenario.source}: a search compares single iterations of whole sequences, which"
+            f" strategy.schedule = {scenario.strategy.chosen_schedule!r} has not; choose another,"
+            " such as 1f1b"
         )
     if found.strategy.offload or found.costs.software.factored_moment_bytes:
         raise ScenarioError(

@@ -9,6 +9,8 @@ from typing import Any
 
 from flexsim.errors import StrategyError
 from flexsim.scenario.runner import Result
+from flexsim.scenario.schema import Scenario
+from flexsim.scenario.summary import SUMMARY
 from flexsim.search.objective import Problem
 from flexsim.search.space import Space
 from flexsim.search.trace import ACCEPTED, CUT_OFF, INFEASIBLE, Row, count, write_trace
@@ -39,6 +41,8 @@ class SearchResult:
     interrupted: bool = False
     refusals: Mapping[str, int] = field(default_factory=dict)
     """Why strategies could not be built or do not fit memory, and how often; most often first."""
+    scenario: Scenario | None = None
+    """What was searched for, its ``[search]`` table as it was used."""
 
     @property
     def best_metrics(self) -> Mapping[str, Any]:
@@ -73,13 +77,15 @@ class SearchResult:
         }
 
     def save(self, directory: str | Path) -> list[Path]:
-        """Write the trace, the best strategy and the pictures; return their paths.
+        """Write the trace, the best strategy, timelines, pictures; last the summary.
 
         ``best-strategy.flexflow.txt`` is written only where FlexFlow's format can say it.
+        Return the paths of all.
         """
         from flexsim.plotting.search_strategy import save_strategy_picture
         from flexsim.plotting.search_timelines import save_timelines
         from flexsim.plotting.search_trace import save_search_picture
+        from flexsim.search.summary import TIMELINES, write_search_summary, write_timelines
 
         folder = Path(directory)
         write_trace(folder / "search.csv", self.trace)
@@ -91,7 +97,12 @@ class SearchResult:
         picture = folder / "strategy.png"
         written.append(save_strategy_picture(problem.graph, self.best_strategy, picture))
         both = {"data parallelism": self.baseline.timeline, "best found": self.best.timeline}
-        return [*written, save_timelines(both, folder / "timelines.png")]
+        written.append(save_timelines(both, folder / "timelines.png"))
+        own = {"the scenario's own": self.expert.timeline} if self.expert else {}
+        write_timelines(folder / TIMELINES, {**both, **own})
+        tables = [folder / "search.csv", folder / TIMELINES]
+        summary = write_search_summary(folder / SUMMARY, self, tables)
+        return [*written, folder / TIMELINES, summary]
 
     def _save_flexflow(self, folder: Path) -> list[Path]:
         path = folder / "best-strategy.flexflow.txt"

@@ -26,7 +26,13 @@ from flexsim.strategy.axes import (
 )
 from flexsim.strategy.config import ParallelConfig
 from flexsim.strategy.mesh import Mesh
-from flexsim.strategy.recompute import ALL_LAYERS, SomeLayers, segments_of_stages
+from flexsim.strategy.recompute import (
+    ALL_LAYERS,
+    CHEAP,
+    SomeLayers,
+    cheap_runs,
+    segments_of_stages,
+)
 from flexsim.strategy.sharding import WHOLE, Sharding
 from flexsim.strategy.strategy import Strategy
 
@@ -44,8 +50,8 @@ class Degrees:
 
     ``order`` names the axes from the fastest-varying device number to the slowest.
     ``chunks`` are stages a rank, cut equally unless ``layers_per_stage`` are given; ``recompute``
-    is none, selective or full, in ``recompute_layers`` of every stage, or ``segments`` says which
-    runs of operators; ``offload`` names what is kept on the host. ``zero`` is a stage of
+    is none, cheap, selective or full, in ``recompute_layers`` of every stage, or ``segments`` says
+    which runs of operators; ``offload`` names what is kept on the host. ``zero`` is a stage of
     ZeRO over groups of ``shard`` replicas (all of them unless given), with weights dropped after
     the forward (``reshard``) and gathered ``prefetch`` layers ahead. ``placement`` says which rank
     holds which stage (:func:`ranks_of_stages`), and ``lanes`` are copies of the model.
@@ -79,6 +85,15 @@ class Degrees:
     context: int = 1
     context_method: str = "all-gather"
     expert: int = 1
+    slices: tuple[int, ...] = ()
+    """Lengths of the slices in which a sequence passes; none: it passes whole."""
+    iterations: int | None = None
+    """Iterations without a flush; None: as many as show the steady state."""
+
+    @property
+    def num_slices(self) -> int:
+        """Copies of the model, each for a slice of the positions."""
+        return max(1, len(self.slices))
 
     @property
     def num_devices(self) -> int:
@@ -125,14 +140,17 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         num_chunks=degrees.chunks,
         num_microbatches=degrees.num_microbatches,
         recompute=segments_of(graph, stage_of, degrees),
+        remade=cheap_runs(graph) if degrees.recompute == CHEAP else (),
         offload=degrees.offload,
         overlap_gradients=degrees.overlap_gradients,
         scatter_gather=degrees.scatter_gather,
         blocking_transfers=degrees.blocking_transfers,
         gradient_norm=degrees.gradient_norm,
-        sharding=_sharding(degrees),
+        sharding=sharding_of(degrees),
         num_lanes=degrees.lanes,
         ring_axes=ring_axes(degrees.replicas, degrees.context_method),
+        num_slices=degrees.num_slices,
+        num_iterations=degrees.iterations,
     )
 
 
@@ -151,6 +169,7 @@ def on_first_rank(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     mesh = _mesh(degrees, _tensor_axes(graph, degrees.tensor), ranks_of_devices(degrees)[0])
     alone = replace(degrees, pipeline=1, chunks=1, placement="loop", lanes=1)
     alone = replace(alone, schedule="gpipe", num_microbatches=1, layers_per_stage=None)
+    alone = replace(alone, slices=(), iterations=None)
     stage_of = dict.fromkeys(graph.by_name, 0)
     configs = _configs(graph, stage_of, [mesh], alone)
     return replace(megatron(graph, alone), configs=configs)
@@ -231,7 +250,8 @@ def _mesh(degrees: Degrees, tensor_axes: tuple[int, int], stage: NDArray[np.int3
     return Mesh(tuple(name for name, _ in axes), stage.reshape([size for _, size in axes]))
 
 
-def _sharding(degrees: Degrees) -> Sharding:
+def sharding_of(degrees: Degrees) -> Sharding:
+    """Return what replicas keep shares of."""
     if degrees.data * degrees.context == 1:
         return WHOLE
     axes = degrees.replicas.sharing_axes
@@ -287,7 +307,8 @@ def ranks_of_stages(degrees: Degrees) -> list[int]:
     turns = [forth, forth[::-1] if degrees.placement == "v" else forth]
     lane = [rank for chunk in range(degrees.chunks) for rank in turns[chunk % 2]]
     back = [degrees.pipeline - 1 - rank for rank in lane]
-    return [rank for number in range(degrees.lanes) for rank in (back if number % 2 else lane)]
+    lanes = [rank for number in range(degrees.lanes) for rank in (back if number % 2 else lane)]
+    return lanes * degrees.num_slices
 
 
 def _stages(graph: OperatorGraph, degrees: Degrees) -> dict[str, int]:

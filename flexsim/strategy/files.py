@@ -93,6 +93,7 @@ class _Run(_Table):
     num_chunks: int
     num_microbatches: int
     recompute: list[list[str]]
+    remade: list[list[str]] = []
     overlap_gradients: bool
     scatter_gather: bool
     blocking_transfers: bool
@@ -101,6 +102,8 @@ class _Run(_Table):
     num_lanes: int = Field(default=1, ge=1)
     offload: list[str] = []
     ring_axes: list[str] = []
+    num_slices: int = Field(default=1, ge=1)
+    num_iterations: int | None = Field(default=None, ge=1)
 
 
 class StrategyFile(_Table):
@@ -268,6 +271,7 @@ def _strategy(file: StrategyFile, configs: Mapping[str, ParallelConfig]) -> Stra
     plain = file.strategy.model_dump()
     plain["rank_of_stage"] = _ranks(file.strategy.rank_of_stage)
     plain["recompute"] = tuple(tuple(segment) for segment in file.strategy.recompute)
+    plain["remade"] = tuple(tuple(segment) for segment in file.strategy.remade)
     plain["sharding"] = _sharding(file.strategy.sharding)
     plain["offload"] = tuple(file.strategy.offload)
     plain["ring_axes"] = tuple(file.strategy.ring_axes)

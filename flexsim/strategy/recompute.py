@@ -8,17 +8,51 @@ from itertools import groupby
 
 from flexsim.errors import StrategyError, choices_text
 from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.operator_graph.kinds.latent import UP_PROJECTION
 from flexsim.operator_graph.records import Operator
 
 Segments = tuple[tuple[str, ...], ...]
 """Runs of operators, each of which is repeated as one."""
 
+CHEAP = "cheap"
+"""The policy that keeps nothing of :func:`cheap_runs`, and repeats nothing else."""
 POLICIES: Mapping[str, Callable[[Operator], str]] = {
     "none": lambda op: "",
-    "selective": lambda op: op.group and f"{op.block}/{op.group}",
+    CHEAP: lambda op: "",
+    "selective": lambda op: f"{op.block}/{op.group}" if _is_marked(op) else "",
     "full": lambda op: op.block,
 }
 """What the operators of a run have in common; nothing where they are not repeated."""
+
+
+NORMS = ("layer-norm", "rms-norm")
+ACTIVATIONS = ("bias-gelu", "swiglu")
+
+
+def cheap_runs(graph: OperatorGraph) -> Segments:
+    """Return the runs of a block whose results are large and cheap to make anew.
+
+    These are norms, activation functions, and the up-projections of latent attention with the
+    norms before them and the rotation after (DeepSeek-AI 2024, arXiv 2412.19437, section 3.2.3;
+    Megatron-Core's ``--recompute-modules layernorm mla_up_proj moe_act``).
+    """
+    runs: dict[str, list[str]] = {}
+    for operator in graph.operators:
+        key = _cheap_key(operator)
+        if key:
+            runs.setdefault(key, []).append(operator.name)
+    return tuple(tuple(run) for run in runs.values())
+
+
+def _cheap_key(operator: Operator) -> str:
+    if operator.group == UP_PROJECTION:
+        return f"{operator.block}/{operator.group}"
+    activates = any(step.fusion in ACTIVATIONS for step in operator.forward)
+    return operator.name if operator.block and (operator.kind in NORMS or activates) else ""
+
+
+def _is_marked(operator: Operator) -> bool:
+    return bool(operator.group) and operator.group != UP_PROJECTION
 
 
 def recompute_segments(graph: OperatorGraph, policy: str) -> Segments:

@@ -16,7 +16,7 @@ from flexsim.strategy.config import ParallelConfig, check_config
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.sharding import WHOLE, Sharding
 
-OPTIMIZER, ACTIVATIONS = OFFLOADS = ("optimizer", "activations")
+OPTIMIZER, ACTIVATIONS = "optimizer", "activations"
 """What may be kept on the host."""
 
 
@@ -44,6 +44,9 @@ class Strategy:
     num_chunks: int = 1
     num_microbatches: int = 1
     recompute: tuple[tuple[str, ...], ...] = ()
+    remade: tuple[tuple[str, ...], ...] = ()
+    """Runs of operators of which nothing is kept: whatever reads their results in the backward
+    has them made anew."""
     offload: tuple[str, ...] = ()
     overlap_gradients: bool = False
     scatter_gather: bool = False
@@ -52,6 +55,12 @@ class Strategy:
     sharding: Sharding = WHOLE
     num_lanes: int = 1
     ring_axes: tuple[str, ...] = ()
+    num_slices: int = 1
+    """Copies of the model, each for a slice of a sequence's positions, that all microbatches pass;
+    their stages are numbered one copy after the other."""
+    num_iterations: int | None = None
+    """Iterations that are simulated where they follow one another without a flush; None: as many
+    as show the steady state."""
 
     @property
     def num_stages(self) -> int:
@@ -111,7 +120,7 @@ def check_device(strategy: Strategy, device: int, num_devices: int) -> None:
 
 
 def _recomputed(strategy: Strategy) -> list[str]:
-    return [name for segment in strategy.recompute for name in segment]
+    return [name for segment in (*strategy.recompute, *strategy.remade) for name in segment]
 
 
 def _check_stages(strategy: Strategy) -> None:

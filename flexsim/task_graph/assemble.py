@@ -11,6 +11,7 @@ from flexsim.ragged import Csr
 from flexsim.task_graph.columns import ActionTable, TaskGraph
 from flexsim.task_graph.rows import U
 from flexsim.task_graph.schedules import Schedule
+from flexsim.task_graph.schedules.updates import UpdatePlaces, update_places, updates_of
 from flexsim.task_graph.templates import Templates
 from flexsim.task_graph.tiling import tile
 
@@ -19,10 +20,11 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Actions:
-    """All actions in program order (rank, position), an update closing every rank.
+    """All actions in program order (rank, position), with updates between or behind them.
 
     ``base`` is the id of an action's first task; ``first_of_next`` and ``num_next`` tell which
-    actions form the set that follows on the same rank.
+    actions form the set that follows on the same rank. ``update`` is the number of the update that
+    an action's gradients are for, or that it is.
     """
 
     table: ActionTable
@@ -31,12 +33,27 @@ class Actions:
     first_of_next: Int64
     num_next: Int64
     num_microbatches: int
+    update: Int64
+    completing: tuple[Int64, Int64]
+    """Actions that complete the gradients of an update that does not follow at once, and it."""
 
     def where(self, num_templates: int) -> Int64:
         """Return the action of every (template, microbatch), -1 where there is none."""
         index = np.full((num_templates, self.num_microbatches), -1, np.int64)
         microbatch = np.maximum(self.table.microbatch, 0)
         index[self.template, microbatch] = np.arange(len(self.template))
+        return index
+
+    @property
+    def is_update(self) -> NDArray[np.bool_]:
+        """Whether each action is an update."""
+        updates: NDArray[np.bool_] = self.table.kind == U
+        return updates
+
+    def last(self, num_templates: int) -> Int64:
+        """Return the last action of every (template, number of an update), -1 for none."""
+        index = np.full((num_templates, int(self.update.max(initial=0)) + 1), -1, np.int64)
+        np.maximum.at(index, (self.template, self.update), np.arange(len(self.template)))
         return index
 
 
@@ -69,21 +86,47 @@ def assemble(
 
 
 def number_actions(templates: Templates, schedule: Schedule) -> Actions:
-    """Append an update to every rank of the schedule and number all tasks."""
-    ranks = np.arange(schedule.num_ranks, dtype=np.int32)
-    ends = schedule.rank_offsets[1:]
-    kind = np.insert(schedule.kind, ends, U)
-    stage = np.insert(schedule.stage, ends, ranks)
-    microbatch = np.insert(schedule.microbatch, ends, -1)
-    last_step = schedule.step[np.maximum(ends - 1, 0)]
-    step = np.insert(schedule.step, ends, last_step + 1)
-    rank = np.insert(schedule.rank, ends, ranks)
+    """Put updates into the schedule's order and number all tasks.
+
+    An update without tasks is only noted at the end of its rank.
+    """
+    place = _with_tasks(templates, schedule, update_places(schedule))
+    kind = np.insert(schedule.kind, place.row, U)
+    stage = np.insert(schedule.stage, place.row, place.rank)
+    microbatch = np.insert(schedule.microbatch, place.row, place.number)
+    step = np.insert(2 * schedule.step, place.row, 2 * schedule.step[place.row - 1] + 1)
+    rank = np.insert(schedule.rank, place.row, place.rank)
     template = templates.numbers(kind, stage)
     base = np.cumsum(np.diff(templates.offsets)[template])
     base = np.concatenate([[0], base[:-1]])
     first, count = _following(rank, step)
     table = ActionTable(kind, stage, microbatch, rank)
-    return Actions(table, template, base, first, count, schedule.num_microbatches)
+    return Actions(
+        table,
+        template,
+        base,
+        first,
+        count,
+        schedule.num_microbatches,
+        updates_of(schedule, kind, microbatch),
+        _completing(place),
+    )
+
+
+def _with_tasks(templates: Templates, schedule: Schedule, place: UpdatePlaces) -> UpdatePlaces:
+    sizes = np.diff(templates.offsets)[templates.num_passes :]
+    return place.chosen(
+        (sizes[place.rank] > 0) | (place.row == schedule.rank_offsets[place.rank + 1])
+    )
+
+
+def _completing(place: UpdatePlaces) -> tuple[Int64, Int64]:
+    """Return the action that completes the gradients of each update that does not follow at once,
+    and the update."""
+    update = place.row + np.arange(len(place.row))
+    before = place.completed + np.searchsorted(place.row, place.completed, "right")
+    apart = before + 1 < update
+    return before[apart], update[apart]
 
 
 def _following(rank: NDArray[np.int32], step: NDArray[np.int32]) -> tuple[Int64, Int64]:

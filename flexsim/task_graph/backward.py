@@ -38,6 +38,7 @@ class BackwardPass(Pass):
         self.segment_of = {
             name: segment for segment in program.strategy.recompute for name in segment
         }
+        self.remade_of = {name: run for run in program.strategy.remade for name in run}
 
     def run(self, operator: Operator) -> None:
         """Write the rows of an operator's backward, after those of a segment to rebuild."""
@@ -107,6 +108,7 @@ class BackwardPass(Pass):
             np.full(mesh.size, num_bytes, np.int64),
             total.rows,
             True,
+            issue_ns=self.program.pricing.issue_ns([work]),
         )
         written = notebook.write(row)
         self.program.sums[written] = name, total.layout
@@ -122,8 +124,6 @@ class BackwardPass(Pass):
         needs: list[int] = []
         fetched: list[int] = []
         for use in step.reads:
-            if step.pass_name == "W" and use.tensor not in self.fed:
-                self.program.hold(use.tensor, self.layout(operator, use), reader.stage)
             if _is_gradient(use):
                 layout = self.layout(operator, use)
                 sized = (use.tensor, self.program.size(use.tensor))
@@ -157,8 +157,9 @@ class BackwardPass(Pass):
         target = self.layout(operator, use)
         segment = self.segment_of.get(operator.name, ())
         if segment and self.graph.writer[use.tensor] in segment:
-            self.rebuilt[segment[0]].read[use.tensor] = target
             return self.rebuilt[segment[0]].bring(use.tensor, target, reader)
+        if self.graph.writer[use.tensor] in self.remade_of:
+            return self.make_anew(use.tensor, target, reader)
         if not reader.gate:
             self.program.keep(use.tensor, target, reader.stage)
             return self.forward.bring(use.tensor, target, reader)
@@ -197,16 +198,25 @@ class BackwardPass(Pass):
         steps = self.program.transitions.steps(source, target, size)
         return all(isinstance(step, Collective) and step.kind == "all-gather" for step in steps)
 
+    def make_anew(self, tensor: str, target: Layout, reader: Reader) -> tuple[int, ...]:
+        """Bring what nobody kept: the run that makes it is repeated for its first reader."""
+        run = self.remade_of[self.graph.writer[tensor]]
+        self._repeat(run, reader.gate)
+        return self.rebuilt[run[0]].bring(tensor, target, reader)
+
     def _rebuild(self, operator: Operator, gate: tuple[int, ...]) -> None:
         """Repeat the forward of a segment before the backward of its last operator."""
         segment = self.segment_of.get(operator.name, ())
-        if segment and segment[0] not in self.rebuilt:
+        if segment:
+            self._repeat(segment, gate)
+
+    def _repeat(self, run: tuple[str, ...], gate: tuple[int, ...]) -> None:
+        if run[0] not in self.rebuilt:
             recompute = RecomputePass(self.program, self, gate)
-            self.rebuilt[segment[0]] = recompute
+            self.rebuilt[run[0]] = recompute
             held_back = gate if self.software.recompute_waits_for_gradient else ()
-            for name in segment:
+            for name in run:
                 recompute.run(self.graph.by_name[name], held_back)
-            self.program.rebuilt.append((self.program.stage(operator), recompute.read))
 
 
 class RecomputePass(ForwardPass):
@@ -218,13 +228,15 @@ class RecomputePass(ForwardPass):
         super().__init__(program, "recompute")
         self.backward = backward
         self.gradient_rows = gradient_rows
-        self.read: dict[str, Layout] = {}
 
     def bring(self, tensor: str, target: Layout, reader: Reader) -> tuple[int, ...]:
         """Bring what the segment made anew, or what was saved at its entry."""
         if tensor in self.store:
             return super().bring(tensor, target, reader)
-        return self.backward.keep(tensor, target, reader._replace(gate=self.gradient_rows))
+        gated = reader._replace(gate=self.gradient_rows)
+        if self.graph.writer[tensor] in self.backward.remade_of:
+            return self.backward.make_anew(tensor, target, gated)
+        return self.backward.keep(tensor, target, gated)
 
     def _target(self, operator: Operator, step: Step, use: Use) -> Layout:
         if use.tensor in self.store:

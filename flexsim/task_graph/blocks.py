@@ -28,7 +28,9 @@ from flexsim.task_graph.block_pool import HEAD_KIND, Pool
 from flexsim.task_graph.block_prices import Priced, StepPrices
 from flexsim.task_graph.block_update import Update
 from flexsim.task_graph.block_weights import Found
+from flexsim.task_graph.inference import has_backward
 from flexsim.task_graph.kinds import TASK_CODE
+from flexsim.task_graph.order import named_schedule
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import Notebook
@@ -45,9 +47,9 @@ def why_not(strategy: Strategy) -> str:
         return "it has several stages"
     if strategy.num_microbatches > 1:
         return "it has several microbatches"
-    if strategy.recompute:
+    if strategy.recompute or strategy.remade:
         return "it recomputes activations"
-    if strategy.schedule == "forward":
+    if not has_backward(named_schedule(strategy)):
         return "it has no backward"
     return "its transfers block" if strategy.blocking_transfers else ""
 

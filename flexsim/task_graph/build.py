@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 from flexsim.cost.costs import Costs
 from flexsim.device_graph import DeviceGraph
-from flexsim.errors import StrategyError
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.strategy import Strategy, check_strategy
+from flexsim.task_graph.asynchronous import check_stands_alone, with_versions
 from flexsim.task_graph.columns import TaskGraph
 from flexsim.task_graph.expand import build_program
 from flexsim.task_graph.folding import fold_rows, unfolded
@@ -19,14 +20,16 @@ from flexsim.task_graph.inference import (
     nothing_saved,
     weights_only,
 )
+from flexsim.task_graph.issue import issued_rows
 from flexsim.task_graph.members import templates_of
 from flexsim.task_graph.memory import stage_memory, static_memory
+from flexsim.task_graph.order import schedule_of
 from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.refusals import check_halves, check_split
 from flexsim.task_graph.rings import fused_rows
 from flexsim.task_graph.rows import B, F, Row, U
-from flexsim.task_graph.schedules import SCHEDULES, PipelineShape, Schedule, build_schedule
+from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.split import WHOLE, passes_of, split_rows
 from flexsim.task_graph.templates import Templates
 from flexsim.task_graph.update import write_update
@@ -64,18 +67,20 @@ def plan_task_graph(
     ``order`` takes the place of the schedule that the strategy names.
     """
     check_strategy(strategy, operators, devices.num_devices)
-    schedule = _schedule(strategy, order)
+    schedule = schedule_of(strategy, order)
     passes = passes_of(schedule.kind)
     check_split(strategy, passes)
     program = build_program(operators, strategy, devices, costs, splits=passes != WHOLE)
     parts = write_update(program, costs.software)
-    rows = fused_rows(program)
+    check_stands_alone(strategy, schedule, parts)
+    rows = issued_rows(fused_rows(program), costs.software)
     trains = has_backward(schedule)
     if not trains:
         rows = forward_rows(rows)
     names = tuple(op.name for op in operators.operators)
     folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, OFF)
     static = static_memory(program, parts, costs.software, folding.devices)
+    static = with_versions(static, strategy, schedule)
     stages = stage_memory(program, folding.devices, passes)
     return Plan(
         templates=_templates(folding.rows, strategy, passes),
@@ -89,7 +94,7 @@ def plan_task_graph(
         ),
         stage_memory=stages if trains else nothing_saved(stages),
         hardware_flops=float(_flops(program, trains)) * strategy.passes_a_stage,
-        num_tasks_unfolded=_num_tasks(rows, strategy),
+        num_tasks_unfolded=_num_tasks(rows, strategy, schedule),
         folding=folding.report,
     )
 
@@ -104,33 +109,8 @@ def _templates(rows: Sequence[Row], strategy: Strategy, passes: tuple[int, ...])
     return templates_of(cut, strategy.num_stages, strategy.num_ranks, passes)
 
 
-def _schedule(strategy: Strategy, order: Schedule | None) -> Schedule:
-    schedule = _named(strategy) if order is None else order
-    if schedule.rank_of_stage.tolist() != list(strategy.rank_of_stage):
-        wanted, given = schedule.rank_of_stage.tolist(), list(strategy.rank_of_stage)
-        raise StrategyError(
-            f"schedule {strategy.schedule!r} wants its stages on the ranks {wanted}, but strategy "
-            f"{strategy.name!r} has them on {given}"
-        )
-    return replace(schedule, blocking_transfers=strategy.blocking_transfers)
-
-
-def _named(strategy: Strategy) -> Schedule:
-    shape = PipelineShape(
-        num_ranks=strategy.num_ranks,
-        num_chunks=strategy.num_chunks,
-        num_microbatches=strategy.num_microbatches,
-    )
-    schedule = build_schedule(strategy.schedule, shape)
-    why = SCHEDULES[strategy.schedule].not_expanded
-    if why:
-        raise StrategyError(
-            f"schedule {strategy.schedule!r} orders passes, but no operators: {why}; draw it with "
-            f"`flexsim schedule {strategy.schedule}`, or choose another"
-        )
-    return schedule
-
-
-def _num_tasks(rows: Sequence[Row], strategy: Strategy) -> int:
-    repeats = {F: strategy.passes_a_stage, B: strategy.passes_a_stage, U: 1}
+def _num_tasks(rows: Sequence[Row], strategy: Strategy, schedule: Schedule) -> int:
+    passes = strategy.passes_a_stage * schedule.num_iterations
+    updates = schedule.num_microbatches // (schedule.microbatches_an_update or sys.maxsize)
+    repeats = {F: passes, B: passes, U: max(1, updates)}
     return sum(row.places.num_members * repeats[row.action] for row in rows)

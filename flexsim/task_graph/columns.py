@@ -25,6 +25,7 @@ __all__ = [
     "Csr",
     "Int32",
     "Int64",
+    "Iterations",
     "ResourceTable",
     "StaticMemory",
     "TaskGraph",
@@ -116,6 +117,25 @@ class ActivationMemory:
 
 
 @dataclass(frozen=True, eq=False)
+class Iterations:
+    """Iterations that follow one another without a flush.
+
+    The first and the last ``num_left_out`` fill and empty the pipeline; those between them show the
+    steady state. ``weight_versions`` are held of its weights by each pipeline rank.
+    """
+
+    of_action: Int32
+    number: int
+    num_left_out: int
+    weight_versions: tuple[int, ...]
+
+    @property
+    def num_steady(self) -> int:
+        """Iterations that show the steady state."""
+        return self.number - 2 * self.num_left_out
+
+
+@dataclass(frozen=True, eq=False)
 class TaskGraph:
     """Tasks, what they hold and what follows them.
 
@@ -145,6 +165,8 @@ class TaskGraph:
     """What was folded, or why not, in one sentence."""
     collective: UInt8 | None = None
     """Index into :data:`flexsim.task_graph.kinds.COLLECTIVES`, for networks that need it."""
+    iterations: Iterations | None = None
+    """The iterations that there are, where they do not flush; None: it is one that does."""
 
     @property
     def num_tasks(self) -> int:

@@ -8,6 +8,7 @@ from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.strategy.strategy import Strategy
 from flexsim.task_graph.backward import BackwardPass
 from flexsim.task_graph.forward import ForwardPass
+from flexsim.task_graph.narrow import keeps_products, kept_in_fp8
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import Notebook
@@ -24,7 +25,15 @@ def build_program(
 
     ``splits`` says whether weight gradients may run later than input gradients.
     """
-    program = Program(graph, strategy, Notebook(), Pricing(graph, devices, costs), splits=splits)
+    program = Program(
+        graph,
+        strategy,
+        Notebook(),
+        Pricing(graph, devices, costs),
+        splits=splits,
+        narrow=kept_in_fp8(graph, costs.software.kept_in_fp8),
+        narrow_gradients=keeps_products(graph, costs.software.kept_in_fp8),
+    )
     forward = ForwardPass(program)
     for operator in graph.operators:
         forward.run(operator)

@@ -52,6 +52,7 @@ class Pass:
                 priced.num_bytes,
                 needs,
                 True,
+                issue_ns=priced.issue_ns,
             )
         )
         self.program.touched[written] = operator, step

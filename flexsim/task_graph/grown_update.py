@@ -47,7 +47,7 @@ def build_update(
     grown: Grown, whole: OperatorGraph, devices: DeviceGraph, costs: Costs
 ) -> GrownUpdate | str:
     """Return the update of ``grown``, whose weights have the names of those of ``whole``."""
-    long = _long_strategy(grown)
+    long = long_strategy(grown)
     pricing = Pricing(whole, devices, costs)
     program = Program(whole, long, Notebook(), pricing)
     parts = _parts(grown, whole)
@@ -81,14 +81,14 @@ def anchors(grown: Grown) -> Int64:
     """
     stages = [(stage, grown.like(stage)) for stage in reversed(range(grown.site.num_stages))]
     positions = {
-        like: _positions(grown, like) for like in dict.fromkeys(like for _, like in stages)
+        like: positions_of_parts(grown, like) for like in dict.fromkeys(like for _, like in stages)
     }
     return np.concatenate(
         [positions[like] + grown.offsets[2 * stage + B] for stage, like in stages]
     )
 
 
-def _positions(grown: Grown, stage: int) -> Int64:
+def positions_of_parts(grown: Grown, stage: int) -> Int64:
     """Return the rows of a stage's parts, part by part, as :func:`_of_stage` orders them."""
     strip = grown.seed.strips.of[stage, B]
     rows, last, again = grown.seed.rows_of_parts(stage)
@@ -96,10 +96,26 @@ def _positions(grown: Grown, stage: int) -> Int64:
     copies = length * np.arange(1, grown.extra + 1)[:, None]
     moved = np.where(again, rows, strip.place(rows, grown.extra))
     order = np.where(again, last, strip.place(last, grown.extra))
+    if grown.extra < 0:
+        moved, order = moved[~again], order[~again]
     moved = np.concatenate([moved, (rows[again] + copies).reshape(-1)])
     order = np.concatenate([order, (last[again] + copies).reshape(-1)])
     sorted_rows: Int64 = moved[np.argsort(order, kind="stable")]
     return sorted_rows
+
+
+def parts_of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
+    """Return the parts of a stage of the small pipeline, and how often each stands in the long one.
+
+    They are in the order in which the first of their gradients are complete.
+    """
+    strip = grown.seed.strips.of[stage, B]
+    found = []
+    for part in grown.seed.parts[stage]:
+        inside = strip.end > strip.begin
+        again = inside and all(strip.begin <= row < strip.end for row in part.rows)
+        found.append((part, 1 + grown.extra if again else 1))
+    return [(part, times) for part, times in found if times]
 
 
 def _of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
@@ -120,9 +136,9 @@ def _of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
 
 def _parts(grown: Grown, whole: OperatorGraph) -> list[WeightPart]:
     """Return the parts of all stages, with anchors in place of rows: anchor k is row -1 - k."""
-    names, found, count = _Names(grown, whole), [], 0
+    names, found, count = Names(grown, whole), [], 0
     like = {s: _of_stage(grown, s) for s in range(grown.seed.num_stages)}
-    on_rank = [_Layouts(_mesh(grown, rank)) for rank in range(grown.site.num_ranks)]
+    on_rank = [Layouts(mesh_of(grown, rank)) for rank in range(grown.site.num_ranks)]
     for stage in reversed(range(grown.site.num_stages)):
         there = on_rank[grown.site.rank(stage)].of
         for part, copy in like[grown.like(stage)]:
@@ -134,10 +150,11 @@ def _parts(grown: Grown, whole: OperatorGraph) -> list[WeightPart]:
     return found
 
 
-class _Layouts:
+class Layouts:
     """Layouts of the small pipeline on the devices of a rank, each made once."""
 
     def __init__(self, mesh: Mesh) -> None:
+        """Take the mesh of the rank."""
         self._mesh = mesh
         self._found: dict[Layout, Layout] = {}
 
@@ -148,16 +165,17 @@ class _Layouts:
         return self._found[layout]
 
 
-def _mesh(grown: Grown, rank: int) -> Mesh:
+def mesh_of(grown: Grown, rank: int) -> Mesh:
+    """Return the mesh of a rank's devices, with the axes of the small pipeline's."""
     small = grown.seed.parts[0][0].layout.mesh
     shape = (grown.site.num_replicas, *small.shape[1:])
     return Mesh(small.names, grown.site.devices[rank].reshape(shape))
 
 
-def _long_strategy(grown: Grown) -> Strategy:
+def long_strategy(grown: Grown) -> Strategy:
     """Return what the update needs of a strategy: the device sets of ranks, and switches."""
     site = grown.site
-    meshes = {f"rank{rank}": _mesh(grown, rank) for rank in range(site.num_ranks)}
+    meshes = {f"rank{rank}": mesh_of(grown, rank) for rank in range(site.num_ranks)}
     return replace(
         grown.seed.strategy,
         configs={name: ParallelConfig(mesh, ()) for name, mesh in meshes.items()},
@@ -167,10 +185,11 @@ def _long_strategy(grown: Grown) -> Strategy:
     )
 
 
-class _Names:
+class Names:
     """Weights of the small model by the operator that reads them, and their like in the whole."""
 
     def __init__(self, grown: Grown, whole: OperatorGraph) -> None:
+        """Take the grown pipeline and the model that it is of."""
         self.grown = grown
         self.whole_operators = whole.operators
         self.small = grown.seed.graph

@@ -39,21 +39,21 @@ class Grown:
         return self.seed.stretched(self.extra)
 
     @cached_property
-    def _order(self) -> list[tuple[int, int]]:
+    def order(self) -> list[tuple[int, int]]:
         """(stage, action) of every template of forward and backward, in order."""
         return [(stage, action) for stage in range(self.site.num_stages) for action in (F, B)]
 
     @cached_property
     def offsets(self) -> Int64:
         """The first task of every template of forward and backward, and the number of all."""
-        sizes = [self.strips[self.like(stage), action].num_tasks for stage, action in self._order]
+        sizes = [self.strips[self.like(stage), action].num_tasks for stage, action in self.order]
         return np.cumsum([0, *sizes])
 
     def templates(self) -> Templates:
         """Return the templates of forward and backward, and empty ones of the updates."""
-        strips = [self.strips[self.like(stage), action] for stage, action in self._order]
+        strips = [self.strips[self.like(stage), action] for stage, action in self.order]
         sources, targets = self._edges(strips)
-        stage = np.repeat([stage for stage, _ in self._order], np.diff(self.offsets))
+        stage = np.repeat([stage for stage, _ in self.order], np.diff(self.offsets))
         held, table = self._held(strips, stage)
         nothing = [Ends(*[_nowhere()] * 5)] * self.site.num_ranks
         updates = np.full(self.site.num_ranks, self.offsets[-1])
@@ -79,7 +79,7 @@ class Grown:
         seed, extra = self.seed, self.extra
         operator = np.concatenate([strip.operator for strip in strips])
         copy = np.concatenate([strip.copy for strip in strips])
-        forward = np.repeat([action == F for _, action in self._order], np.diff(self.offsets))
+        forward = np.repeat([action == F for _, action in self.order], np.diff(self.offsets))
         num_layers = seed.num_stages * seed.num_blocks
         layer, inside = np.divmod(operator - seed.num_before, seed.block_size)
         small_stage, local = np.divmod(layer, seed.num_blocks)
@@ -99,7 +99,7 @@ class Grown:
         return np.array([self.like(stage) for stage in range(self.site.num_stages)])
 
     def _ends(self, number: int, strip: Strip) -> Ends:
-        device = int(self.site.representatives[self.site.rank(self._order[number][0])])
+        device = int(self.site.representatives[self.site.rank(self.order[number][0])])
         sides = (strip.exits, strip.tails, strip.entries, strip.heads, strip.sends)
         return Ends(*(Sorted(np.full(len(side), device, np.int32), side) for side in sides))
 
@@ -138,7 +138,7 @@ class Grown:
     def _edges(self, strips: list[Strip]) -> tuple[Int64, Int64]:
         sources = [strip.sources + at for strip, at in zip(strips, self.offsets, strict=False)]
         targets = [strip.targets + at for strip, at in zip(strips, self.offsets, strict=False)]
-        for number, (stage, action) in enumerate(self._order):
+        for number, (stage, action) in enumerate(self.order):
             for crossing in self.seed.strips.crossings:
                 if crossing.target != (self.like(stage), action):
                     continue
@@ -149,6 +149,41 @@ class Grown:
                 sources.append(self.offsets[source + 1] - back)
                 targets.append(crossing.targets + self.offsets[number])
         return np.concatenate(sources), np.concatenate(targets)
+
+
+def likes(num_stages: int, seed: Seed) -> Int64:
+    """Return the stage of the small pipeline that each of ``num_stages`` stages is like."""
+    found = np.minimum(np.arange(num_stages), 1)
+    found[-1] = seed.num_stages - 1
+    return found
+
+
+def operator_in_long(grown: Grown, key: tuple[int, int], num_stages: int, kernel: int) -> int:
+    """Return the number in the long model of the operator of a kernel; -1 for none.
+
+    ``key`` is the global stage of ``num_stages``, and the action; kernels are counted in it.
+    """
+    seed, extra, (stage, action) = grown.seed, grown.extra, key
+    like = int(likes(num_stages, seed)[stage])
+    strip = grown.strips[like, action]
+    kernels = np.flatnonzero(strip.kind < NUM_COMPUTE_KINDS)
+    if not 0 <= kernel < len(kernels):
+        return -1
+    operator, copy = int(strip.operator[kernels[kernel]]), int(strip.copy[kernels[kernel]])
+    layer, inside = divmod(operator - seed.num_before, seed.block_size)
+    if operator < 0 or layer < 0:
+        return operator
+    num_layers = seed.num_stages * seed.num_blocks
+    if layer >= num_layers:
+        more = num_stages * (seed.num_blocks + extra) - num_layers
+        return operator + more * seed.block_size
+    small_stage, local = divmod(layer, seed.num_blocks)
+    if local == 1 and seed.num_blocks == BLOCKS:
+        local += copy if action == F else extra - copy
+    elif local > 0:
+        local += extra
+    layers = (stage + small_stage - like) * (seed.num_blocks + extra) + local
+    return seed.num_before + layers * seed.block_size + inside
 
 
 def _nowhere() -> Sorted:

@@ -12,22 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
 from flexsim.operator_graph.records import GRADIENT, Operator, Step
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.columns import DYNAMIC_PARTS, Int64
 from flexsim.task_graph.kinds import COLLECTIVE_CODE, TASK_CODE
-from flexsim.task_graph.memory_curves import NUM_PARTS, SLOTS
+from flexsim.task_graph.memory_curves import SLOTS, changes_at
+from flexsim.task_graph.moments import Moments, Pass
+from flexsim.task_graph.narrow import is_weight_product
 from flexsim.task_graph.program import Program
+from flexsim.task_graph.rings import at_hand, ring_sizes
 from flexsim.task_graph.rows import INPUT, WEIGHT, B, F, Row
-from flexsim.task_graph.split import early_rows
+from flexsim.task_graph.slice_gradients import held_gradients
 
 ACTIVATIONS, RECOMPUTE, GATHERED, TEMPORARY, BUFFERS = range(len(DYNAMIC_PARTS))
-Pass = tuple[int, int]
-"""Stage and kind of pass."""
-
 _RECOMPUTED = TASK_CODE["recompute"]
 _PARAMETER = TASK_CODE["parameter"]
 _OFFLOAD = TASK_CODE["offload"]
@@ -55,13 +53,9 @@ def _ways(passes: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 @dataclass
-class _Lives:
+class _Lives(Moments):
     """Follows every tensor through the rows of one microbatch."""
 
-    program: Program
-    cut: bool
-    last: dict[int, int] = field(default_factory=dict)
-    """The last row of its pass, or of the backward's other half, that needs a row."""
     changes: dict[Pass, list[tuple[int, int, int, Mesh]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -71,61 +65,16 @@ class _Lives:
     def run(self) -> dict[Pass, dict[Mesh, Int64]]:
         self._follow_rows()
         self._follow_saved()
+        self._follow_slices()
         return {key: self._matrix(key) for key in self.num_kernels}
 
-    @cached_property
-    def rows(self) -> Sequence[Row]:
-        return self.program.notebook.rows
-
-    @cached_property
-    def early(self) -> frozenset[int]:
-        return early_rows(self.rows) if self.cut else frozenset()
-
-    def pass_of(self, index: int) -> Pass:
-        """Return stage and kind of the pass that a row belongs to."""
-        row = self.rows[index]
-        if row.action != B or not self.cut:
-            return row.stage, row.action
-        return row.stage, INPUT if index in self.early else WEIGHT
-
-    @cached_property
-    def num_kernels(self) -> dict[Pass, int]:
-        counts: dict[Pass, int] = {}
-        kinds = (F, INPUT, WEIGHT) if self.cut else (F, B)
-        for stage in range(self.program.strategy.num_stages):
-            counts |= {(stage, kind): 0 for kind in kinds}
-        for key in self.kernel_of.values():
-            counts[key[0]] = max(counts[key[0]], key[1] + 1)
-        return counts
-
-    @cached_property
-    def kernel_of(self) -> dict[int, tuple[Pass, int]]:
-        """The pass of every compute row, and its position among the pass's kernels."""
-        counts: dict[Pass, int] = {}
-        found = {}
-        for index, row in enumerate(self.rows):
-            if row.is_compute and row.action in (F, B):
-                key = self.pass_of(index)
-                found[index] = key, counts.get(key, 0)
-                counts[key] = counts.get(key, 0) + 1
-        return found
-
-    @cached_property
-    def after(self) -> dict[int, int]:
-        """For every message the kernel of its pass that it follows; -1 for none."""
-        found: dict[int, int] = {}
-        for index, row in enumerate(self.rows):
-            if row.is_compute or row.action not in (F, B):
-                continue
-            here = self.pass_of(index)
-            before = [-1]
-            for need in row.needs:
-                if need in found and self.pass_of(need) == here:
-                    before.append(found[need])
-                elif need in self.kernel_of and self.kernel_of[need][0] == here:
-                    before.append(self.kernel_of[need][1])
-            found[index] = max(before)
-        return found
+    def _follow_slices(self) -> None:
+        """Let gradients of keys stay until the slices that made these keys use them."""
+        for row, num_bytes, mesh in held_gradients(self.program):
+            if num_bytes > 0:
+                self._add(row, TEMPORARY, num_bytes, mesh)
+            else:
+                self._free(row, TEMPORARY, -num_bytes, mesh)
 
     def _follow_rows(self) -> None:
         readers: dict[int, list[int]] = defaultdict(list)
@@ -144,7 +93,7 @@ class _Lives:
     def _kernel(self, index: int, row: Row, readers: dict[int, list[int]]) -> None:
         """Let what a kernel writes live until it is needed no more."""
         for tensor, layout in self._writes(index):
-            num_bytes = self.size(tensor, layout)
+            num_bytes = self._at_hand(self.size(tensor, layout), layout, readers.get(index, ()))
             saved = self._saved_bytes(row, tensor, layout.mesh)
             if saved:
                 self._add(index, ACTIVATIONS, saved, layout.mesh)
@@ -152,6 +101,17 @@ class _Lives:
                 part = RECOMPUTE if row.kind == _RECOMPUTED else TEMPORARY
                 until = self._until(index, tensor, readers)
                 self._live((index, until), part, num_bytes, layout.mesh)
+                mine = [r for r in readers.get(index, ()) if self._reads(r, index, tensor)]
+                self._narrow((index, until), mine, (part, num_bytes, layout.mesh))
+
+    def _at_hand(self, num_bytes: int, layout: Layout, readers: Sequence[int]) -> int:
+        """Return what there is of partial sums at a time: of those that go round, some blocks."""
+        ways = [self._ring_sizes[reader] for reader in readers if reader in self._ring_sizes]
+        return at_hand(num_bytes, ways[0]) if ways and layout.partial else num_bytes
+
+    @cached_property
+    def _ring_sizes(self) -> dict[int, int]:
+        return ring_sizes(self.program)
 
     def _writes(self, index: int) -> list[tuple[str, Layout]]:
         if index in self.program.sums:
@@ -173,7 +133,7 @@ class _Lives:
         if row.action != F:
             return 0
         layout = self.program.saved.get((row.stage, mesh), {}).get(tensor)
-        return self.size(tensor, layout) if layout is not None else 0
+        return self.program.kept_bytes(tensor, layout) if layout is not None else 0
 
     def _until(self, index: int, tensor: str, readers: dict[int, list[int]]) -> int:
         """Return the last row on this stage that needs what row ``index`` wrote."""
@@ -182,17 +142,25 @@ class _Lives:
             row = self.rows[reader]
             if row.stage != self.rows[index].stage or row.action != self.rows[index].action:
                 continue
-            if row.is_compute and not self._reads(reader, tensor):
+            if row.is_compute and not self._reads(reader, index, tensor):
                 continue
             in_place = row.collective == _IN_PLACE and not row.is_compute
             last = max(last, self._until(reader, tensor, readers) if in_place else reader)
         return last
 
-    def _reads(self, index: int, tensor: str) -> bool:
-        """Whether a kernel reads a tensor; gradients may be handed on under another name."""
-        if tensor.startswith(GRADIENT) or index not in self.program.touched:
+    def _reads(self, index: int, writer: int, tensor: str) -> bool:
+        """Whether a kernel that waits for row ``writer`` reads this of what that wrote.
+
+        Gradients may be handed on under another name: then it reads them all.
+        """
+        if index not in self.program.touched:
             return True
-        return tensor in self._names(self.program.touched[index][1])
+        names = self._names(self.program.touched[index][1])
+        if not tensor.startswith(GRADIENT) or writer not in self.program.touched:
+            return tensor in names or tensor.startswith(GRADIENT)
+        step = self.program.touched[writer][1]
+        known = any(use.tensor in names for use in step.writes)
+        return tensor in names or not known
 
     def _names(self, step: Step) -> frozenset[str]:
         if id(step) not in self._names_of:
@@ -209,6 +177,8 @@ class _Lives:
             self._received(index, row, readers)
             return
         num_bytes = int(row.num_bytes.max(initial=0))
+        if index in self._ring_sizes and row.collective != _SCATTERS:
+            num_bytes = at_hand(num_bytes, self._ring_sizes[index])
         if row.collective == _SCATTERS:
             num_bytes //= row.places.groups.shape[1]
         if self._is_saved(index, row, num_bytes):
@@ -218,9 +188,29 @@ class _Lives:
             for reader in readers.get(index, ())
             if (self.rows[reader].stage, self.rows[reader].action) == (row.stage, row.action)
         ]
-        until = max([index, *here], key=self._moment)
+        until = max([index, *here], key=self.moment)
         part = GATHERED if row.kind == _PARAMETER else BUFFERS
         self._live((index, until), part, num_bytes, self._mesh(row))
+        mine = [r for r in here if self.rows[r].kind != _RECOMPUTED]
+        self._narrow((index, until), mine, (part, num_bytes, self._mesh(row)))
+
+    def _narrow(
+        self, span: tuple[int, int], readers: list[int], what: tuple[int, int, Mesh]
+    ) -> None:
+        """Let half of a gradient go early if later only products in fp8 read it."""
+        index, until = span
+        late = self.pass_of(until)
+        if not self.program.narrow_gradients or self.pass_of(index) == late:
+            return
+        if not all(self._is_product(r) for r in readers if self.pass_of(r) == late):
+            return
+        part, num_bytes, mesh = what
+        early = [index, *(r for r in readers if self.pass_of(r) == self.pass_of(index))]
+        self._free(max(early, key=self.moment), part, num_bytes // 2, mesh)
+        self._free(until, part, -(num_bytes // 2), mesh)
+
+    def _is_product(self, index: int) -> bool:
+        return index in self.program.touched and is_weight_product(self.program.touched[index][1])
 
     def _received(self, index: int, row: Row, readers: dict[int, list[int]]) -> None:
         """Let a gradient from the next stage live from the beginning; activations are saved."""
@@ -231,9 +221,9 @@ class _Lives:
             if self.rows[reader].action == B and self.rows[reader].stage != row.stage:
                 by_stage[self.rows[reader].stage].append(reader)
         for found in by_stage.values():
-            until = max(found, key=self._moment)
+            until = max(found, key=self.moment)
             num_bytes = int(row.num_bytes.max(initial=0))
-            key = self._place(until)[0]
+            key = self.place(until)[0]
             mesh = self._mesh(row)
             self.changes[key].append((0, BUFFERS, num_bytes, mesh))
             self._free(until, BUFFERS, num_bytes, mesh)
@@ -245,7 +235,7 @@ class _Lives:
         saved = self.program.saved.get((row.stage, self._mesh(row)), {})
         operator = self.program.graph.operators[row.operator]
         reads = (use.tensor for step in operator.forward for use in step.reads)
-        return any(t in saved and self.size(t, saved[t]) == num_bytes for t in reads)
+        return any(t in saved and self.program.kept_bytes(t, saved[t]) == num_bytes for t in reads)
 
     def _mesh(self, row: Row) -> Mesh:
         operators = self.program.graph.operators
@@ -253,23 +243,12 @@ class _Lives:
             row = self.rows[row.needs[0]]
         return self.program.cuts.of(operators[row.operator]).config.mesh
 
-    def _moment(self, index: int) -> tuple[int, int]:
-        key, slot = self._place(index)
-        return key[1], slot
-
-    def _place(self, index: int) -> tuple[Pass, int]:
-        """Return the pass of a row and the moment after which what it read may go."""
-        if index in self.kernel_of:
-            key, kernel = self.kernel_of[index]
-            return key, SLOTS * kernel + 1
-        return self.pass_of(index), max(SLOTS * self.after[index] + 2, 0)
-
     def _add(self, index: int, part: int, num_bytes: int, mesh: Mesh) -> None:
-        key, moment = self._place(index)
+        key, moment = self.place(index)
         self.changes[key].append((max(moment - 1, 0), part, num_bytes, mesh))
 
     def _free(self, index: int, part: int, num_bytes: int, mesh: Mesh) -> None:
-        key, moment = self._place(index)
+        key, moment = self.place(index)
         self.changes[key].append((moment, part, -num_bytes, mesh))
 
     def _live(self, span: tuple[int, int], part: int, num_bytes: int, mesh: Mesh) -> None:
@@ -282,7 +261,7 @@ class _Lives:
         stage_of = {t: self.program.stage(op) for t, op in self._writers.items()}
         for (stage, mesh), layouts in self.program.saved.items():
             for tensor, layout in layouts.items():
-                num_bytes = self.size(tensor, layout)
+                num_bytes = self.program.kept_bytes(tensor, layout)
                 away = self.program.offload.rows_of(stage, tensor, mesh)
                 if away is not None:
                     self._leave(away, num_bytes, mesh)
@@ -338,7 +317,7 @@ class _Lives:
                 if not (segment and writer.get(tensor) in segment):
                     key = row.stage, tensor
                     before = found.get(key)
-                    if before is None or self._moment(before) < self._moment(index):
+                    if before is None or self.moment(before) < self.moment(index):
                         found[key] = index
         return found
 
@@ -351,14 +330,8 @@ class _Lives:
         return self._sizes[key]
 
     def _matrix(self, key: Pass) -> dict[Mesh, Int64]:
-        found: dict[Mesh, Int64] = {}
-        length = SLOTS * self.num_kernels[key]
         events: dict[Mesh, list[tuple[int, int, int]]] = defaultdict(list)
         for moment, part, num_bytes, mesh in self.changes[key]:
             events[mesh].append((moment, part, num_bytes))
-        for mesh, some in events.items():
-            moment, part, num_bytes = np.array(some, np.int64).T
-            changes = np.zeros((max(length, 1), NUM_PARTS), np.int64)
-            np.add.at(changes, (np.where(moment < 0, len(changes) - 1, moment), part), num_bytes)
-            found[mesh] = changes
-        return found
+        length = max(SLOTS * self.num_kernels[key], 1)
+        return {mesh: changes_at(some, length) for mesh, some in events.items()}

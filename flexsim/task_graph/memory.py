@@ -31,7 +31,7 @@ from flexsim.task_graph.memory_curves import (
 from flexsim.task_graph.parts import WeightPart, factored_count
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import INPUT, WEIGHT, B, F, Row, U
-from flexsim.task_graph.split import early_rows
+from flexsim.task_graph.split import early_rows, kind_of_pass
 
 _PIPELINE = TASK_CODE["pipeline"]
 KINDS = (F, B, INPUT, WEIGHT)
@@ -171,7 +171,7 @@ def _kernels(program: Program, passes: tuple[int, ...]) -> dict[tuple[int, int],
             continue
         found.setdefault((row.stage, row.action), []).append(row)
         if row.action == B and INPUT in passes:
-            half = INPUT if index in early else WEIGHT
+            half = kind_of_pass(index, row, early)
             found.setdefault((row.stage, half), []).append(row)
     return found
 

@@ -6,6 +6,7 @@ costs as much as there are actions, not tasks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,6 +19,14 @@ SLOTS = 3
 """Moments of a kernel: what it writes comes; what it read last goes, and what communication
 makes of its result comes; what communication read last goes."""
 NUM_PARTS = len(DYNAMIC_PARTS)
+
+
+def changes_at(events: Sequence[tuple[int, int, int]], length: int) -> Int64:
+    """Return a row a moment, a column a part, from (moment, part, bytes); -1 is the last moment."""
+    moment, part, num_bytes = np.array(events, np.int64).T
+    changes = np.zeros((length, NUM_PARTS), np.int64)
+    np.add.at(changes, (np.where(moment < 0, length - 1, moment), part), num_bytes)
+    return changes
 
 
 class Peak(NamedTuple):
@@ -60,6 +69,8 @@ class Curve:
         if not self.extra:
             return self.changes
         begin, end = SLOTS * self.begin, SLOTS * self.end
+        if self.extra < 0:
+            return np.concatenate([self.changes[:begin], self.changes[end:]])
         middle = np.tile(self.changes[begin:end], (self.extra, 1))
         return np.concatenate([self.changes[:end], middle, self.changes[end:]])
 

@@ -120,7 +120,7 @@ class Offload:
                 layer = self._layer_of.get((stage, tensor), "")
                 if layer:
                     key = stage, (layer, mesh)
-                    size = self.program.size(tensor).local_bytes(layout)
+                    size = self.program.kept_bytes(tensor, layout)
                     found[key] = found.get(key, 0) + size
         return found
 

@@ -60,15 +60,21 @@ def weight_parts(program: Program) -> list[WeightPart]:
             parts += _shared_parts(program, name, layouts, contributions)
             continue
         homes, shape = {layout.mesh: layout for layout in layouts}, program.graph.shape(name)
-        stage = min(c.stage for c in contributions)
-        merge = len(homes) == 1 and any(c.stage != stage for c in contributions)
-        alike = [c._replace(stage=stage) for c in contributions] if merge else contributions
-        for total in sum_partials(alike):
+        for total in sum_partials(_at_one_stage(contributions)):
             home = homes[total.layout.mesh]
             count = counts.of(home, shape)
             part = WeightPart(name, home, total.layout, total.rows, total.stage, count, shape=shape)
             parts.append(_sharded(program, part))
     return sorted(parts, key=lambda part: max(part.rows))
+
+
+def _at_one_stage(contributions: list[Contribution]) -> list[Contribution]:
+    """Return the contributions of a mesh as those of the first of its stages."""
+    first: dict[Mesh, int] = {}
+    for one in contributions:
+        mesh = one.layout.mesh
+        first[mesh] = min(one.stage, first.get(mesh, one.stage))
+    return [one._replace(stage=first[one.layout.mesh]) for one in contributions]
 
 
 def _sharded(program: Program, part: WeightPart) -> WeightPart:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from flexsim.task_graph.assemble import Actions, assemble, number_actions
+from flexsim.task_graph.asynchronous import iterations_of
 from flexsim.task_graph.columns import ActivationMemory, Int64, StaticMemory, TaskGraph, UInt8
 from flexsim.task_graph.memory import StageMemory
 from flexsim.task_graph.places import ragged_ranges
@@ -84,4 +85,5 @@ class Plan:
             hardware_flops=self.hardware_flops,
             num_tasks_folded_away=self.num_tasks_unfolded - graph.num_tasks,
             folding=self.folding,
+            iterations=iterations_of(self.schedule, self.actions),
         )

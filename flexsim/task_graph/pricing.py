@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.cost.costs import Costs
-from flexsim.cost.work import Work
+from flexsim.cost.work import Issuing, Work
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.keys import Key
 from flexsim.operator_graph.records import GRADIENT, Map, Operator, Step, Use
@@ -27,6 +27,8 @@ class Priced:
     duration_ns: NDArray[np.int64]
     num_bytes: NDArray[np.int64]
     flops: int
+    issue_ns: int = 0
+    """What a host takes to issue it, where hosts run ahead."""
 
 
 _CAST_BYTES = 4
@@ -87,6 +89,7 @@ class Pricing:
             self.durations(works, sizes.box_of_part, config.mesh),
             np.array([w.num_bytes for w in works])[sizes.box_of_part],
             sum(int(n) * f for n, f in zip(counts, flops, strict=True)),
+            self.issue_ns(works),
         )
 
     def durations(
@@ -100,6 +103,15 @@ class Pricing:
         )
         durations: NDArray[np.int64] = table[work_of_part, type_of_part]
         return durations
+
+    def issue_ns(self, works: Sequence[Work]) -> int:
+        """Return how long a host takes to issue one of ``works``, at most.
+
+        0 where hosts do not run ahead, and under a user's cost model, which knows no hosts.
+        """
+        if not self._costs.software.host_runs_ahead or not isinstance(self._costs.compute, Issuing):
+            return 0
+        return max((self._costs.compute.issue_ns(work) for work in works), default=0)
 
     def collective(self, kind: str, num_bytes: int, places: Places) -> NDArray[np.int64]:
         """Return the duration of a collective on every group."""

@@ -31,8 +31,7 @@ class Program:
     """Rows of one microbatch, with what they leave behind.
 
     ``saved`` has, by stage and mesh, the layout in which a forward keeps each tensor that its
-    backward reads; ``rebuilt`` what backward reads of each recomputed segment. Of both, and of
-    gradients, ``held`` has what weight gradients read, which they need where they run later.
+    backward reads.
     """
 
     graph: OperatorGraph
@@ -41,14 +40,16 @@ class Program:
     pricing: Pricing
     weight_gradients: dict[str, list[Contribution]] = field(default_factory=dict)
     saved: dict[tuple[int, Mesh], dict[str, Layout]] = field(default_factory=dict)
-    rebuilt: list[tuple[int, dict[str, Layout]]] = field(default_factory=list)
-    held: dict[tuple[int, Mesh], dict[str, Layout]] = field(default_factory=dict)
     touched: dict[int, tuple[Operator, Step]] = field(default_factory=dict)
     """The step of an operator that every kernel's row is."""
     sums: dict[int, tuple[str, Layout]] = field(default_factory=dict)
     """What the rows write that add gradients."""
     splits: bool = False
     """Whether weight gradients may run later than input gradients."""
+    narrow: frozenset[str] = frozenset()
+    """Tensors that are kept in fp8."""
+    narrow_gradients: bool = False
+    """Whether what only products of weight gradients read later is kept in fp8 for them."""
 
     @cached_property
     def cuts(self) -> Cuts:
@@ -106,10 +107,6 @@ class Program:
         """Note that a stage's forward keeps a tensor for its backward."""
         self.saved.setdefault((stage, layout.mesh), {})[tensor] = layout
 
-    def hold(self, tensor: str, layout: Layout, stage: int) -> None:
-        """Note that a stage's weight gradients read a tensor."""
-        self.held.setdefault((stage, layout.mesh), {})[tensor] = layout
-
     def saved_on(self, stage: int) -> dict[str, Layout]:
         """Return what a stage keeps, on whatever mesh."""
         found: dict[str, Layout] = {}
@@ -120,6 +117,11 @@ class Program:
     def size(self, tensor: str) -> TensorSize:
         """Return shape and bytes an element of a tensor, a weight or a gradient."""
         return self._sizes[tensor]
+
+    def kept_bytes(self, tensor: str, layout: Layout) -> int:
+        """Return the bytes of a tensor's largest part as the forward keeps it."""
+        num_bytes = self.size(tensor).local_bytes(layout)
+        return num_bytes // self.graph.widths[tensor] if tensor in self.narrow else num_bytes
 
     @cached_property
     def _sizes(self) -> dict[str, TensorSize]:

@@ -31,9 +31,30 @@ def fused_rows(program: Program) -> Sequence[Row]:
     rows = program.notebook.rows
     if not program.strategy.ring_axes:
         return rows
+    return _Fusion(rows, _fused(program)).run()
+
+
+def ring_sizes(program: Program) -> dict[int, int]:
+    """Return the collectives that go round in steps, and among how many devices."""
+    if not program.strategy.ring_axes:
+        return {}
+    rows = program.notebook.rows
+    return {number: rows[number].places.groups.shape[1] for number in _fused(program)}
+
+
+def at_hand(num_bytes: int, ways: int) -> int:
+    """Return what a ring of ``ways`` devices holds of what others sent, of ``num_bytes`` in all.
+
+    That is the block that is worked on, and the one that comes meanwhile.
+    """
+    return num_bytes * min(2, ways - 1) // ways
+
+
+def _fused(program: Program) -> dict[int, int]:
+    """Return the collectives that are fused with a kernel, and the kernel."""
     kernels = [row for row, (_, step) in program.touched.items() if step.kernel == BLOCKWISE_KERNEL]
     rings = {id(places): places for places in _rings(program)}
-    return _Fusion(rows, _kernel_of(rows, kernels, rings)).run()
+    return _kernel_of(program.notebook.rows, kernels, rings)
 
 
 def _rings(program: Program) -> list[Places]:

@@ -35,6 +35,8 @@ class Row(NamedTuple):
     is_compute: bool
     collective: int = 0
     """Index into :data:`flexsim.task_graph.kinds.COLLECTIVES`: 0 for all but collectives."""
+    issue_ns: int = 0
+    """What a host takes to issue a kernel, where hosts run ahead."""
 
 
 class Have(NamedTuple):

@@ -7,7 +7,7 @@ another stage waits for belongs to I; the rest, weight gradients and what only t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from flexsim.task_graph.columns import UInt8
@@ -53,6 +53,13 @@ def early_rows(rows: Sequence[Row]) -> frozenset[int]:
     return frozenset(early)
 
 
+def kind_of_pass(index: int, row: Row, early: Container[int]) -> int:
+    """Return the kind of pass that row ``index`` runs in where backwards are cut at ``early``."""
+    if row.action != B:
+        return row.action
+    return INPUT if index in early else WEIGHT
+
+
 @dataclass
 class _Split:
     """Rows in the making; ``versions`` has the new numbers of every old row: whole, and cut."""
@@ -73,7 +80,7 @@ class _Split:
             number = self._write(row, None)
             return number, number
         whole = self._write(row, 0) if self.keeps_whole else None
-        half = row._replace(action=INPUT if index in self.early else WEIGHT)
+        half = row._replace(action=kind_of_pass(index, row, self.early))
         return whole, self._write(half, 1)
 
     def _write(self, row: Row, version: int | None) -> int:

@@ -261,21 +261,24 @@ def _crossings(templates: Templates) -> tuple[Crossing, ...]:
 
 
 def stretched(strip: Strip, extra: int) -> Strip:
-    """Return a strip whose repeatable layer stands there ``1 + extra`` times."""
+    """Return a strip whose repeatable layer stands there ``1 + extra`` times.
+
+    Where ``extra`` is -1 it is left out; the layer after it takes its inputs.
+    """
     if not extra:
         return strip
     length = strip.end - strip.begin
     middle = np.arange(strip.begin, strip.end)
-    order = np.concatenate(
-        [np.arange(strip.end), np.tile(middle, extra), np.arange(strip.end, strip.num_tasks)]
-    )
+    first, copies = np.arange(strip.end if extra > 0 else strip.begin), max(extra, 0)
+    order = np.concatenate([first, np.tile(middle, copies), np.arange(strip.end, strip.num_tasks)])
     sources, targets = _stretched_edges(strip, extra)
     weights = np.setdiff1d(strip.tails, strip.exits)
     again = weights[(weights >= strip.begin) & (weights < strip.end)]
-    copies = (again[None, :] + length * np.arange(1, extra + 1)[:, None]).reshape(-1)
-    tails = np.concatenate([strip.place(strip.tails, extra), copies])
+    more = (again[None, :] + length * np.arange(1, extra + 1)[:, None]).reshape(-1)
+    once = strip.tails if extra > 0 else np.setdiff1d(strip.tails, again)
+    tails = np.concatenate([strip.place(once, extra), more])
     copy = np.zeros(len(order), np.int32)
-    copy[strip.end : strip.end + extra * length] = np.repeat(np.arange(1, extra + 1), length)
+    copy[strip.end : strip.end + copies * length] = np.repeat(np.arange(1, extra + 1), length)
     return replace(
         strip,
         operator=strip.operator[order],
@@ -300,13 +303,14 @@ def _stretched_edges(strip: Strip, extra: int) -> tuple[Int64, Int64]:
     after = strip.targets >= strip.end
     jumps = length * np.arange(1, extra + 1)[:, None]
     shift = length * extra
+    before = ~after if extra > 0 else ~after & ~into
     sources = [
-        strip.sources[~after],
+        strip.sources[before],
         (strip.sources[into] + jumps).reshape(-1),
         strip.sources[after] + shift,
     ]
     targets = [
-        strip.targets[~after],
+        strip.targets[before],
         (strip.targets[into] + jumps).reshape(-1),
         strip.targets[after] + shift,
     ]

@@ -86,6 +86,10 @@ class Templates:
         passing = len(self.passes) * stage + position[action]
         return np.where(action == U, self.num_passes + stage, passing).astype(np.int64)
 
+    def kind_of(self, template: int) -> int:
+        """Return the kind of action that a template is of."""
+        return U if template >= self.num_passes else self.passes[template % len(self.passes)]
+
     @property
     def num_templates(self) -> int:
         """The passes of every stage, and U of every rank."""

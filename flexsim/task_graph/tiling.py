@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flexsim.ragged import Csr, offsets_of
 from flexsim.task_graph.places import Sorted, join, ragged_ranges
+from flexsim.task_graph.rows import F
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.templates import Templates
 
@@ -68,6 +69,10 @@ def _order(templates: Templates, actions: Actions, schedule: Schedule, overlap: 
 
     before = np.repeat(np.arange(len(actions.template)), actions.num_next)
     after = ragged_ranges(actions.first_of_next, actions.num_next)
+    if not overlap:
+        before, after = (
+            np.concatenate(pair) for pair in zip((before, after), actions.completing, strict=True)
+        )
     num_templates = templates.num_templates
     codes, joint = np.unique(
         actions.template[before] * num_templates + actions.template[after], return_inverse=True
@@ -75,14 +80,14 @@ def _order(templates: Templates, actions: Actions, schedule: Schedule, overlap: 
     in_order = np.lexsort((joint, before))
     pairs = [divmod(code, num_templates) for code in codes.tolist()]
     rows, joined = _joint_rows(templates, pairs, schedule, overlap)
-    where = actions.where(num_templates)
     return Order(
         actions.template,
         np.maximum(actions.table.microbatch, 0).astype(np.int64),
+        actions.update,
         actions.base,
-        where,
-        where.max(1),
-        offsets_of(actions.num_next),
+        actions.where(num_templates),
+        actions.last(num_templates),
+        offsets_of(np.bincount(before, minlength=len(actions.template))),
         after[in_order],
         joint[in_order],
         rows,
@@ -150,10 +155,9 @@ def _num_edges(patterns: Patterns, order: Order) -> int:
         np.diff(patterns.first_edge),
     )
     num_actions = np.bincount(order.template, minlength=len(patterns.first_member) - 1)
+    num_updates = (order.last >= 0).sum(axis=1)
     once = patterns.edge_template >= patterns.first_update
-    repeated = np.where(
-        once, np.minimum(num_actions, 1)[template_of_edge], num_actions[template_of_edge]
-    )
+    repeated = np.where(once, num_updates[template_of_edge], num_actions[template_of_edge])
     joint_sizes = np.diff(order.first_joined[order.joint_row])
     return int(repeated.sum() + joint_sizes[order.joint].sum())
 
@@ -161,9 +165,13 @@ def _num_edges(patterns: Patterns, order: Order) -> int:
 def meeting(
     templates: Templates, pair: tuple[int, int], schedule: Schedule, overlap: bool
 ) -> list[tuple[Sorted, Sorted]]:
-    """Return what is joined by device from one template to the next on its rank."""
+    """Return what is joined by device from one template to the next on its rank.
+
+    An update that is not to overlap waits for all of the backward that completes its gradients;
+    of a forward between them it waits as any other action does.
+    """
     first, second = pair
-    updates = second >= templates.num_passes
+    updates = second >= templates.num_passes and templates.kind_of(first) != F
     before, after = templates.ends[first], templates.ends[second]
     sides: list[tuple[Sorted, Sorted]] = [(before.exits, after.entries)]
     if updates and not overlap:

@@ -15,7 +15,8 @@ class Patterns(NamedTuple):
     ``first_edge[m]:first_edge[m + 1]`` the data edges from member m: to the task
     ``edge_local`` of the action of ``edge_template`` on the same microbatch, where there is one (a
     backward is whole or cut in two), or, to an update
-    (templates from ``first_update`` on), only from the last action of the member's template.
+    (templates from ``first_update`` on), only from the last action of the member's template among
+    those that the update is for.
     """
 
     first_member: Int64
@@ -35,14 +36,17 @@ class Patterns(NamedTuple):
 class Order(NamedTuple):
     """Actions in program order, and what joins each to those that follow it on its rank.
 
-    ``where`` is the action of a (template, microbatch), ``last`` of each template. The actions
-    that follow action a are ``follower[first_follower[a]:first_follower[a + 1]]``; ``joint``
-    tells for each which joint to use. Joint j begins at row ``joint_row[j]``: the row of the
-    source's number within its template holds the numbers of the targets within theirs.
+    ``where`` is the action of a (template, microbatch); of updates, of a (template, number of the
+    update). ``update`` tells which update every action is for, and ``last`` the last action of a
+    (template, number of the update). The actions that follow action a are
+    ``follower[first_follower[a]:first_follower[a + 1]]``; ``joint`` tells for each which joint to
+    use. Joint j begins at row ``joint_row[j]``: the row of the source's number within its template
+    holds the numbers of the targets within theirs.
     """
 
     template: Int64
     microbatch: Int64
+    update: Int64
     base: Int64
     where: Int64
     last: Int64
@@ -106,13 +110,14 @@ def tile_edges(patterns: Patterns, order: Order, tasks: Tasks) -> None:
     """Fill the successors and in-degrees of all tasks, action by action."""
     first_member, first_edge, edge_template, edge_local = patterns[0], *patterns[8:11]
     first_update = patterns.first_update
-    templates, microbatch, base, where, last = order[:5]
-    first_follower, follower, joint, joint_row, first_joined, joined = order[5:]
+    templates, microbatch, update, base, where, last = order[:6]
+    first_follower, follower, joint, joint_row, first_joined, joined = order[6:]
     first_next, following, in_degree = tasks[8:]
     task, num_edges = 0, 0
     for action in range(len(templates)):
         template = templates[action]
-        is_last = action == last[template]
+        number = update[action]
+        is_last = action == last[template, number]
         first = first_member[template]
         for member in range(first, first_member[template + 1]):
             for edge in range(first_edge[member], first_edge[member + 1]):
@@ -123,7 +128,7 @@ def tile_edges(patterns: Patterns, order: Order, tasks: Tasks) -> None:
                         target = base[there] + edge_local[edge]
                         num_edges = _follow(target, num_edges, following, in_degree)
                 elif is_last:
-                    target = base[last[after]] + edge_local[edge]
+                    target = base[where[after, number]] + edge_local[edge]
                     num_edges = _follow(target, num_edges, following, in_degree)
             for place in range(first_follower[action], first_follower[action + 1]):
                 row = joint_row[joint[place]] + member - first

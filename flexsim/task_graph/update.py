@@ -116,7 +116,8 @@ def _write_accumulation(program: Program, parts: list[WeightPart], traffic: floa
     counts = np.full(mesh.size, num_bytes, np.int64)
     needs = unique(row for part in parts for row in part.rows)
     code, places = TASK_CODE["weight-gradient"], program.notebook.on_mesh(mesh)
-    return program.notebook.write(Row(stage, B, code, -1, places, duration, counts, needs, True))
+    row = Row(stage, B, code, -1, places, duration, counts, needs, True)
+    return program.notebook.write(row._replace(issue_ns=program.pricing.issue_ns([work])))
 
 
 def _buckets(program: Program, parts: list[WeightPart], software: SoftwareProfile) -> list[_Bucket]:
@@ -266,4 +267,4 @@ def _write_step(program: Program, software: SoftwareProfile, step: Step) -> tupl
     code = TASK_CODE["optimizer"]
     places = program.notebook.on_mesh(mesh)
     row = Row(step.rank, U, code, -1, places, duration, num_bytes, step.needs, True)
-    return (program.notebook.write(row),)
+    return (program.notebook.write(row._replace(issue_ns=program.pricing.issue_ns(works))),)

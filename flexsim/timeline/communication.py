@@ -12,6 +12,7 @@ from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS, TASK_KINDS
 from flexsim.timeline.intervals import devices_of
 from flexsim.timeline.metrics import devices_alike
 from flexsim.timeline.spans import Timeline
+from flexsim.timeline.steady import steady_part
 from flexsim.units import NS_PER_S
 
 
@@ -28,6 +29,8 @@ class KindOfCommunication:
 
 def communication_by_kind(timeline: Timeline) -> list[KindOfCommunication]:
     """Return what an average device communicates, the most time first."""
+    steady = steady_part(timeline)
+    timeline, count = steady.timeline, steady.num_iterations
     graph, blocks = timeline.task_graph, timeline.fine_blocks
     table, devices = graph.resource_table, devices_of(timeline)
     if not len(devices):
@@ -37,10 +40,10 @@ def communication_by_kind(timeline: Timeline) -> list[KindOfCommunication]:
     peer = table.peer[blocks.place // 2]
     both = own + np.where(peer >= 0, share[peer], 0.0)
     size = len(TASK_KINDS)
-    num_bytes = np.bincount(blocks.kind, blocks.num_bytes * own, size)
-    time_s = np.bincount(blocks.kind, blocks.busy_ns * both, size) / NS_PER_S
+    num_bytes = np.bincount(blocks.kind, blocks.num_bytes * own, size).tolist()
+    time_s = (np.bincount(blocks.kind, blocks.busy_ns * both, size) / NS_PER_S).tolist()
     rows = [
-        KindOfCommunication(TASK_KINDS[code], float(num_bytes[code]), float(time_s[code]))
+        KindOfCommunication(TASK_KINDS[code], num_bytes[code] / count, time_s[code] / count)
         for code in range(NUM_COMPUTE_KINDS, size)
         if time_s[code]
     ]

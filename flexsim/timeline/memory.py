@@ -88,9 +88,18 @@ def peak_of_actions(
     Ranks are not known from these; they are -1.
     """
     devices = np.union1d(static.device, activation.device).astype(np.int64)
+    return peak_with(static, devices, *_peak_of_dynamic(spans_ns, activation, devices))
+
+
+def peak_with(
+    static: StaticMemory, devices: Int64, dynamic: Int64, action: Int64, operator: Int64
+) -> PeakMemory:
+    """Return the peak of ``devices`` (sorted) that hold ``dynamic`` at most, by part, then.
+
+    ``action`` and ``operator`` run at that moment. The arrays become the peak's own.
+    """
     row = np.searchsorted(devices, static.device)
     held = {part: _scattered(len(devices), row, getattr(static, part)) for part in STATIC_PARTS}
-    dynamic, action, operator = _peak_of_dynamic(spans_ns, activation, devices)
     if static.step is not None:
         step = _scattered(len(devices), row, static.step)
         steps = step > dynamic.sum(axis=1)
@@ -155,6 +164,8 @@ def _peak_of_dynamic(
     spans_ns: tuple[Int64, Int64], memory: ActivationMemory, devices: Int64
 ) -> tuple[Int64, Int64, Int64]:
     """Return the parts of each device's largest running sum, and its action and operator."""
+    if memory.together is None and len(memory.action):
+        return _peak_of_passes(spans_ns, memory, devices)
     parts, action = (
         np.zeros((len(devices), len(DYNAMIC_PARTS)), np.int64),
         np.full(len(devices), -1),
@@ -175,6 +186,29 @@ def _peak_of_dynamic(
     if memory.operator is not None:
         operator[at] = memory.operator[row[top] % len(memory.action)]
     return parts, action, operator
+
+
+def _peak_of_passes(
+    spans_ns: tuple[Int64, Int64], memory: ActivationMemory, devices: Int64
+) -> tuple[Int64, Int64, Int64]:
+    """Do the same where passes of a device run one after another, in one scan."""
+    from flexsim.timeline.memory_kernel import Passes, scan_peaks
+
+    start_ns, end_ns = (ns[memory.action] for ns in spans_ns)
+    order = np.lexsort(((start_ns + end_ns) // 2, memory.device))
+    passes = Passes(
+        np.searchsorted(devices, memory.device[order]),
+        start_ns[order],
+        end_ns[order],
+        _parts(memory.parts, memory.allocated + memory.transient)[order],
+        _parts(memory.left, memory.allocated - memory.freed)[order],
+    )
+    parts, top = scan_peaks(passes, len(devices))
+    row = order[top]
+    action = np.where(top >= 0, memory.action[row], -1)
+    if memory.operator is None:
+        return parts, action, np.full(len(devices), -1)
+    return parts, action, np.where(top >= 0, memory.operator[row], -1)
 
 
 def _first_of_most(held: Int64, first: Int64) -> Int64:

@@ -121,15 +121,20 @@ def _fullest(device: Int64, rank: Int64, total: Int64) -> tuple[Int64, Int64]:
     return device[order[first]], rank[order[first]]
 
 
+_Table = tuple[NDArray[np.float64], Int64]
+"""Shares of a pass's time at which something changes, and the changes, by part."""
+
+
 class _Tables:
     """The changes that actions make, by stage, kind of pass and curve; each found once."""
 
     def __init__(self, memory: ActivationMemory, num_moments: int) -> None:
         self.memory = memory
         self.num_moments = num_moments
-        self._found: dict[tuple[int, int, int], tuple[NDArray[np.float64], Int64]] = {}
+        self._found: dict[tuple[int, int, int], _Table] = {}
+        self._alike: dict[tuple[bytes, ...], _Table] = {}
 
-    def of(self, stage: int, kind: int, row: int) -> tuple[NDArray[np.float64], Int64]:
+    def of(self, stage: int, kind: int, row: int) -> _Table:
         """Return the shares of the pass's time at which something changes, and the changes."""
         stages = self.memory.stages
         curves = stages.curves.get((stage, kind)) if stages is not None else None
@@ -139,10 +144,19 @@ class _Tables:
         number = int(curves.curve_of_device[place])
         key = stage, kind, number
         if key not in self._found:
-            self._found[key] = _steps(curves, curves.curves[number], self.num_moments)
+            self._found[key] = self._steps_of(curves, curves.curves[number])
         return self._found[key]
 
-    def _plain(self, row: int) -> tuple[NDArray[np.float64], Int64]:
+    def _steps_of(self, curves: StageCurves, curve: Curve) -> _Table:
+        """Return the steps of a curve; most stages have the same."""
+        numbers = np.array([curve.begin, curve.end, curve.extra])
+        parts = (curve.changes, curves.end_share, numbers)
+        key = tuple(part.tobytes() for part in parts)
+        if key not in self._alike:
+            self._alike[key] = _steps(curves, curve, self.num_moments)
+        return self._alike[key]
+
+    def _plain(self, row: int) -> _Table:
         """Return the changes of an action of which only what it keeps and frees is known."""
         memory, found = self.memory, np.zeros((2, _NUM_DYNAMIC), np.int64)
         found[0, 0] = memory.allocated[row] + memory.transient[row]
@@ -224,7 +238,9 @@ def _moments_to_keep(time_ns: Int64, total: Int64) -> Int64:
     last = np.append(first[1:], len(time_ns)) - 1
     most = np.maximum.reduceat(total, first)
     where = np.where(total == np.repeat(most, last - first + 1), np.arange(len(total)), len(total))
-    return np.unique(np.concatenate([last, np.minimum.reduceat(where, first)]))
+    is_kept = np.zeros(len(total), bool)
+    is_kept[last] = is_kept[np.minimum.reduceat(where, first)] = True
+    return np.flatnonzero(is_kept)
 
 
 def _alike(
@@ -235,7 +251,8 @@ def _alike(
 ) -> Iterator[tuple[int, Int64]]:
     """Yield the rows of every stage and kind of pass, and the first of them."""
     action = memory.action[rows]
-    _, group = np.unique(np.stack([stage[action], kind[action]]), axis=1, return_inverse=True)
+    both = stage[action].astype(np.int64) * (int(kind.max(initial=0)) + 1) + kind[action]
+    _, group = np.unique(both, return_inverse=True)
     for number in range(int(group.max(initial=-1)) + 1):
         mine = rows[group.reshape(-1) == number]
         if memory.stages is not None and memory.stages.curves:

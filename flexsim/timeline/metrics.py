@@ -10,6 +10,7 @@ from flexsim.task_graph.columns import Int64, TaskGraph
 from flexsim.timeline.device_times import DeviceTimes, device_times
 from flexsim.timeline.memory import PARTS, PeakMemory, peak_memory
 from flexsim.timeline.spans import Timeline
+from flexsim.timeline.steady import steady_part
 from flexsim.units import NS_PER_S
 
 _MEMORY = (
@@ -44,9 +45,11 @@ def metrics(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
     graph = timeline.task_graph
     peak = peak_memory(timeline)
     moment = peak.moment(graph.actions, graph.operator_names) if peak is not None else None
+    steady = steady_part(timeline)
     return {
-        **speed(timeline.makespan_ns, facts),
-        **_shares(timeline),
+        **speed(steady.timeline.makespan_ns / steady.num_iterations, facts),
+        **_shares(steady.timeline, steady.num_iterations),
+        **_iterations(graph),
         **memory_metrics(peak, facts.memory_capacity_bytes, moment),
         "num_devices": facts.num_devices,
         "num_tasks": timeline.task_graph.num_tasks,
@@ -54,7 +57,7 @@ def metrics(timeline: Timeline, facts: IterationFacts) -> dict[str, object]:
     }
 
 
-def speed(makespan_ns: int, facts: IterationFacts) -> dict[str, object]:
+def speed(makespan_ns: float, facts: IterationFacts) -> dict[str, object]:
     """Return the metrics of speed of an iteration."""
     iteration_time_s = makespan_ns / NS_PER_S
     samples_per_s = _ratio(facts.sequences, iteration_time_s)
@@ -70,7 +73,19 @@ def speed(makespan_ns: int, facts: IterationFacts) -> dict[str, object]:
     }
 
 
-def _shares(timeline: Timeline) -> dict[str, object]:
+def _iterations(graph: TaskGraph) -> dict[str, object]:
+    """Return what there is to say of iterations that follow one another without a flush."""
+    found = graph.iterations
+    if found is None:
+        return {}
+    return {
+        "simulated_iterations": found.number,
+        "steady_iterations": found.num_steady,
+        "weight_versions": list(found.weight_versions),
+    }
+
+
+def _shares(timeline: Timeline, num_iterations: int) -> dict[str, object]:
     times = device_times(timeline)
     weights = devices_alike(timeline.task_graph, times.device)
     compute_ns, bubble_ns = _mean(times.compute_ns, weights), _mean(times.bubble_ns, weights)
@@ -80,7 +95,7 @@ def _shares(timeline: Timeline) -> dict[str, object]:
         "bubble_ratio": _ratio(bubble_ns, makespan_ns - bubble_ns),
         "bubble_fraction_of_span": _idle_of_longest_span(timeline, times),
         "compute_fraction": _ratio(compute_ns, makespan_ns),
-        "exposed_communication_s": _exposed_s(times, weights),
+        "exposed_communication_s": _exposed_s(times, weights, num_iterations),
     }
 
 
@@ -103,8 +118,11 @@ def _idle_of_longest_span(timeline: Timeline, times: DeviceTimes) -> float:
     return max(0.0, 1 - float(work_ns[longest] / span_ns[longest]))
 
 
-def _exposed_s(times: DeviceTimes, weights: Int64) -> dict[str, float]:
-    return {kind: _mean(ns, weights) / NS_PER_S for kind, ns in times.exposed_ns.items()}
+def _exposed_s(times: DeviceTimes, weights: Int64, num_iterations: int) -> dict[str, float]:
+    return {
+        kind: _mean(ns, weights) / num_iterations / NS_PER_S
+        for kind, ns in times.exposed_ns.items()
+    }
 
 
 def devices_alike(graph: TaskGraph, devices: Int64) -> Int64:

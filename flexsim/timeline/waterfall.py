@@ -18,6 +18,7 @@ from flexsim.timeline.device_times import DeviceTimes, device_times
 from flexsim.timeline.intervals import devices_of
 from flexsim.timeline.metrics import IterationFacts, devices_alike
 from flexsim.timeline.spans import Timeline
+from flexsim.timeline.steady import steady_part
 from flexsim.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -33,19 +34,21 @@ class WaterfallStep:
     part: str
     time_ns: int
     device_ns: int
-    """The same summed over all devices."""
+    """The same summed over all devices and, without a flush, all steady iterations."""
 
 
 @dataclass(frozen=True)
 class Waterfall:
     """The steps from ideal compute time, which is the first, to the iteration time.
 
-    Both columns add up exactly: to ``iteration_ns``, and to that times ``num_devices``.
+    Both columns add up exactly: to ``iteration_ns``, and to the time of ``num_iterations`` times
+    ``num_devices``. The iterations are those of a steady state, one where pipelines flush.
     """
 
     iteration_ns: int
     num_devices: int
     steps: tuple[WaterfallStep, ...]
+    num_iterations: int = 1
 
     def to_frame(self) -> pd.DataFrame:
         """Return the table: ``part, time_ns, device_ns, share, until_ns``, a row a step.
@@ -70,11 +73,13 @@ def waterfall(timeline: Timeline, facts: IterationFacts) -> Waterfall:
 
     Kernel efficiency is negative where kernels are faster than the stated peak.
     """
+    steady = steady_part(timeline)
+    timeline, count = steady.timeline, steady.num_iterations
     times = device_times(timeline)
     weights = devices_alike(timeline.task_graph, times.device)
     num_devices = max(facts.num_devices, int(weights.sum()))
     parts = {
-        **_compute_parts(timeline, times, weights, facts),
+        **_compute_parts(timeline, times, weights, count * _ideal_ns(facts)),
         **{
             f"exposed {kind} communication": _total(exposed_ns, weights)
             for kind, exposed_ns in times.exposed_ns.items()
@@ -84,14 +89,14 @@ def waterfall(timeline: Timeline, facts: IterationFacts) -> Waterfall:
     }
     always = (IDEAL, "kernel efficiency", "pipeline bubble")
     shown = {part: ns for part, ns in parts.items() if ns or part in always}
-    return Waterfall(timeline.makespan_ns, num_devices, _steps(shown, num_devices))
+    whole_ns = _rounded(timeline.makespan_ns, count)
+    return Waterfall(whole_ns, num_devices, _steps(shown, num_devices * count), count)
 
 
 def _compute_parts(
-    timeline: Timeline, times: DeviceTimes, weights: Int64, facts: IterationFacts
+    timeline: Timeline, times: DeviceTimes, weights: Int64, ideal_ns: int
 ) -> dict[str, int]:
     """Split compute into the ideal, what kernels take beyond it, recomputation and optimizer."""
-    ideal_ns = _ideal_ns(facts)
     recompute_ns = _total(_time_of_kind(timeline, "recompute"), weights)
     optimizer_ns = _total(_time_of_kind(timeline, "optimizer"), weights)
     beyond_ns = _total(times.compute_ns, weights) - recompute_ns - optimizer_ns - ideal_ns
@@ -139,12 +144,16 @@ def _total(values: Int64, weights: Int64) -> int:
     return int((values * weights).sum())
 
 
-def _steps(parts: dict[str, int], num_devices: int) -> tuple[WaterfallStep, ...]:
+def _rounded(total: int, count: int) -> int:
+    return (2 * total + count) // (2 * count)
+
+
+def _steps(parts: dict[str, int], count: int) -> tuple[WaterfallStep, ...]:
     """Round means such that every running sum is within half a nanosecond of the exact one."""
     steps, total_ns, until_ns = [], 0, 0
     for part, device_ns in parts.items():
         total_ns += device_ns
-        reached_ns = (2 * total_ns + num_devices) // (2 * num_devices)
+        reached_ns = _rounded(total_ns, count)
         steps.append(WaterfallStep(part, reached_ns - until_ns, device_ns))
         until_ns = reached_ns
     return tuple(steps)

@@ -22,6 +22,7 @@ from flexsim.task_graph.schedules import SCHEDULES
         ("schedules", SCHEDULES),
         ("strategies", BASELINES),
         ("scenarios", SCENARIOS),
+        ("sweeps", shipped_names("scenarios/sweeps")),
     ],
 )
 def test_list_prints_every_name_with_a_description(kind, names):

@@ -128,9 +128,17 @@ def test_an_unfused_operator_moves_more_in_more_kernels() -> None:
 
 
 def test_small_kernels_wait_for_the_host() -> None:
-    software = load_software_profile("megatron-deepspeed")
+    software = replace(load_software_profile("megatron-deepspeed"), host_runs_ahead=False)
     work = Work("elementwise", "F", 0, 1000, num_kernels=3)
     assert Roofline(software)(work, "a100-80gb") == 3 * software.host_time_per_kernel_ns
+
+
+def test_a_host_that_runs_ahead_is_no_part_of_a_price() -> None:
+    software = replace(load_software_profile("megatron-deepspeed"), host_runs_ahead=True)
+    work = Work("elementwise", "F", 0, 1000, num_kernels=3)
+    priced = Roofline(software)
+    assert priced(work, "a100-80gb") < software.host_time_per_kernel_ns
+    assert priced.issue_ns(work) == 3 * software.host_time_per_kernel_ns
 
 
 def test_an_unknown_fusion_is_told_with_the_nearest() -> None:

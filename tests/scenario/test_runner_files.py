@@ -12,11 +12,13 @@ from small_gpt import write_small
 AGG = "matplotlib.backends.backend_agg.FigureCanvasAgg"
 SVG = "matplotlib.backends.backend_svg.FigureCanvasSVG"
 FILES = [
+    "bubbles.csv",
     "bubbles.png",
     "bubbles.svg",
     "memory.csv",
     "memory.png",
     "metrics.csv",
+    "summary.json",
     "timeline.csv",
     "trace.json",
 ]

@@ -39,7 +39,7 @@ def built_in_full(layers: int, micro_batch: int, degrees: Degrees) -> Plan:
 def seed(layers_per_stage: int, micro_batch: int, degrees: Degrees) -> Seed:
     num_ranks = 1 if degrees.pipeline * degrees.chunks == 1 else 3
     small = replace(degrees, pipeline=num_ranks, chunks=1, data=2, order=Degrees.order)
-    layers = min(layers_per_stage, BLOCKS) * num_ranks
+    layers = (1 if layers_per_stage == 1 else BLOCKS) * num_ranks
     graph = build_model(model_config(**SIZES, layers=layers), 2, "fp16")
     given = costs()
     found = build_seed(graph, megatron(graph, small), given.compute, given.software, "a100-80gb")

@@ -30,7 +30,14 @@ from flexsim.operator_graph.kinds.elementwise import (
     swiglu,
     unary,
 )
-from flexsim.operator_graph.kinds.experts import Routing, combine, dispatch, route
+from flexsim.operator_graph.kinds.experts import (
+    Routing,
+    bring_back,
+    combine,
+    dispatch,
+    route,
+    send_gates,
+)
 from flexsim.operator_graph.kinds.latent import LatentInputs, latent_attention, rotary_keys
 from flexsim.operator_graph.kinds.linear import LinearShape, linear
 from flexsim.operator_graph.kinds.norm import batch_norm, layer_norm, rms_norm
@@ -69,6 +76,7 @@ __all__ = [
     "average_pool",
     "batch_norm",
     "batched_matmul",
+    "bring_back",
     "combine",
     "concatenate",
     "convolution",
@@ -98,6 +106,7 @@ __all__ = [
     "rotary",
     "rotary_keys",
     "route",
+    "send_gates",
     "split",
     "square",
     "swiglu",

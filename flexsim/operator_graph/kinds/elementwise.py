@@ -56,14 +56,24 @@ def relu(builder: GraphBuilder, name: str, x: str, axes: Axes, sizes: dict[str, 
 
 
 def swiglu(
-    builder: GraphBuilder, name: str, pair: tuple[str, str], axes: Axes, sizes: dict[str, int]
+    builder: GraphBuilder,
+    name: str,
+    inputs: tuple[str, ...],
+    axes: Axes,
+    sizes: dict[str, int],
 ) -> str:
-    """Add ``silu(gate) * up`` for a pair of tensors of equal shape."""
+    """Add ``silu(gate) * up`` for a pair of tensors of equal shape.
+
+    A third of ``inputs``, which lacks the last axis, weighs the rows of the result.
+    """
     full = builder.named(name)
-    y = builder.tensor(f"{full}.out", builder.shape(pair[0]))
-    reads = tuple(Use(x, axes) for x in pair)
+    y = builder.tensor(f"{full}.out", builder.shape(inputs[0]))
+    all_axes = (axes, axes, axes[:-1])
+    reads = tuple(Use(x, own) for x, own in zip(inputs, all_axes, strict=False))
     forward = Map(reads, Use(y, axes))
-    back = tuple(Map((Use(gradient(y), axes), *reads), Use(gradient(x), axes)) for x in pair)
+    back = tuple(
+        Map((Use(gradient(y), axes), *reads), Use(gradient(use.tensor), use.axes)) for use in reads
+    )
     builder.add(
         Operator(
             full,

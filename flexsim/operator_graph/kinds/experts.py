@@ -23,6 +23,7 @@ from flexsim.operator_graph.records import Dim, Map, Operator, Step, Use, gradie
 HIDDEN: tuple[Axis, ...] = (("b",), ("s",), ("h",))
 CHOSEN: tuple[Axis, ...] = (("b",), ("s",), ("k",))
 SENT: tuple[Axis, ...] = (("e",), ("b",), ("slot",), ("h",))
+SLOTS: tuple[Axis, ...] = (("e",), ("b",), ("slot",))
 ROUTES: tuple[Axis, ...] = (("b",), ("s",), ("route",))
 
 
@@ -88,6 +89,37 @@ def combine(builder: GraphBuilder, name: str, z: str, gates: str, routing: Routi
     )
     _add_transport(builder, full, "combine", sizes, ((forward,), back))
     return y
+
+
+def bring_back(builder: GraphBuilder, name: str, z: str, numbers: str, routing: Routing) -> str:
+    """Add ``y[b,s,h]``: the sum of what experts made of each token and weighted themselves.
+
+    Nothing is kept but ``numbers[b,s,k]``, which say where each token went.
+    """
+    full = builder.named(name)
+    rows, width = builder.shape(numbers)[:2], builder.shape(z)[3]
+    y = builder.tensor(f"{full}.out", (*rows, width))
+    sizes = _sizes(builder, y, routing)
+    sent, chosen = Use(builder.unordered(z), SENT), Use(numbers, CHOSEN)
+    forward = Map((sent, chosen), Use(y, HIDDEN, local_over=("slot",)))
+    upstream = Use(gradient(y), HIDDEN)
+    back = Map((upstream, chosen), Use(gradient(z), SENT, local_over=("s",)))
+    _add_transport(builder, full, "combine", sizes, ((forward,), (back,)))
+    return y
+
+
+def send_gates(builder: GraphBuilder, name: str, gates: str, numbers: str, routing: Routing) -> str:
+    """Add ``g[e,b,slot]``: for every slot the weight of the token that lies there."""
+    full, (batch, positions, chosen) = builder.named(name), builder.shape(gates)
+    slots = routing.num_slots(positions)
+    sizes = {"b": batch, "s": positions, "k": chosen, "e": routing.experts, "slot": slots}
+    weights, where = Use(gates, CHOSEN), Use(numbers, CHOSEN)
+    g = builder.unordered(builder.tensor(f"{full}.out", axis_sizes(SLOTS, sizes), 4))
+    forward = Map((weights, where), Use(g, SLOTS, local_over=("s",)))
+    into = Use(gradient(gates), CHOSEN, local_over=("slot",))
+    back = Map((Use(gradient(g), SLOTS), where), into)
+    _add_transport(builder, full, "send-gates", sizes, ((forward,), (back,)))
+    return g
 
 
 def _sizes(builder: GraphBuilder, x: str, routing: Routing) -> dict[str, int]:

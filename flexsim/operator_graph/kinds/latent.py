@@ -14,6 +14,8 @@ from flexsim.operator_graph.kinds.attention import CORE, HEADS, KEY, QUERY, STAT
 from flexsim.operator_graph.kinds.linear import axis_sizes, dims_of
 from flexsim.operator_graph.records import Map, Operator, Step, Use, gradient
 
+UP_PROJECTION = "up-projection"
+"""The group of what makes queries, keys and values from the latents."""
 HEADS_VALUES: tuple[Axis, ...] = (("b",), ("s",), HEADS, ("w",))
 VALUES: tuple[Axis, ...] = (("b",), ("kv",), ("g",), ("w",))
 MADE_KEYS: tuple[Axis, ...] = (("b",), ("s",), ("g",), ("d",))
@@ -57,6 +59,7 @@ def rotary_keys(
             dims_of(forward, sizes, whole=("d", "n", "p")),
             (Step("forward", "F", forward, "elementwise"),),
             (Step("input", "I", back, "elementwise"),),
+            group=UP_PROJECTION,
         )
     )
     return q.tensor, k.tensor

@@ -34,7 +34,9 @@ class LinearShape:
     stack: tuple[str, ...] = ()
 
 
-def linear(builder: GraphBuilder, name: str, x: str, shape: LinearShape) -> tuple[str, ...]:
+def linear(
+    builder: GraphBuilder, name: str, x: str, shape: LinearShape, group: str = ""
+) -> tuple[str, ...]:
     """Add ``y = x w (+ bias)`` for every output of ``shape`` and return the outputs.
 
     Forward 2·prod(sizes) FLOPs a product; the products of one input form one kernel.
@@ -51,6 +53,7 @@ def linear(builder: GraphBuilder, name: str, x: str, shape: LinearShape) -> tupl
             dims_of(maps, shape.sizes),
             (forward,),
             derive_backward(forward, weights, constants),
+            group=group,
         )
     )
     return tuple(m.write.tensor for m in maps)

@@ -22,10 +22,34 @@ def pipedream(shape: PipelineShape) -> Schedule:
 def pipedream_2bw(shape: PipelineShape) -> Schedule:
     """Return PipeDream-2BW (Narayanan et al. 2021, arXiv 2006.09503, §3.1).
 
-    Gradients of an iteration's microbatches are added up before the update; with as many of
-    them as ranks or more, two versions of the weights are enough.
+    Gradients of an iteration's microbatches are added up before the update. All ranks take weights
+    that are one update old (§3.1: the semantics of a delay of 1), so that two versions are enough
+    however many ranks there are, as long as an iteration has as many microbatches as ranks; with
+    fewer, weights are older and there are more versions.
     """
-    return replace(_without_flush(shape), microbatches_an_update=shape.num_microbatches)
+    behind = -(-shape.num_ranks // shape.num_microbatches)
+    return replace(
+        _without_flush(shape),
+        microbatches_an_update=shape.num_microbatches,
+        updates_behind=behind,
+    )
+
+
+def iterations_until_steady(num_ranks: int, num_microbatches: int) -> int:
+    """Return how many iterations fill a pipeline that never flushes, and how many empty it.
+
+    As many as have a microbatch for every rank.
+    """
+    return -(-num_ranks // num_microbatches)
+
+
+def steady_iterations(num_ranks: int, num_microbatches: int) -> int:
+    """Return how many iterations of ``num_microbatches`` show the steady state unless told.
+
+    The pipeline fills and empties in half of them; the others are measured, which are a whole
+    number of rounds of the ranks.
+    """
+    return 4 * iterations_until_steady(num_ranks, num_microbatches)
 
 
 def _without_flush(shape: PipelineShape) -> Schedule:
@@ -38,11 +62,12 @@ def weight_versions(schedule: Schedule) -> list[int]:
     """Return for each rank how many versions of its weights are held at once.
 
     A microbatch holds the version that was the newest when it began on the rank until its
-    backward there; the newest is held too. With a flush it is one.
+    backward there; the newest is held too. Where all weights are some updates old there are as
+    many versions more. With a flush it is one.
     """
     every = schedule.microbatches_an_update
-    if every is None:
-        return [1] * schedule.num_ranks
+    if every is None or schedule.updates_behind:
+        return [1 + schedule.updates_behind] * schedule.num_ranks
     return [_versions(schedule, rank, every) for rank in range(schedule.num_ranks)]
 
 

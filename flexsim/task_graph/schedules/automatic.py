@@ -108,7 +108,7 @@ def _known(problem: OrderProblem) -> Iterator[tuple[str, Orders]]:
     shape = PipelineShape(problem.num_ranks, problem.num_microbatches, chunks)
     for name, entry in SCHEDULES.items():
         fits = entry.supports_chunks if chunks > 1 else True
-        if name == AUTO or entry.not_expanded or entry.num_lanes > 1 or not fits:
+        if name == AUTO or not entry.is_like_others or entry.num_lanes > 1 or not fits:
             continue
         if entry.num_chunks not in (None, chunks):
             continue

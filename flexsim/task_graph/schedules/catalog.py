@@ -47,8 +47,21 @@ class ScheduleEntry:
     """Whether backwards are whole, ranks hold stages in turn, and nothing runs side by side."""
     hints: tuple[str, ...] = ()
     """The hints of a :class:`PipelineShape` that it heeds."""
-    not_expanded: str = ""
-    """Why it orders actions only, and no operators of a model; empty where it orders these."""
+
+    @property
+    def flushes(self) -> bool:
+        """Whether all microbatches end before weights are updated."""
+        return "num_iterations" not in self.hints
+
+    @property
+    def slices_sequences(self) -> bool:
+        """Whether microbatches pass in slices of their sequences."""
+        return "num_slices" in self.hints
+
+    @property
+    def is_like_others(self) -> bool:
+        """Whether it orders whole microbatches of one iteration, as most schedules do."""
+        return self.flushes and not self.slices_sequences
 
 
 def _chunked(
@@ -70,8 +83,6 @@ def _of_equal_stages(shape: PipelineShape) -> Schedule:
 
 AUTO = "auto"
 """The schedule that is made from what stages take; by its name alone, for F = I = W."""
-
-_NO_FLUSH = "it never flushes, and only iterations that end with an update are built"
 
 SCHEDULES: dict[str, ScheduleEntry] = {
     "gpipe": ScheduleEntry(
@@ -144,19 +155,16 @@ SCHEDULES: dict[str, ScheduleEntry] = {
         pipedream,
         "1F1B without a flush, weights stashed (Narayanan et al. 2019, arXiv 1806.03377)",
         hints=("num_iterations",),
-        not_expanded=_NO_FLUSH,
     ),
     "pipedream-2bw": ScheduleEntry(
         pipedream_2bw,
         "1F1B without a flush, two versions of weights (Narayanan et al. 2021, arXiv 2006.09503)",
         hints=("num_iterations",),
-        not_expanded=_NO_FLUSH,
     ),
     "terapipe": ScheduleEntry(
         terapipe,
         "slices of a sequence, one behind the other (Li et al. 2021, arXiv 2102.07988)",
         hints=("num_slices",),
-        not_expanded="its slices of a sequence differ in work, and no operators are cut into them",
     ),
     "forward": _chunked(
         forward_only,

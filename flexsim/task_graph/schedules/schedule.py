@@ -75,6 +75,10 @@ class Schedule:
     """Iterations that the microbatches belong to, where these follow without a flush."""
     microbatches_an_update: int | None = None
     """After how many backwards a rank updates its weights, where it does not flush."""
+    updates_behind: int = 0
+    """How many updates old the weights of a microbatch are on every rank, where it does not flush;
+    0: as new as they are when it begins there. Where they are old, the rank's next forwards need
+    not wait for an update, which so comes just before its next backward."""
 
     @classmethod
     def from_sets(
@@ -127,6 +131,11 @@ class Schedule:
     def stages_a_lane(self) -> int:
         """Number of stages that a microbatch passes."""
         return self.num_stages // self.num_lanes
+
+    @property
+    def flushes(self) -> bool:
+        """Whether all microbatches end before weights are updated, once an iteration."""
+        return self.microbatches_an_update is None
 
     @property
     def num_actions(self) -> int:

@@ -1,0 +1,86 @@
+"""A host that runs ahead of its devices: kernels wait for their issue, and for nothing else.
+
+Kernels are queued. While a device is busy with a long one its host issues the next ones, so a
+pass takes about as long as the longer of all issuing and all computing, and not the sum of the
+longer of both for each kernel. A pass begins with nothing issued and lasts until all is issued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from flexsim.cost.profiles import SoftwareProfile
+from flexsim.task_graph.rows import Row
+
+
+def issued_rows(rows: Sequence[Row], software: SoftwareProfile) -> Sequence[Row]:
+    """Return rows whose kernels last longer by what they wait for the host, where it runs ahead.
+
+    Rows are issued in the order in which they stand, each action by itself. Members of a row
+    wait equally: for the host of the one that is slowest.
+    """
+    if not software.host_runs_ahead:
+        return rows
+    waits = [0] * len(rows)
+    for action in _actions(rows):
+        queue = _Queue(rows, round(software.host_time_per_kernel_ns))
+        for index in action:
+            waits[index] += queue.put(index)
+        for index, wait_ns in queue.last_waits():
+            waits[index] += wait_ns
+    return [_longer(row, wait_ns) for row, wait_ns in zip(rows, waits, strict=True)]
+
+
+def _actions(rows: Sequence[Row]) -> Iterator[list[int]]:
+    """Yield the rows of every action."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for index, row in enumerate(rows):
+        found.setdefault((row.action, row.stage), []).append(index)
+    yield from found.values()
+
+
+def _longer(row: Row, wait_ns: int) -> Row:
+    return row._replace(duration_ns=row.duration_ns + wait_ns) if wait_ns else row
+
+
+@dataclass
+class _Host:
+    """The hosts of one set of devices: how far they have issued, and what their kernels did."""
+
+    issued_ns: int = 0
+    end_ns: int = 0
+    last: int = -1
+    """The last kernel; none yet below 0."""
+
+
+@dataclass
+class _Queue:
+    """One action in the making, from time 0."""
+
+    rows: Sequence[Row]
+    issue_ns: int
+    """Of what is not a kernel: a collective, a transfer."""
+    hosts: dict[bytes, _Host] = field(default_factory=dict)
+    ends_ns: dict[int, int] = field(default_factory=dict)
+
+    def put(self, index: int) -> int:
+        """Return how long a row waits for its issue once all else that it needs is there."""
+        row = self.rows[index]
+        host = self.hosts.setdefault(row.places.devices.tobytes(), _Host())
+        needed_ns = max((self.ends_ns.get(need, 0) for need in row.needs), default=0)
+        if row.is_compute:
+            needed_ns = max(needed_ns, host.end_ns)
+        wait_ns = max(0, host.issued_ns - needed_ns) if row.is_compute else 0
+        host.issued_ns += row.issue_ns if row.is_compute else self.issue_ns
+        end_ns = needed_ns + wait_ns + int(row.duration_ns.max(initial=0))
+        self.ends_ns[index] = end_ns
+        if row.is_compute:
+            host.end_ns, host.last = end_ns, index
+        return wait_ns
+
+    def last_waits(self) -> Iterator[tuple[int, int]]:
+        """Yield by how much the last kernels last until all is issued."""
+        for host in self.hosts.values():
+            if host.last >= 0 and host.issued_ns > host.end_ns:
+                yield host.last, host.issued_ns - host.end_ns

@@ -1,0 +1,168 @@
+"""A map on this process, and on processes of this machine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from mapped_functions import (
+    asked_to_stop,
+    deadly_at_five,
+    endless,
+    placed_square,
+    refuse_seven,
+    unpicklable,
+)
+
+from flexsim.errors import StrategyError
+from flexsim.workers import Talk, WorkerDied, Workers, count_workers, map_unordered
+from flexsim.workers.batches import Batch, Origin, packed, run_batch
+
+HERE, TWO = Workers(num_local=1), Workers(num_local=2)
+WAIT_S = 40
+
+
+def other_processes():
+    """Return this process's children but those that Python keeps for itself."""
+    found = psutil.Process().children(recursive=True)
+    return [each for each in found if "resource_tracker" not in " ".join(each.cmdline())]
+
+
+def test_one_worker_is_this_process_and_takes_items_one_by_one():
+    source = itertools.count()
+    found = map_unordered(placed_square, source, HERE)
+    assert next(found)[1].process == os.getpid()
+    assert [next(found)[0] for _ in range(3)] == [1, 2, 3]
+    assert next(source) == 4
+
+
+def test_one_worker_needs_no_dask():
+    code = (
+        "import sys; from flexsim.workers import Workers, map_unordered;"
+        "print(list(map_unordered(abs, [-1, -2], Workers(num_local=1))));"
+        "print('distributed' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[(0, 1), (1, 2)]\nFalse\n"
+
+
+def test_two_processes_share_the_items_and_leave_nothing_behind():
+    taken = []
+
+    def items():
+        for number in range(400):
+            taken.append(number)
+            yield number
+
+    found, most_ahead = {}, 0
+    for index, place in map_unordered(placed_square, items(), TWO):
+        assert index not in found
+        found[index] = place
+        most_ahead = max(most_ahead, len(taken) - len(found))
+    assert {index: place.square for index, place in found.items()} == {n: n * n for n in taken}
+    assert len(taken) == 400
+    assert most_ahead < 200
+    assert len({place.process for place in found.values()} - {os.getpid()}) == 2
+    assert all(set(place.threads.values()) == {"1"} for place in found.values())
+    assert other_processes() == []
+
+
+def test_an_item_that_kills_its_workers_gives_a_sentence_and_the_others_their_results():
+    found = dict(map_unordered(deadly_at_five, range(12), TWO))
+    died = found.pop(5)
+    assert isinstance(died, WorkerDied)
+    assert died.index == 5
+    assert "the worker died every time" in died.reason
+    assert found == {n: n for n in range(12) if n != 5}
+    assert other_processes() == []
+
+
+@pytest.mark.parametrize("workers", [HERE, TWO])
+def test_an_exception_is_raised_as_it_is(workers):
+    found = []
+    with pytest.raises(StrategyError, match=r"^seven does not fit$"):
+        for index, _ in map_unordered(refuse_seven, range(10_000), workers):
+            found.append(index)
+    assert 7 not in found
+    assert len(found) < 1000
+    assert other_processes() == []
+
+
+def test_one_process_tells_and_is_asked_to_stop_too():
+    heard = []
+    talk = Talk(lambda index, message: heard.append((index, message)), lambda: len(heard) > 2)
+    assert list(map_unordered(asked_to_stop, [9], HERE, talk)) == [(0, 3)]
+    assert heard == [(0, (9, 0)), (0, (9, 1)), (0, (9, 2))]
+
+
+def test_what_cannot_be_sent_back_is_told():
+    outcome = pickle.loads(run_batch(Batch(packed(unpicklable), packed(((0, 1),)), Origin.here())))
+    assert outcome.results == ()
+    assert "a result' cannot be sent from a worker: cannot pickle" in str(outcome.error)
+
+
+def test_a_worker_of_another_version_is_refused():
+    for origin, told in (
+        (Origin("0.0", Origin.here().python, "/"), "the work comes from flexsim 0.0"),
+        (Origin(Origin.here().version, "2.7", "/"), "the work comes from Python 2.7"),
+    ):
+        outcome = pickle.loads(run_batch(Batch(packed(abs), packed(((0, 1),)), origin)))
+        assert told in str(outcome.error)
+        assert outcome.results == ()
+
+
+def test_workers_are_counted():
+    assert count_workers(TWO) == 2
+    assert count_workers(Workers()) >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_all_processes_quietly(number):
+    code = (
+        "from flexsim.workers import Workers, map_unordered\n"
+        "from mapped_functions import endless\n"
+        "if __name__ == '__main__':\n"
+        "    for _ in map_unordered(endless, range(6), Workers(num_local=2)): pass\n"
+    )
+    assert endless  # the module is importable there as here
+    folder = os.path.dirname(__file__)
+    running = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": folder},
+    )
+    try:
+        workers = {int(line) for line in itertools.islice(running.stdout, 4)}
+        os.killpg(running.pid, number)
+        _, errors = running.communicate(timeout=WAIT_S)
+    finally:
+        running.kill()
+    assert len(workers) == 2
+    assert not any(psutil.pid_exists(each) and is_alive(each) for each in workers)
+    if number == signal.SIGTERM:
+        assert (running.returncode, errors) == (128 + number, "")
+    else:
+        assert errors.rstrip().endswith("KeyboardInterrupt")
+        assert errors.count("Traceback") == 1
+
+
+def is_alive(process):
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        try:
+            if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+                return False
+        except psutil.NoSuchProcess:
+            return False
+        time.sleep(0.05)
+    return True
