@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 SCENARIO ?= scenarios/gpt3-175b-64xa100.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench gallery docs lint format clean
+.PHONY: help setup run test bench gallery docs truth lint format clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## / - /'
@@ -43,6 +43,10 @@ gallery: $(STAMP)  ## draw the schedules, and where the time of SCENARIO goes, i
 docs: $(STAMP)  ## build the documentation into build/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet --strict
+
+truth: $(STAMP)  ## train small networks for real on two cores, and compare (docs/truth.md)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch]'
+	$(BIN)/python scenarios/truth/compare.py --output docs/truth.md
 
 lint: $(STAMP)  ## check style, types and the order of the layers
 	$(BIN)/ruff check .

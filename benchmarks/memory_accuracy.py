@@ -58,7 +58,7 @@ def bloom(row: Row) -> dict[str, Any]:
             "micro_batch": int(row.mbs),
             "precision": "bf16" if "bf16" in row.precision else "fp16",
             "recompute": "full",
-            "software": "megatron-deepspeed",
+            "software": "megatron-deepspeed-2022",
         },
         "strategy": {"name": "megatron", **strategy},
     }

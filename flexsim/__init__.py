@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flexsim.accuracy.calibrate import Calibration, calibrate
     from flexsim.accuracy.validate import Validation, validate
     from flexsim.device_graph import DeviceGraph, load_device_graph
     from flexsim.engine.event import simulate
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Calibration": "flexsim.accuracy.calibrate",
     "DeviceGraph": "flexsim.device_graph",
     "FlexSimError": "flexsim.errors",
     "OperatorGraph": "flexsim.operator_graph",
@@ -47,6 +49,7 @@ _HOME = {
     "Validation": "flexsim.accuracy.validate",
     "build_model": "flexsim.models",
     "build_task_graph": "flexsim.task_graph.build",
+    "calibrate": "flexsim.accuracy.calibrate",
     "collective_table": "flexsim.scenario.collective_table",
     "evaluate": "flexsim.scenario.runner",
     "load_device_graph": "flexsim.device_graph",
@@ -64,6 +67,7 @@ _HOME = {
 _CALLABLE_PACKAGES = ("search", "sweep")
 
 __all__ = [
+    "Calibration",
     "DeviceGraph",
     "FlexSimError",
     "OperatorGraph",
@@ -79,6 +83,7 @@ __all__ = [
     "__version__",
     "build_model",
     "build_task_graph",
+    "calibrate",
     "collective_table",
     "evaluate",
     "load_device_graph",

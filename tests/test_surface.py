@@ -10,6 +10,7 @@ import flexsim
 from flexsim.cli import app
 
 NAMES = [
+    "Calibration",
     "DeviceGraph",
     "FlexSimError",
     "OperatorGraph",
@@ -25,6 +26,7 @@ NAMES = [
     "__version__",
     "build_model",
     "build_task_graph",
+    "calibrate",
     "collective_table",
     "evaluate",
     "load_device_graph",
@@ -114,6 +116,15 @@ OPTIONS = {
         "--workers",
         "--scheduler",
         "--set",
+        "--json",
+        "--quiet",
+    ],
+    "calibrate": [
+        "--runs",
+        "--profile",
+        "--output",
+        "--constants",
+        "--folds",
         "--json",
         "--quiet",
     ],

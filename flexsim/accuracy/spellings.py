@@ -68,8 +68,8 @@ SCHEDULES = (
 
 RECOMPUTE = (
     (r"selective|attention core|attn", "selective"),
+    (r"^(none|no|not|off|false|without|sp)\b|^$", "none"),
     (r"full|uniform|every layer|remat|checkpoint|yes|true", "full"),
-    (r"^$|none|no\b|off|false|^sp$", "none"),
 )
 
 PRECISIONS = (
@@ -82,7 +82,7 @@ PRECISIONS = (
 ZERO = (
     (r"zero-?_?3|fully sharded|fsdp|hsdp", 3),
     (r"zero-?_?2", 2),
-    (r"not stated|^$|none|no\b", 0),
+    (r"not stated|^(none|no|off|false)\b|^$", 0),
     (r"zero-?_?1|distributed.?opt", 1),
 )
 

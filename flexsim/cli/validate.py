@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,9 +97,16 @@ def _rows(validation: Validation) -> Table:
         unit = "" if "speedup" in (row["metric"] or "") else " s"
         times = ["" if row[key] is None else f"{row[key]:.4g}{unit}" for key in _TIMES]
         errors = ["" if row[key] is None else f"{row[key]:+.1%}" for key in _ERRORS]
-        profiles = f"{row['device']}, {row['software']}"
-        table.add_row(row["row_id"], *times, *errors, row["reason"] or profiles)
+        table.add_row(row["row_id"], *times, *errors, row["reason"] or _remark(row))
     return table
+
+
+def _remark(row: dict[str, Any]) -> str:
+    """Return the profiles, and for a run that did not fit whether it does."""
+    profiles = f"{row['device']}, {row['software']}"
+    if not row["was_out_of_memory"]:
+        return profiles
+    return f"{profiles}; ran out of memory, {'fits' if row['fits_memory'] else 'as'} simulated"
 
 
 _TIMES, _ERRORS = ("measured", "simulated"), ("error", "memory_error")

@@ -42,7 +42,7 @@ def jump_of(schedule: Schedule, shorter: Callable[[int], Schedule], step: int) -
 
     ``shorter`` makes the schedule for fewer microbatches, of which a window has ``step``.
     """
-    tried = step * (2 + _UNSTEADY) + schedule.num_ranks
+    tried = step * (3 + _UNSTEADY) + schedule.num_ranks
     while True:
         num = schedule.num_microbatches - (schedule.num_microbatches - tried) // step * step
         if 3 * num > 2 * schedule.num_microbatches:
@@ -57,7 +57,7 @@ def _jump(long: Schedule, short: Schedule, step: int) -> Jump | None:
     """Return the jump if windows repeat as they should and are enough."""
     size = 2 * step * long.num_stages // long.num_ranks
     first = _warm_up(short)
-    count = int((_num_forwards(short) - first).min()) * 2 // size
+    count = int((_num_forwards(short) - first).min()) * 2 // size - 1  # the last sees the end
     if count < 1 or not _is_longer(long, short, (first, count, size), step):
         return None
     reach = _reach(short, first, (count, size))
@@ -82,9 +82,7 @@ def _warm_up(schedule: Schedule) -> Int64:
     return np.maximum(found, 0)
 
 
-def _is_longer(
-    long: Schedule, short: Schedule, windows: tuple[Int64, int, int], step: int
-) -> bool:
+def _is_longer(long: Schedule, short: Schedule, windows: tuple[Int64, int, int], step: int) -> bool:
     """Whether one schedule is the other with more windows before each rank's cut."""
     first, count, size = windows
     more = (long.num_microbatches - short.num_microbatches) // step

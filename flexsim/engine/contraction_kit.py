@@ -68,10 +68,10 @@ class Pattern:
         """Return the kit with a duration for every member of the templates."""
         kinds = self.kinds.copy()
         kinds[self.durations_at] = duration_ns[self.members]
-        kinds_at = store.write(kinds)
+        kinds_at = store.append(kinds)
         units = self.units.copy()
         units[:, KIND] = kinds_at + self.first_of_kind[units[:, KIND]]
-        units_at = store.write(units)
+        units_at = store.append(units)
         rows, number = self.rows.copy(), np.arange(len(self.rows))
         rows[:, UNITS] = units_at + 3 * UNIT_SIZE * number
         rows[:, BOTH] = units_at + UNIT_SIZE * (3 * len(rows) + number)

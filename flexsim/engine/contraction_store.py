@@ -47,7 +47,8 @@ class Store:
         return self._first_entry - self._next_table
 
     def forget_entries(self) -> None:
-        """Forget all that was simulated; tables in front of the entries stay."""
+        """Forget all that was simulated or appended; tables in front of the entries stay."""
+        self._scratch[:] = 0
         self.values[BUCKETS : BUCKETS + NUM_BUCKETS] = -1
         self.values[NUM_VALUES], self.values[NUM_ENTRIES] = self._first_entry, 0
 
@@ -57,6 +58,10 @@ class Store:
             begin, self._next_table = self._next_table, self._next_table + table.size
             self.values[begin : begin + table.size] = table.reshape(-1)
             return begin
+        return self.append(table)
+
+    def append(self, table: Int64) -> int:
+        """Write a table among the entries, to be forgotten with them; return its address."""
         begin = self.num_values
         while begin + table.size > len(self.values):
             self.grow()

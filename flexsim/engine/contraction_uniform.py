@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from flexsim.engine.contraction_follow import follow_actions
+from flexsim.engine.contraction_jump import Jump, steady_ns
 from flexsim.engine.contraction_kit import Kit, Watched
 from flexsim.engine.contraction_layout import (
     DONE,
@@ -93,6 +94,25 @@ def lineup_of(schedule: Schedule, resources_a_rank: int) -> Lineup:
 
 
 @dataclass(frozen=True, eq=False)
+class Order:
+    """The actions of a schedule, or where it repeats those of a shorter one."""
+
+    schedule: Schedule
+    lineup: Lineup
+    jump: Jump | None
+    in_full: Callable[[], Order]
+    """Without a jump."""
+
+
+def order_of(
+    schedule: Schedule, jump: Jump | None, resources_a_rank: int, in_full: Callable[[], Order]
+) -> Order:
+    """Return the order of a schedule, or of the shorter one of a jump."""
+    shown = schedule if jump is None else jump.schedule
+    return Order(shown, lineup_of(shown, resources_a_rank), jump, in_full)
+
+
+@dataclass(frozen=True, eq=False)
 class Closing:
     """The updates of all ranks as tasks; resources are numbered rank by rank."""
 
@@ -133,14 +153,26 @@ class Followed:
     """The outcome: when all ends, and by rank the action during which most is held, and what."""
 
     makespan_ns: int
+    schedule: Schedule
+    """Whose actions they are: a shorter one as far as it does not differ."""
     action: Int64
     held: Int64
 
 
 def replay_uniform(
-    ranks: Ranks, lineup: Lineup, closing: Closing, held: Held, store: Store
+    ranks: Ranks, order: Order, closing: Closing, held: Held, store: Store
 ) -> Followed | str:
     """Return what becomes of a pipeline, or a sentence on why contraction is not exact."""
+    found = _replay(ranks, order, closing, held, store)
+    if isinstance(found, str) and order.jump is not None:
+        return _replay(ranks, order.in_full(), closing, held, store)
+    return found
+
+
+def _replay(
+    ranks: Ranks, order: Order, closing: Closing, held: Held, store: Store
+) -> Followed | str:
+    lineup, jump = order.lineup, order.jump
     work = Work.of(lineup, ranks.outline(store))
     if replay_steps(store, work) != DONE or len(work.waiting):
         return "tasks of actions do not follow one another"
@@ -158,7 +190,14 @@ def replay_uniform(
     end_ns = _close(ranks, lineup, closing, (work, store))
     if isinstance(end_ns, str):
         return end_ns
-    return Followed(max(latest_ns, end_ns), found[0], bytes_of_rank)
+    makespan_ns = max(latest_ns, end_ns)
+    if jump is None:
+        return Followed(makespan_ns, order.schedule, found[0], bytes_of_rank)
+    later_ns = steady_ns(jump, work)
+    if later_ns is None or (found[0] >= jump.cut).any():
+        return "the pipeline has not become steady"
+    makespan_ns += jump.num_windows * later_ns
+    return Followed(makespan_ns, order.schedule, found[0], bytes_of_rank)
 
 
 def _close(

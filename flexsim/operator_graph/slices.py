@@ -75,7 +75,7 @@ def _check(graph: OperatorGraph, lengths: Sequence[int]) -> None:
             raise ModelError(
                 f"{graph.name}: operator {operator.name!r} does not work on the {total} positions "
                 "of a sequence one by one, so that sequences cannot pass in slices; choose a model "
-                "of dense layers"
+                "without experts and relative positions, such as gpt or llama"
             )
     if sum(lengths) != total or min(lengths) < 1:
         raise ModelError(

@@ -11,7 +11,7 @@ import torch
 from flexsim.cost.measured import Measurement
 from flexsim.operator_graph.records import Use
 from flexsim.profiling.kernels import Tensors, run_step, shape_of
-from flexsim.profiling.parts import Kernel, kernels_of, optimizer_work
+from flexsim.profiling.parts import Kernel, added_work, kernels_of, optimizer_work
 from flexsim.scenario.prepare import Prepared
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -19,6 +19,7 @@ _WARM_UP = 3
 _LEAST_REPEATS, _MOST_REPEATS = 7, 200
 _LONGEST_NS = 200_000_000
 """What one kernel's repetitions may take together, the least number of them aside."""
+_ADDED_SIZES = (1 << 14, 1 << 18, 1 << 22)
 _OPTIMIZER_SIZES = (1 << 16, 1 << 20, 1 << 23)
 
 
@@ -26,6 +27,11 @@ def measure_alone(prepared: Prepared, device: str = "cpu") -> Iterator[Measureme
     """Yield a row for every distinct kernel of a scenario, then for optimizer steps by size."""
     for kernel in kernels_of(prepared):
         yield measure_kernel(kernel, prepared.graph.stored_precision, device)
+    dtype = DTYPES[prepared.graph.stored_precision]
+    for num_elements in _ADDED_SIZES:
+        work = added_work(prepared, num_elements * dtype.itemsize)
+        times_ns = timed(_sum(num_elements, dtype, device), device)
+        yield Measurement.of_work(work, *summary(times_ns))
     for num_parameters in _OPTIMIZER_SIZES:
         work = optimizer_work(prepared, num_parameters)
         times_ns = timed(_adam(num_parameters, device), device)
@@ -98,6 +104,12 @@ def _sample(use: Use, kernel: Kernel, shape: tuple[int, ...], dtype: torch.dtype
     if name == "statistic":
         return torch.rand((*shape, 1), dtype=dtype) + 1
     return torch.rand(shape, dtype=dtype)
+
+
+def _sum(num_elements: int, dtype: torch.dtype, device: str) -> Callable[[], object]:
+    """Return the addition of two gradients."""
+    first, second = torch.rand(2, num_elements, device=device).to(dtype)
+    return lambda: first + second
 
 
 def _adam(num_parameters: int, device: str) -> Callable[[], object]:

@@ -31,6 +31,8 @@ class Stamp:
     step: Step
     begin_ns: int
     end_ns: int
+    added_bytes: int = 0
+    """Size of the gradient that was added to another consumer's, where that was all it did."""
 
 
 @dataclass
@@ -66,13 +68,25 @@ class Part:
         self.now_ns = time.perf_counter_ns()
 
     def _run(self, operator: Operator, step: Step, tensors: Tensors) -> None:
+        earlier = self._set_aside(step, tensors)
         run_step(step, tensors, self.boxes[operator.name])
-        end_ns = time.perf_counter_ns()
         if step.kernel != "alias":
-            self.stamps.append(Stamp(operator.name, step, self.now_ns, end_ns))
-            self.now_ns = end_ns
+            self._stamp(operator, step)
+        for name, gradient in earlier.items():
+            tensors[name] = tensors[name] + gradient
+            self._stamp(operator, step, gradient.nbytes)
         if self.sums:
             self._add_up(operator, step, tensors)
+
+    def _set_aside(self, step: Step, tensors: Tensors) -> Tensors:
+        """Take away the gradients that other consumers of a tensor wrote before."""
+        names = [use.tensor for use in step.writes if use.tensor in tensors]
+        return {name: tensors.pop(name) for name in names if name not in self.gradients}
+
+    def _stamp(self, operator: Operator, step: Step, added_bytes: int = 0) -> None:
+        end_ns = time.perf_counter_ns()
+        self.stamps.append(Stamp(operator.name, step, self.now_ns, end_ns, added_bytes))
+        self.now_ns = end_ns
 
     def _add_up(self, operator: Operator, step: Step, tensors: Tensors) -> None:
         """Sum over all processes what is left partial."""

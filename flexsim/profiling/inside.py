@@ -9,7 +9,7 @@ from flexsim.cost.measured import TRANSFER, Measurement
 from flexsim.cost.work import Work
 from flexsim.profiling.alone import summary
 from flexsim.profiling.execution import box_of
-from flexsim.profiling.parts import optimizer_work
+from flexsim.profiling.parts import added_work, optimizer_work
 from flexsim.profiling.training import Iteration
 from flexsim.scenario.prepare import Prepared
 from flexsim.task_graph.pricing import work_of
@@ -29,6 +29,10 @@ def _kernels(prepared: Prepared, run: Run) -> list[Measurement]:
     for device, iterations in zip(prepared.strategy.devices.tolist(), run, strict=True):
         works: dict[tuple[str, str], Work] = {}
         for stamp in (stamp for each in iterations for stamp in each.stamps):
+            if stamp.added_bytes:
+                work = added_work(prepared, stamp.added_bytes)
+                times[work].append(stamp.end_ns - stamp.begin_ns)
+                continue
             key = stamp.operator, stamp.step.name
             if key not in works:
                 operator = operators[stamp.operator]

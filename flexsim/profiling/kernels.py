@@ -67,7 +67,7 @@ def _closed(result: Tensor, use: Use, box: Box) -> Tensor:
 
 
 def put(tensors: Tensors, name: str, value: Tensor) -> None:
-    """Write a tensor; gradients that several operators write are sums."""
+    """Write a tensor; what is there of its gradient is added to."""
     if name.startswith(GRADIENT) and name in tensors:
         tensors[name] += value
     else:
@@ -192,13 +192,15 @@ def _rms_norm(step: Step, tensors: Tensors) -> None:
 
 
 def _softmax(step: Step, tensors: Tensors, box: Box) -> None:
+    """Run the scaled, causal softmax of scores; the scale is that of as many features as keys."""
+    scale = 1 / math.sqrt(box["kv"])
     if step.pass_name == "I":
         slope, y = (tensors[use.tensor] for use in step.reads)
-        put(tensors, step.writes[0].tensor, torch._softmax_backward_data(slope, y, -1, y.dtype))
+        found = torch._softmax_backward_data(slope, y, -1, y.dtype)
+        put(tensors, step.writes[0].tensor, found * scale)
         return
     scores = tensors[step.reads[0].tensor]
     future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-    scale = 1 / math.sqrt(scores.shape[-1])
     masked = (scores * scale).masked_fill(future, -torch.inf)
     put(tensors, step.writes[0].tensor, torch.softmax(masked, dim=-1))
 
@@ -270,9 +272,7 @@ def _cross_entropy_slope(exponent: Tensor, total: Tensor, labels: Tensor) -> Ten
 def _alias(step: Step, tensors: Tensors, box: Box) -> None:
     """Hand a gradient on under another name."""
     for m in step.maps:
-        source = tensors[m.reads[0].tensor]
-        name = m.write.tensor
-        tensors[name] = tensors[name] + source if name in tensors else source.clone()
+        put(tensors, m.write.tensor, tensors[m.reads[0].tensor])
 
 
 KERNELS: Mapping[str, Kernel] = {

@@ -38,3 +38,8 @@ def optimizer_work(prepared: Prepared, num_parameters: int) -> Work:
     """Return the work of an optimizer's step over so many parameters of a device."""
     traffic = prepared.costs.software.optimizer_traffic_bytes_per_parameter
     return Work("optimizer", "U", 0, int(num_parameters * traffic), precision="fp32")
+
+
+def added_work(prepared: Prepared, num_bytes: int) -> Work:
+    """Return the work of adding two gradients of so many bytes: both are read, one written."""
+    return Work("elementwise", "I", 0, 3 * num_bytes, precision=prepared.graph.precision)

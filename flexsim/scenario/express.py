@@ -8,26 +8,28 @@ replay with ranks and microbatches.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
 from flexsim.cost.collectives import Communication
 from flexsim.cost.profiles import load_device_profile
+from flexsim.engine.contraction_jump import jump_of
 from flexsim.engine.contraction_kit import Kit, Pattern, pattern_of
 from flexsim.engine.contraction_store import Store
 from flexsim.engine.contraction_uniform import (
     Closing,
     Followed,
     Held,
+    Order,
     Ranks,
     closing_of,
-    lineup_of,
+    order_of,
     replay_uniform,
 )
-from flexsim.engine.contraction_work import Lineup
 from flexsim.models import build_model
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import Sizes, in_file, in_schedule
@@ -39,7 +41,7 @@ from flexsim.scenario.uniform import (
     Small,
     is_regular,
     may_grow,
-    order_of,
+    order_key,
     schedule_of,
     seed_of,
     setting_key,
@@ -67,6 +69,7 @@ from flexsim.timeline.metrics import IterationFacts, memory_metrics, speed
 
 _ROOM, _LEAST_ROOM = 1 << 23, 1 << 20
 """Numbers in the store for kits, and what is left of them when all are forgotten."""
+_MOST_KITS = 100_000
 _MOST_VALUES = 1 << 24
 """Numbers in the store before all entries are forgotten."""
 
@@ -133,11 +136,12 @@ class Express:
         """Remember nothing yet."""
         self._kept = Kept(100_000)
         self._seeds = Kept(600)
-        self._orders = Kept(64)
+        self._orders = Kept(400)
         self._forget_kits()
 
     def _forget_kits(self) -> None:
-        self._store, self._kits = Store(_ROOM), Kept(1_000_000)
+        self._store, self._kits = Store(_ROOM), Kept(_MOST_KITS)
+        self._patterns = Kept(_MOST_KITS)
 
     def metrics(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> dict[str, Any] | None:
         """Return the metrics of a scenario, or None where it has to take the long way.
@@ -150,7 +154,8 @@ class Express:
             task = self._prepared(scenario, setting, sizes)
             if task is None:
                 return None
-            order = self._orders.once(order_of(task.degrees), lambda: _order(task.degrees))
+            key = order_key(task.degrees)
+            order = self._orders.once(key, lambda: _ordered(task.degrees))
             return self._simulated(task, order)
 
     def _prepared(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> _Task | None:
@@ -187,7 +192,7 @@ class Express:
     def _seed(self, task: _Task, small: Small) -> Seed | str:
         return self._seeds.once(("seed", task.model, small), lambda: seed_of(task.setting, small))
 
-    def _simulated(self, task: _Task, order: tuple[Schedule, Lineup]) -> dict[str, Any] | None:
+    def _simulated(self, task: _Task, order: Order) -> dict[str, Any] | None:
         plain = self._seed(task, task.small)
         if not isinstance(plain, Seed):
             return None
@@ -204,10 +209,10 @@ class Express:
         held = Held(parts.sum(axis=1), parts, left)
         if held.most.min() <= 0:
             return None
-        followed = replay_uniform(ranks, order[1], end.closing, held, self._store)
+        followed = replay_uniform(ranks, order, end.closing, held, self._store)
         if isinstance(followed, str):
             return None
-        return self._measured(task, (plain, load, end), order[0], followed)
+        return self._measured(task, (plain, load, end), followed)
 
     def _end(self, task: _Task) -> _End | None:
         """Return the update, for which chunks and recomputation make no difference."""
@@ -241,6 +246,7 @@ class Express:
             self._forget_kits()
         elif self._store.num_values > _MOST_VALUES:
             self._store.forget_entries()
+            self._kits = Kept(_MOST_KITS)
         prices, kind_of_rank = self._prices(task, plain)
         degrees, num_stages = task.degrees, task.num_stages
         is_pair = degrees.pipeline == 2 and degrees.chunks > 1
@@ -262,7 +268,7 @@ class Express:
     ) -> Kit | str:
         seed = self._priced(task, plain)
         key = "pattern", task.model, task.small, task.layers, shape
-        pattern = self._kits.once(
+        pattern = self._patterns.once(
             key, lambda: self._made_pattern(Short(seed, task.layers, shape[0], prices), shape[1])
         )
         if isinstance(pattern, str):
@@ -304,10 +310,10 @@ class Express:
         self,
         task: _Task,
         built: tuple[Seed, Load, _End],
-        schedule: Schedule,
         followed: Followed,
     ) -> dict[str, Any]:
         seed, load, end = built
+        schedule = followed.schedule
         stages = load.of_templates(task.num_stages, seed)
         facts = _facts(task, int(load.flops[stages[::2] // 2].sum()), seed)
         peak = _peak(task, (load, stages, end), followed)
@@ -340,9 +346,25 @@ def _whole(scenario: Scenario, setting: Setting) -> _Whole:
     return _Whole(graph, is_regular(graph, setting.config.layers), graph.flops, names)
 
 
-def _order(degrees: Degrees) -> tuple[Schedule, Lineup]:
-    schedule = schedule_of(degrees)
-    return schedule, lineup_of(schedule, RESOURCES_A_RANK)
+def _ordered(degrees: Degrees, jumps: bool = True) -> Order:
+    """Return the actions of a pipeline's schedule as a replay takes them."""
+    schedule, jump = schedule_of(degrees), None
+    if jumps and degrees.schedule in STEPS:
+        shorter = partial(_shorter, degrees)
+        jump = jump_of(schedule, shorter, STEPS[degrees.schedule](degrees.pipeline))
+    in_full = partial(_ordered, degrees, jumps=False)
+    return order_of(schedule, jump, RESOURCES_A_RANK, in_full)
+
+
+def _shorter(degrees: Degrees, num_microbatches: int) -> Schedule:
+    return schedule_of(replace(degrees, num_microbatches=num_microbatches))
+
+
+STEPS: Mapping[str, Callable[[int], int]] = {
+    "1f1b": lambda num_ranks: 1,
+    "interleaved-1f1b": lambda num_ranks: num_ranks,
+}
+"""Schedules that repeat, and with how many microbatches."""
 
 
 def _site(setting: Setting, degrees: Degrees) -> Site:

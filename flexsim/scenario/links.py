@@ -29,6 +29,8 @@ def links_of(scenario: Scenario, plan: Plan, timeline: Timeline) -> LinkFacts | 
     """Return what messages that took their priced time did, or why that was not followed."""
     if plan.num_tasks_unfolded > plan.num_tasks or plan.templates.collective is None:
         return "not followed; --set strategy.fold=false follows every one"
+    if scenario.cluster.measured_times is not None:
+        return "not followed: measured times of messages say nothing of the links below them"
     from flexsim.timeline.message_traffic import message_traffic
 
     communication = plain(setting_of(scenario).costs.communication)

@@ -123,7 +123,7 @@ class Nursery:
         )
         if parts is None:
             return None
-        schedule = self.once(("schedule", order_of(degrees)), lambda: schedule_of(degrees))
+        schedule = self.once(("schedule", order_key(degrees)), lambda: schedule_of(degrees))
         return grown_plan(parts, schedule, degrees.overlap_gradients)
 
     def _parts(
@@ -259,7 +259,7 @@ def _site(setting: Setting, degrees: Degrees) -> Site:
     return Site(devices, degrees.chunks, degrees.data, communication)
 
 
-def order_of(degrees: Degrees) -> Hashable:
+def order_key(degrees: Degrees) -> Hashable:
     """Return what a schedule follows from."""
     shape = (degrees.pipeline, degrees.chunks, degrees.num_microbatches)
     return degrees.schedule, degrees.blocking_transfers, shape

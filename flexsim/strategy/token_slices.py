@@ -27,8 +27,8 @@ def best_cuts(slice_ns: Int64, num_ranks: int, num_microbatches: int = 1) -> tup
         if best[1] and (num_ranks - 1) * most_ns >= best[0]:
             break
         cuts = _least_sum(np.where(slice_ns <= most_ns, slice_ns, NEVER_NS))
-        if cuts:
-            best = min(best, (total_ns(slice_ns, cuts, num_ranks, num_microbatches), cuts))
+        if cuts and total_ns(slice_ns, cuts, num_ranks, num_microbatches) < best[0]:
+            best = total_ns(slice_ns, cuts, num_ranks, num_microbatches), cuts
     return best[1]
 
 

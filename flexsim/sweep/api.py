@@ -20,7 +20,7 @@ from flexsim.sweep.journal import Journal
 from flexsim.sweep.parquet import check_parquet, journal_of, to_parquet
 from flexsim.sweep.result import SweepResult
 from flexsim.sweep.tally import Tally
-from flexsim.sweep.work import Opened, Row, Simulate
+from flexsim.sweep.work import Opened, Row
 from flexsim.workers import WorkerDied, Workers, map_unordered
 
 FORMATS = ("csv", "parquet")
@@ -168,7 +168,7 @@ def _rows(opened: Opened, before: Any, workers: Workers) -> Iterator[Row]:
             at_work[index] = number
             yield number
 
-    for index, found in map_unordered(Simulate(opened.sweep), items(), workers):
+    for index, found in map_unordered(opened.task(), items(), workers):
         number = at_work.pop(index)
         yield opened.failed(number, found.reason) if isinstance(found, WorkerDied) else found
 

@@ -27,6 +27,7 @@ class Facts:
     """Values by name, from the keys of a scenario that stay as they are and those that vary."""
 
     def __init__(self, given: Mapping[str, Any], source: str) -> None:
+        _size.cache_clear()  # files may have changed since
         self._given = {**defaults(), **given}
         self._folder = str(Path(source).parent)
         self._model = [key for key in defaults() if key.startswith("model.")]

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from flexsim.files import data_directory
+from flexsim.device_graph.base import with_bases
+from flexsim.errors import FlexSimError
+from flexsim.files import data_directory, is_file, read_toml
+from flexsim.sweep.axes import Axis
+from flexsim.sweep.keys import defaults
 
 _LENGTH = 16
-_SHIPPED = ("device_graphs", "profiles/devices", "profiles/software")
+_SHIPPED = {"cluster.device_graph": "device_graphs", "training.software": "profiles/software"}
+"""Keys whose names stand for shipped files, and where these lie."""
+_SUFFIXES = (".toml", ".csv", ".json", ".txt")
 
 
 def fingerprint(parts: Any) -> str:
@@ -23,15 +29,11 @@ def fingerprint(parts: Any) -> str:
 
 @cache
 def environment() -> str:
-    """Return the fingerprint of this version and of the device graphs and profiles beside it."""
+    """Return the fingerprint of this version and of the profiles of devices beside it."""
     from flexsim import __version__
 
-    return fingerprint([__version__, *(_of_file(str(path)) for path in _shipped())])
-
-
-def _shipped() -> Iterator[Path]:
-    for kind in _SHIPPED:
-        yield from sorted(data_directory(kind).rglob("*.*"))
+    profiles = sorted(data_directory("profiles/devices").glob("*.toml"))
+    return fingerprint([__version__, *((path.name, _of_file(path)) for path in profiles)])
 
 
 class Fingerprints:
@@ -45,10 +47,22 @@ class Fingerprints:
     def __init__(
         self, keys: Mapping[str, Any], varied: Iterable[str], asked: Any, folder: Path
     ) -> None:
+        _content.cache_clear()  # files may have changed since
+        _known_text.cache_clear()
         self._folder = str(folder)
+        keys = {key: defaults()[key] for key in _SHIPPED} | dict(keys)
         self._fixed = {key: _part(key, value, self._folder) for key, value in keys.items()}
         self._order = sorted({*keys, *varied})
         self._asked = fingerprint([environment(), asked])
+
+    def of_all(self, axes: Iterable[Axis]) -> str:
+        """Return a fingerprint of all values that keys may take, and of the files they name."""
+        digest = hashlib.sha256(self.of({}).encode())
+        for axis in axes:
+            for step in axis.steps:
+                for key, value in zip(axis.keys, step, strict=True):
+                    digest.update(_part(key, value, self._folder).encode())
+        return digest.hexdigest()[:_LENGTH]
 
     def of(self, values: Mapping[str, Any]) -> str:
         """Return the fingerprint of the configuration with ``values``."""
@@ -71,36 +85,31 @@ def _known_text(key: str, kind: str, value: Any, folder: str) -> str:
 
 
 def _text(key: str, value: Any, folder: str) -> str:
-    files: dict[str, str] = {}
-    for text in value if isinstance(value, list) else (value,):
-        if isinstance(text, str) and text.endswith((".toml", ".csv", ".json", ".txt")):
-            files |= _contents(text, folder)
-    return json.dumps([key, value, files], sort_keys=True, default=str)
+    """Return a key, its value, and what is in the files that the value names."""
+    named = value if isinstance(value, list) else [value]
+    paths = [_named(key, name, folder) for name in named if isinstance(name, str)]
+    contents = [_content(path) for path in paths if path is not None]
+    return json.dumps([key, value, contents], sort_keys=True, default=str)
+
+
+def _named(key: str, name: str, folder: str) -> Path | None:
+    """Return the file that a value of a key stands for, if any."""
+    if name.endswith(_SUFFIXES):
+        candidates = [Path(folder) / name, Path(name)]
+    else:
+        candidates = [data_directory(_SHIPPED[key]) / f"{name}.toml"] if key in _SHIPPED else []
+    return next(filter(is_file, candidates), None)
 
 
 @lru_cache(maxsize=1024)
-def _contents(name: str, folder: str) -> dict[str, str]:
-    for path in (Path(folder) / name, Path(name)):
-        if path.is_file():
-            return {name: _of_file(str(path)), **_bases(path)}
-    return {name: ""}
-
-
-def _bases(path: Path) -> dict[str, str]:
-    from flexsim.device_graph.base import with_bases
-    from flexsim.errors import FlexSimError
-    from flexsim.files import read_toml
-
-    if path.suffix != ".toml":
-        return {}
+def _content(path: Path) -> str:
+    """Return the fingerprint of a file; a device graph counts with its bases."""
     try:
-        return {
-            f"base of {path.name}": fingerprint(with_bases(read_toml(path, FlexSimError), path))
-        }
+        whole = with_bases(read_toml(path, FlexSimError), path) if path.suffix == ".toml" else None
     except FlexSimError:
-        return {}
+        whole = None
+    return _of_file(path) if whole is None else fingerprint(whole)
 
 
-@lru_cache(maxsize=1024)
-def _of_file(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:_LENGTH]
+def _of_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:_LENGTH]

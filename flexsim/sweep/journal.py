@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -97,13 +98,13 @@ class Journal:
 
         Raise :class:`SweepError` where one is not that of this sweep, or is there twice.
         """
-        numbers = []
+        numbers = array("q")
         for row in self.rows():
             number = int(row[NUMBER])
             if row[FINGERPRINT] != fingerprint(number):
                 raise another_sweep(self.path, differs(number))
             numbers.append(number)
-        found = np.unique(np.array(numbers, np.int64))
+        found = np.unique(np.frombuffer(numbers, np.int64))
         if len(found) != len(numbers):
             raise another_sweep(self.path, "it has several rows for one configuration")
         return found
@@ -119,9 +120,9 @@ class Journal:
         with replacing(self.path) as temporary, temporary.open("wb") as stream:
             stream.write(self._header)
             with self.path.open("rb") as rows:
-                for start, size in places[order, 1:].tolist():
-                    rows.seek(start)
-                    stream.write(rows.read(size))
+                for start, size in places[order, 1:]:
+                    rows.seek(int(start))
+                    stream.write(rows.read(int(size)))
 
     def _begin(self) -> None:
         """Write the header into a new file; else check it, and cut a torn last line off."""
@@ -220,13 +221,13 @@ def _lock(file: int, path: Path) -> None:
 
 def _places(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return (number, start, size in bytes) of every row, in the order of the file."""
-    found = []
+    found = array("q")
     with path.open("rb") as stream:
         start = len(stream.readline())
         for text in stream:
-            found.append((int(text.partition(b",")[0]), start, len(text)))
+            found.extend((int(text.partition(b",")[0]), start, len(text)))
             start += len(text)
-    return np.array(found, np.int64).reshape(-1, 3)
+    return np.frombuffer(found, np.int64).reshape(-1, 3)
 
 
 def another_sweep(path: Path, why: str) -> SweepError:

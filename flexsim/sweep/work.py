@@ -55,17 +55,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Simulate:
-    """The function that workers map over the numbers of configurations."""
+    """The function that workers map over the numbers of configurations.
+
+    ``stamp`` changes with the files that the sweep names, so that nothing of old ones is kept.
+    """
 
     sweep: Sweep
+    stamp: str = ""
 
     def __call__(self, number: int) -> Row:
         """Return the row of a configuration."""
-        return opened(self.sweep).row(number)
+        return _opened(self.sweep, self.stamp).row(number)
 
 
 @lru_cache(maxsize=2)
-def opened(sweep: Sweep) -> Opened:
+def _opened(sweep: Sweep, stamp: str) -> Opened:
     """Return a sweep ready for work, the same one as long as a process works on it."""
     return Opened(sweep)
 
@@ -93,7 +97,8 @@ class Opened:
         )
         first = with_values(self.content, self.space.plain_values(0))
         self._variants = Variants(first, sweep.source)
-        self._batch = Batch()
+        self._batch: Batch | None = None
+        """Made with the first simulation: it is large."""
 
     def walk(self, refused: Counter[str] | None = None) -> Any:
         """Yield the numbers of all configurations; see :meth:`Space.walk`."""
@@ -108,6 +113,10 @@ class Opened:
         except NoValueError as problem:
             metrics, status, reason = {}, SKIPPED, self._plain(problem)
         return self._row(number, values, metrics, (status, reason))
+
+    def task(self) -> Simulate:
+        """Return what workers do with a number."""
+        return Simulate(self.sweep, self._fingerprints.of_all(self.space.axes))
 
     def failed(self, number: int, why: str) -> Row:
         """Return the row of a configuration that could not be worked on at all."""
@@ -139,7 +148,7 @@ class Opened:
         except FlexSimError as problem:
             return {}, SKIPPED, self._plain(problem)
         except Exception as problem:
-            self._batch = Batch()  # what it keeps may be half made
+            self._batch = None  # what it keeps may be half made
             return {}, f"{ERROR}: {type(problem).__name__}: {problem}", ""
         return metrics, OUT_OF_MEMORY if metrics.get("fits_memory") is False else OK, ""
 
@@ -149,6 +158,7 @@ class Opened:
         elif self.table.full:
             metrics = dict(run(scenario).metrics)
         else:
+            self._batch = self._batch or Batch()
             outcome = self._batch.run(scenario)
             if outcome.error:
                 raise FlexSimError(outcome.error)

@@ -181,7 +181,7 @@ class _Lives(Moments):
             num_bytes = at_hand(num_bytes, self._ring_sizes[index])
         if row.collective == _SCATTERS:
             num_bytes //= row.places.groups.shape[1]
-        if self._is_saved(index, row, num_bytes):
+        if index not in self._ring_sizes and self._is_saved(index, row, num_bytes):
             return
         here = [
             reader

@@ -17,17 +17,22 @@ Pass = tuple[int, int]
 
 @dataclass
 class Moments:
-    """Tells of every row of a program its pass and its moment there; ``cut`` for split backwards."""
+    """Tells of every row of a program its pass, and its moment there.
+
+    ``cut`` says whether backwards are split in two.
+    """
 
     program: Program
     cut: bool
 
     @cached_property
     def rows(self) -> Sequence[Row]:
+        """The rows of one microbatch."""
         return self.program.notebook.rows
 
     @cached_property
     def early(self) -> frozenset[int]:
+        """The rows of backwards that are input gradients where these are split."""
         return early_rows(self.rows) if self.cut else frozenset()
 
     def pass_of(self, index: int) -> Pass:
@@ -37,6 +42,7 @@ class Moments:
 
     @cached_property
     def num_kernels(self) -> dict[Pass, int]:
+        """How many kernels every pass has."""
         counts: dict[Pass, int] = {}
         kinds = (F, INPUT, WEIGHT) if self.cut else (F, B)
         for stage in range(self.program.strategy.num_stages):
@@ -75,6 +81,7 @@ class Moments:
         return found
 
     def moment(self, index: int) -> tuple[int, int]:
+        """Return what orders the rows of a stage's microbatch."""
         key, slot = self.place(index)
         return key[1], slot
 

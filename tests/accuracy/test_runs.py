@@ -135,6 +135,8 @@ def test_spellings_of_schedules(one, said, schedule, chunks):
         ("selective (attention core)", "selective"),
         ("SP+selective", "selective"),
         ("none (assumed)", "none"),
+        ("no checkpointing", "none"),
+        ("activation checkpointing", "full"),
         ("", "none"),
     ],
 )
@@ -173,7 +175,7 @@ def test_spellings_of_software(one, said, profile):
 @pytest.mark.parametrize(
     ("said", "stage"),
     [("zero1", 1), ("distributed optimizer (zero1)", 1), ("zero3", 3), ("FSDP", 3), ("none", 0),
-     ("zero1 not stated", 0)],
+     ("zero1 not stated", 0), ("zero1, no overlap", 1)],
 )  # fmt: skip
 def test_spellings_of_sharding(one, said, stage):
     assert one(sharding=said).scenario().strategy.zero == stage

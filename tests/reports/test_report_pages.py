@@ -283,7 +283,7 @@ def test_a_sweep_may_be_parquet(tmp_path):
 @pytest.mark.parametrize(
     "tables",
     [
-        {"strategy": {"schedule": "forward-only"}},
+        {"strategy": {"schedule": "forward"}},
         {"strategy": {"tensor": 1, "pipeline": 1, "data": 1}, "cluster": {"devices": 1}},
         {"simulation": {"network": "links"}, "model": {"layers": 2}},
         {"strategy": {"data": 1, "pipeline": 4, "schedule": "zb-h1"}},

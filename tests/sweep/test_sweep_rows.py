@@ -10,7 +10,7 @@ from small_gpt import simulate_small
 from small_sweep import SWEEP, small_sweep, write_sweep
 
 import flexsim
-from flexsim.sweep import api, fingerprints, work
+from flexsim.sweep import api, work
 from flexsim.sweep.api import sweep
 from flexsim.sweep.file import sweep_from
 from flexsim.sweep.result import read_results
@@ -132,15 +132,19 @@ def test_fingerprints_follow_from_the_content_alone():
     assert len({one.fingerprint(0), one.fingerprint(1), other.fingerprint(1)}) == 3
 
 
-def test_a_fingerprint_follows_from_the_files_that_are_named(tmp_path):
-    graph, found = tmp_path / "mine.toml", []
+def test_results_follow_from_the_files_as_they_are_now(tmp_path):
+    graph, rows = tmp_path / "mine.toml", []
+    table = {"grid": {"strategy.tensor": [2]}, "derive": {"strategy.data": "cluster.devices // 4"}}
+    content = small_sweep(table, cluster={"device_graph": "mine.toml", "hosts": 1})
+    del content["cluster"]["hosts"]
     for hosts in (1, 2):
         graph.write_text(f'base = "dgx-a100"\nhosts = {hosts}\n')
-        for kept in (fingerprints._contents, fingerprints._of_file, fingerprints._known_text):
-            kept.cache_clear()
-        content = small_sweep(cluster={"device_graph": "mine.toml"})
-        found.append(Opened(sweep_from(content, tmp_path / "sweep.toml")).fingerprint(0))
-    assert found[0] != found[1]
+        path = tmp_path / f"{hosts}.csv"
+        rows += _rows(sweep(sweep_from(content, tmp_path / "sweep.toml"), path).path)
+    assert [row["num_devices"] for row in rows] == ["8", "16"]
+    assert rows[0]["fingerprint"] != rows[1]["fingerprint"]
+    with pytest.raises(flexsim.FlexSimError, match="files, profiles or the version"):
+        sweep(sweep_from(content, tmp_path / "sweep.toml"), tmp_path / "1.csv")
 
 
 def test_a_search_is_a_row_with_its_best_strategy(tmp_path):
@@ -220,14 +224,15 @@ def test_memory_is_flat_however_many_configurations_there_are(tmp_path, monkeypa
     monkeypatch.setattr(api, "map_unordered", standing_in)
     peaks = []
     for size in (1000, 10_000):
-        content = small_sweep({"grid": {"training.global_batch": {"from": 1, "to": size}}})
+        batches, sizes = {"from": 1, "to": 100}, {"from": 1, "to": size // 100}
+        grid = {"training.global_batch": batches, "training.micro_batch": sizes}
+        content = small_sweep({"grid": grid})
         row = Opened(sweep_from(content)).row(0)
         tracemalloc.start()
         assert sweep(content, tmp_path / f"{size}.csv").num_rows == size
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    grown = (peaks[1] - peaks[0]) / 9000
-    assert grown < 500  # bytes a configuration: the values on the axis, places of rows
+    assert (peaks[1] - peaks[0]) / 9000 < 100  # bytes a configuration: the places of its row
 
 
 def test_the_command_reports_and_prints_json(tmp_path, monkeypatch):

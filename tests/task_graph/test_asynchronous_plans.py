@@ -22,6 +22,7 @@ from flexsim.task_graph.kinds import ACTION_KINDS, NUM_COMPUTE_KINDS, TASK_CODE
 from flexsim.task_graph.plan import Plan
 from flexsim.task_graph.schedules import PipelineShape, build_schedule
 from flexsim.task_graph.schedules.updates import update_places
+from flexsim.timeline.communication import communication_by_kind
 from flexsim.timeline.memory_series import memory_series
 from flexsim.timeline.metrics import IterationFacts, metrics
 from flexsim.timeline.steady import steady_part
@@ -200,6 +201,20 @@ def test_older_weights_let_gradients_be_summed_beside_the_next_forward(overlap):
     backward, forward = span("B", 1, "weight-gradient"), span("F", 2, "forward")
     sums, step = span("U", 0, "gradient"), span("U", 0, "optimizer")
     assert backward[1] <= sums[0] < sums[1] < forward[1] <= step[0]
+
+
+@pytest.mark.parametrize(("name", "updates"), [("pipedream", 4), ("pipedream-2bw", 1)])
+def test_a_steady_iteration_communicates_what_one_that_flushes_does(name, updates):
+    degrees = {"pipeline": 2, "data": 2, "num_microbatches": 4}
+    once, many = (
+        {
+            row.kind: row.num_bytes
+            for row in communication_by_kind(load_engine("event")(plan.task_graph(), None))
+        }
+        for plan in (plan_of("1f1b", **degrees), plan_of(name, **degrees))
+    )
+    assert many["pipeline"] == once["pipeline"]
+    assert many["gradient"] == updates * once["gradient"]
 
 
 @pytest.mark.parametrize("name", NAMES)

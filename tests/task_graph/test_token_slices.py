@@ -11,7 +11,7 @@ from fold_checks import Case, assert_folds_exactly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_record import cluster, software
-from small_gpt import simulate_small
+from small_gpt import simulate_small, small
 
 import flexsim
 from flexsim.cost.costs import Costs
@@ -214,6 +214,24 @@ def test_slices_fill_the_bubble_of_few_microbatches(microbatches):
     assert times[0] > times[1] > times[2]
 
 
+@pytest.mark.parametrize(("family", "sizes"), [("llama", {"kv_heads": 2}), ("palm", {})])
+def test_other_causal_transformers_pass_in_slices(family, sizes):
+    config = model_config(family, None, **SHAPE, **sizes)
+    whole = build_model(config, 1)
+    cut = in_slices(whole, (8, 12, 4))
+    values = degrees((8, 12, 4), pipeline=2, tensor=2, num_microbatches=2)
+    found = plan_task_graph(cut, megatron(cut, values), cluster(), COSTS)
+    assert found.hardware_flops <= 2 * whole.flops
+    assert cut.num_parameters == whole.num_parameters
+    assert load_engine("event")(found.task_graph(), None).makespan_ns > 0
+
+
+def test_a_search_wants_whole_sequences():
+    content = small(strategy={"schedule": "terapipe"})
+    with pytest.raises(FlexSimError, match="'terapipe' has not; choose another"):
+        flexsim.search(flexsim.Scenario.from_dict(content, "small.toml"))
+
+
 def test_a_scenario_says_how_sequences_are_cut():
     def simulated(**more: object) -> dict[str, object]:
         table = {"schedule": "terapipe", "tensor": 1, "data": 1, "pipeline": 4, **more}
@@ -252,7 +270,7 @@ def test_the_best_slices_are_not_behind_even_ones():
         )
 
     best = simulated("best")
-    others = [simulated(n).metrics["iteration_time_s"] for n in (1, 4, 8)]
+    others = [simulated(n).metrics["iteration_time_s"] for n in (1, 4)]
     assert best.metrics["iteration_time_s"] <= 1.02 * min(others)
     (note,) = best.notes
     lengths = [int(n) for n in note.removeprefix("slices: ").split(" of ")[0].split(", ")]
@@ -267,7 +285,7 @@ def test_the_best_slices_are_not_behind_even_ones():
         ({"strategy": {"token_slices": [100, 100]}}, ["[100, 100]", "add up"]),
         ({"strategy": {"token_slices": 2, "schedule": "1f1b"}}, ["no meaning", "terapipe"]),
         ({"model": {"name": "bert"}}, ["'bert'", "only looks back"]),
-        ({"model": {"name": "gpt-moe", "experts": 4}}, ["one by one", "dense layers"]),
+        ({"model": {"name": "gpt-moe", "experts": 4}}, ["one by one", "without experts"]),
         ({"strategy": {"context": 2, "data": 1}}, ["strategy.context = 2"]),
         ({"training": {"recompute": "full"}}, ["training.recompute = 'full'"]),
         (

@@ -3,6 +3,7 @@
 const FlexsimTimeline = (() => {
   const MOST_BARS = 2500;
   const MOST_NUMBERS = 1200;
+  const MOST_OUTLINED = 600;
   const MARGIN_PX = 90;
   const DIGIT_PX = 7;
 
@@ -51,7 +52,7 @@ const FlexsimTimeline = (() => {
     const isNumbered = found.length <= MOST_NUMBERS;
     const trace = {
       type: "bar", orientation: "h", base: [], x: [], y: [], width: [], text: [], customdata: [],
-      marker: { color: [], line: { color: "#ffffff", width: 0.5 } },
+      marker: { color: [], line: { color: "#ffffff", width: found.length <= MOST_OUTLINED ? 0.5 : 0 } },
       textposition: "inside", insidetextanchor: "middle", textangle: 0, constraintext: "none",
       textfont: { size: 10, color: [] }, cliponaxis: true,
       hovertemplate: "%{customdata}<extra></extra>",
