@@ -21,7 +21,7 @@ LARGEST_CONDITION = 30.0
 _STEP = 0.05
 _TOLERANCE = 0.1
 """Errors beyond this count as outliers more and more."""
-_MOST_STEPS = 12
+_MOST_STEPS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +82,10 @@ def fitted(trials: Trials, start: Float) -> Fit:
         ftol=1e-3,
         max_nfev=_MOST_STEPS,
     )
+    if not result.success:
+        raise CalibrationError(
+            f"the fit did not settle in {_MOST_STEPS} steps; name fewer constants in --constants"
+        )
     pairs = zip(trials.constants, np.exp(result.x), strict=True)
     values = np.array([constant.rounded(value) for constant, value in pairs])
     return Fit(values, jacobian(trials, values))

@@ -14,6 +14,7 @@ from flexsim.cli.collective import collective_command
 from flexsim.cli.describe import describe_command
 from flexsim.cli.import_topology import import_topology_command
 from flexsim.cli.listing import list_command
+from flexsim.cli.plot import plot_command
 from flexsim.cli.profile import profile_command
 from flexsim.cli.report import report_command
 from flexsim.cli.run import run_command
@@ -45,6 +46,7 @@ app.command("space")(space_command)
 app.command("validate")(validate_command)
 app.command("sweep")(sweep_command)
 app.command("calibrate")(calibrate_command)
+app.command("plot")(plot_command)
 
 
 def _print_version(wanted: bool) -> None:

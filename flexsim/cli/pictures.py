@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexsim.errors import FlexSimError, choices_text
-from flexsim.files import whole_file
+from flexsim.plotting import saving
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SUFFIXES = (".png", ".svg", ".pdf")
-_DPI = 160
-
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all; its format follows the path's ending."""
-    if path.suffix not in _SUFFIXES:
-        raise FlexSimError(f"--plot {path}: {choices_text(path.suffix, _SUFFIXES)} as its ending")
-    import matplotlib as mpl
+    check_ending(path, "--plot")
+    saving.save_figure(figure, path)
 
-    metadata: dict[str, str | None] | None = {"Date": None} if path.suffix == ".svg" else None
-    with mpl.rc_context({"svg.hashsalt": "flexsim"}), whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, metadata=metadata)
+
+def check_ending(path: Path, option: str) -> None:
+    """Raise :class:`FlexSimError` where a path's ending is no format of pictures."""
+    if path.suffix not in saving.SUFFIXES:
+        choices = choices_text(path.suffix, saving.SUFFIXES)
+        raise FlexSimError(f"{option} {path}: {choices} as its ending")

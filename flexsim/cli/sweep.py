@@ -57,7 +57,7 @@ def sweep_command(  # noqa: PLR0913
     path = checked_output(output or Path("plots") / sweep.name / "results", file_format)
     places = Workers(scheduler=scheduler, num_local=workers)
     result = _swept(sweep, path, places, is_silent=as_json or quiet)
-    drawn = pictures(result, result.path.with_suffix(""))
+    drawn = pictures(result, result.path.parent)
     if as_json:
         print(json.dumps(result.summary(), indent=2))
     elif not quiet:

@@ -55,6 +55,7 @@ from flexsim.engine.contraction_layout import (
     LENGTH,
     MAIN,
     MICROBATCH,
+    MISS,
     MISSING,
     MOST_PARTS,
     NEVER_NS,
@@ -95,6 +96,7 @@ from flexsim.engine.contraction_layout import (
     compiled,
 )
 from flexsim.engine.contraction_lookup import NONE, complete, join, number_held, unit_of, wait
+from flexsim.engine.contraction_steps import enter_step
 from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.columns import Int64
 
@@ -312,13 +314,15 @@ def _made(fingerprint: int) -> Callable[[Machine], int]:
     def replay(m: Machine) -> int:
         """Commit steps until all are done; return why no more can be.
 
-        :data:`MISS` asks for the rank's step that the head names to be simulated.
+        :data:`GROW` asks for a larger store.
         """
         work = m.work
         best_ns = 0 * fingerprint
         while best_ns < NEVER_NS:
             while work[HEIGHT] > 0:
                 outcome = _advance(m, work[work[STACK] + work[HEIGHT] - 1])
+                if outcome == MISS:
+                    outcome = enter_step(m)
                 if outcome != READY:
                     return outcome
             best, best_ns = 0, NEVER_NS

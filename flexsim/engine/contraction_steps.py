@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flexsim.engine.contraction_layout import (
     BASE,
     BUCKETS,
     CLOSE,
     DURATION,
     ENDS,
-    FINGERPRINT,
     FIRST_PART,
     FIRST_READY,
     FOLLOWING,
@@ -63,7 +60,6 @@ from flexsim.engine.contraction_layout import (
     Machine,
     compiled,
 )
-from flexsim.numba_cache import kept_uncounted
 from flexsim.task_graph.columns import Int64
 
 
@@ -210,31 +206,23 @@ def _lay_out(m: Machine, rank: int) -> int:
     return num_tasks
 
 
-def _made(fingerprint: int) -> Callable[[Machine], int]:
-    """Return :func:`enter_step` as compiled from files of one fingerprint."""
-
-    @kept_uncounted
-    def enter(m: Machine) -> int:
-        """Simulate the step of rank ``work[MISSED]`` and keep it; return what came of it."""
-        store, work = m
-        rank, length = work[MISSED], work[KEY_LENGTH] + 0 * fingerprint
-        num_held, num_tasks = work[NUM_STEP_HELD], _lay_out(m, rank)
-        needed = KEY + length + NUM_RESULTS * num_held + 2 * work[rank + SIZE] + num_tasks
-        if store[NUM_VALUES] + needed > len(store):
-            return GROW
-        if work[NUM_NEW] >= work[MOST_NEW]:
-            return TOO_MANY
-        results, free = work[RESULTS], work[STEP_KEY] + length - num_held
-        for number in range(num_held):
-            work[results + FREE * num_held + number] = work[free + number]
-            work[results + LAST_READY * num_held + number] = -1
-        if _simulate(store, work, num_tasks, num_held) < num_tasks:
-            return STUCK
-        work[NUM_NEW] += 1
-        _keep(m, rank, length, num_held)
-        return READY
-
-    return enter
-
-
-enter_step = _made(FINGERPRINT)
+@compiled
+def enter_step(m: Machine) -> int:
+    """Simulate the step of rank ``work[MISSED]`` and keep it; return what came of it."""
+    store, work = m
+    rank, length = work[MISSED], work[KEY_LENGTH]
+    num_held, num_tasks = work[NUM_STEP_HELD], _lay_out(m, rank)
+    needed = KEY + length + NUM_RESULTS * num_held + 2 * work[rank + SIZE] + num_tasks
+    if store[NUM_VALUES] + needed > len(store):
+        return GROW
+    if work[NUM_NEW] >= work[MOST_NEW]:
+        return TOO_MANY
+    results, free = work[RESULTS], work[STEP_KEY] + length - num_held
+    for number in range(num_held):
+        work[results + FREE * num_held + number] = work[free + number]
+        work[results + LAST_READY * num_held + number] = -1
+    if _simulate(store, work, num_tasks, num_held) < num_tasks:
+        return STUCK
+    work[NUM_NEW] += 1
+    _keep(m, rank, length, num_held)
+    return READY

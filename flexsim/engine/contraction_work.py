@@ -25,7 +25,6 @@ from flexsim.engine.contraction_layout import (
     LAST,
     LAST_READY_NS,
     MICROBATCH,
-    MISS,
     MOST_NEW,
     MOST_PARTS,
     NEVER_NS,
@@ -44,7 +43,6 @@ from flexsim.engine.contraction_layout import (
     RANK_ROWS,
     RANK_SIZE,
     RANKS,
-    READY,
     RESULTS,
     STACK,
     STEP_HELD,
@@ -60,7 +58,6 @@ from flexsim.engine.contraction_layout import (
     Machine,
 )
 from flexsim.engine.contraction_outline import Outline
-from flexsim.engine.contraction_steps import enter_step
 from flexsim.engine.contraction_store import Store
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.plan import Plan
@@ -147,13 +144,9 @@ class Work:
 def replay_steps(store: Store, work: Work) -> int:
     """Commit all actions, steps that are new simulated; return why it stopped."""
     code = replay_actions(Machine(store.values, work.values))
-    while code == MISS:
-        code = enter_step(Machine(store.values, work.values))
-        while code == GROW:
-            store.grow()
-            code = enter_step(Machine(store.values, work.values))
-        if code == READY:
-            code = replay_actions(Machine(store.values, work.values))
+    while code == GROW:
+        store.grow()
+        code = replay_actions(Machine(store.values, work.values))
     return code
 
 

@@ -41,7 +41,12 @@ def best_points(results: pd.DataFrame, places: Sequence[str], metric: str) -> pd
 
 
 def values_of(column: pd.Series[Any]) -> list[Any]:
-    """Return the distinct values of a column: numbers in order, others as they first come."""
+    """Return the distinct values of a column: numbers in order, others as they first come.
+
+    Of a categorical column all categories, also those that no row has.
+    """
+    if column.dtype == "category":
+        return [_plain(value) for value in column.cat.categories.tolist()]
     found = [_plain(value) for value in column.dropna().unique().tolist()]
     return sorted(found) if is_numeric(column) or _are_truths(found) else found
 

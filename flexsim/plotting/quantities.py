@@ -33,7 +33,7 @@ METRICS = {
     "mfu": Quantity("model FLOP utilization, MFU", "%", 100.0, True),
     "hfu": Quantity("hardware FLOP utilization, HFU", "%", 100.0, True),
     "bubble_fraction": Quantity("pipeline bubble", "% of iteration time", 100.0),
-    "bubble_ratio": Quantity("pipeline bubble", "% of compute time", 100.0),
+    "bubble_ratio": Quantity("pipeline bubble", "% of ideal time", 100.0),
     "bubble_fraction_of_span": Quantity("pipeline bubble", "% of the longest span", 100.0),
     "compute_fraction": Quantity("compute", "% of iteration time", 100.0, True),
     "peak_memory_bytes": Quantity("peak memory of a device", "GiB", 1 / GIB),

@@ -17,6 +17,9 @@ KIND_COLORS = {
 }
 """Kind of bar to colour, in the order of the legend."""
 
+SERIES_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Of series that have no colour of their own, in the order of the legend."""
+
 TEXT_COLOR = "#222222"
 _LIGHTEST = 0.55
 

@@ -17,8 +17,8 @@ from flexsim.task_graph.folding import fold_rows, unfolded
 from flexsim.task_graph.inference import (
     forward_rows,
     has_backward,
-    nothing_saved,
     weights_only,
+    without_saved,
 )
 from flexsim.task_graph.issue import issued_rows
 from flexsim.task_graph.members import templates_of
@@ -81,7 +81,8 @@ def plan_task_graph(
     folding = fold_rows(rows, strategy, names) if fold else unfolded(rows, strategy, OFF)
     static = static_memory(program, parts, costs.software, folding.devices)
     static = with_versions(static, strategy, schedule)
-    stages = stage_memory(program, folding.devices, passes)
+    keeping = program if trains else without_saved(program)
+    stages = stage_memory(keeping, folding.devices, passes)
     return Plan(
         templates=_templates(folding.rows, strategy, passes),
         schedule=schedule,
@@ -92,7 +93,7 @@ def plan_task_graph(
             num_alike=folding.class_sizes,
             buffers=stages.received.max(axis=0),
         ),
-        stage_memory=stages if trains else nothing_saved(stages),
+        stage_memory=stages,
         hardware_flops=float(_flops(program, trains)) * strategy.passes_a_stage,
         num_tasks_unfolded=_num_tasks(rows, strategy, schedule),
         folding=folding.report,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from flexsim.task_graph.columns import StaticMemory
-from flexsim.task_graph.memory import StageMemory
+from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import INPUT, B, F, Row
 from flexsim.task_graph.schedules import Schedule
 
@@ -34,7 +34,6 @@ def weights_only(static: StaticMemory) -> StaticMemory:
     return replace(static, gradients=none, optimizer=none)
 
 
-def nothing_saved(stages: StageMemory) -> StageMemory:
-    """Return stages that keep nothing for a backward; they receive what they did."""
-    nothing = StageMemory.nothing(stages.devices, len(stages.received))
-    return replace(nothing, received=stages.received)
+def without_saved(program: Program) -> Program:
+    """Return a program whose forwards keep nothing for a backward."""
+    return replace(program, saved={})

@@ -213,12 +213,12 @@ class _Lives(Moments):
         return index in self.program.touched and is_weight_product(self.program.touched[index][1])
 
     def _received(self, index: int, row: Row, readers: dict[int, list[int]]) -> None:
-        """Let a gradient from the next stage live from the beginning; activations are saved."""
-        if row.action != B:
+        """Let what comes from another stage live from the beginning, unless it is saved."""
+        if row.action == F and self.program.saved:
             return
         by_stage: dict[int, list[int]] = defaultdict(list)
         for reader in readers.get(index, ()):
-            if self.rows[reader].action == B and self.rows[reader].stage != row.stage:
+            if self.rows[reader].action == row.action and self.rows[reader].stage != row.stage:
                 by_stage[self.rows[reader].stage].append(reader)
         for found in by_stage.values():
             until = max(found, key=self.moment)

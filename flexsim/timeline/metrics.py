@@ -152,14 +152,13 @@ def memory_metrics(
 
 def _per_stage(peak: PeakMemory) -> list[dict[str, int]]:
     """Return the parts on the fullest device of every pipeline rank, in order of rank."""
-    rows = []
-    for rank in np.unique(peak.rank):
-        members = np.flatnonzero(peak.rank == rank)
-        fullest = members[np.argmax(peak.total[members])]
-        parts = {part: int(getattr(peak, part)[fullest]) for part in PARTS}
-        device = int(peak.device[fullest])
-        rows.append({"stage": int(rank), "device": device, **parts, "total": sum(parts.values())})
-    return rows
+    order = np.lexsort((-peak.total, peak.rank))
+    ranks, first = np.unique(peak.rank[order], return_index=True)
+    fullest = order[first]
+    columns = [getattr(peak, part)[fullest].tolist() for part in PARTS]
+    rows = zip(ranks.tolist(), peak.device[fullest].tolist(), *columns, strict=True)
+    keys = ("stage", "device", *PARTS)
+    return [{**dict(zip(keys, row, strict=True)), "total": sum(row[2:])} for row in rows]
 
 
 def _mean(values: Int64, weights: Int64) -> float:

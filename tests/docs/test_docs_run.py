@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from documents import PAGES, ROOT, blocks_of
 
 TYPED = [page for page in PAGES if any(block.is_typed for block in blocks_of(page))]

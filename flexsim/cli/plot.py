@@ -1,0 +1,117 @@
+"""``flexsim plot``: pictures of a sweep's results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexsim.cli.options import Quiet
+
+if TYPE_CHECKING:
+    from flexsim.sweep.plot_rows import PlotRows
+    from flexsim.sweep.plots import Asked
+
+_RESULTS = ("results.csv", "results.parquet")
+
+
+def plot_command(  # noqa: PLR0913
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS",
+            help="What flexsim sweep wrote, or its directory.",
+            show_default=False,
+        ),
+    ],
+    *,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="COLUMN", help="Across: a key.", show_default=False)
+    ] = None,
+    y: Annotated[
+        str | None,
+        typer.Option(
+            "--y", metavar="COLUMN", help="The metric; mfu unless given.", show_default=False
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="COLUMN",
+            help="A line a value, or the rows of a heat map.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="lines, heat-map, pareto, scaling or parallel.", show_default=False),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPRESSION", help="Draw only rows for which it holds.", show_default=False
+        ),
+    ] = None,
+    best: Annotated[int, typer.Option(min=1, max=200, help="Lines of a parallel picture.")] = 20,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="The picture (.png, .svg, .pdf), else beside RESULTS.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw a sweep's results; without --kind and --x all pictures that suit them."""
+    from flexsim.sweep.plots import Asked
+
+    rows, path = _rows(results, where)
+    drawn = _drawn(rows, (kind, Asked(x, y, by, best)), output, path)
+    for each in [] if quiet else drawn:
+        print(f"wrote {each}")
+
+
+def _rows(results: Path, where: str | None) -> tuple[PlotRows, Path]:
+    """Return what is to be drawn, and the results file."""
+    from flexsim.reports.sweep_table import read_results
+    from flexsim.sweep.plot_rows import plot_rows, rows_where
+
+    path = _file_of(results)
+    found = read_results(path)
+    title = path.stem if f"{path.name}" not in _RESULTS else path.absolute().parent.name
+    rows = plot_rows(found.rows, found.keys, str(path), title)
+    return (rows if where is None else rows_where(rows, where)), path
+
+
+def _file_of(results: Path) -> Path:
+    """Return the results file, also where its directory was given."""
+    if not results.is_dir():
+        return results
+    there = [results / name for name in _RESULTS if (results / name).is_file()]
+    return there[0] if there else results / _RESULTS[0]
+
+
+def _drawn(
+    rows: PlotRows, asked: tuple[str | None, Asked], output: Path | None, path: Path
+) -> list[Path]:
+    from flexsim.cli.pictures import check_ending
+    from flexsim.errors import FlexSimError
+    from flexsim.plotting.saving import save_figure
+    from flexsim.sweep.pictures import draw_suiting
+    from flexsim.sweep.plots import picture
+
+    kind, columns = asked
+    if output is not None:
+        check_ending(output, "--output")
+    if kind is None and columns.x is None and columns.by is None:
+        if output is not None:
+            raise FlexSimError(
+                f"--output {output}: names one picture: say which with --kind or --x"
+            )
+        return draw_suiting(rows, path.with_suffix(""), columns)
+    chosen = kind or "lines"
+    figure = picture(rows, chosen, columns)
+    return [save_figure(figure, output or path.with_name(f"{path.stem}-{chosen}.png"))]

@@ -1,0 +1,126 @@
+"""Scaling curves: a metric against the number of devices, beside the ideal line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flexsim.plotting.points import FITS, best_points, fits_of
+from flexsim.plotting.quantities import quantity_of
+from flexsim.plotting.style import TEXT_COLOR
+from flexsim.plotting.sweep_axes import (
+    GRID_COLOR,
+    MUTED,
+    hollow_handle,
+    key_axis,
+    legend_beside,
+    log_axis,
+    nothing_to_draw,
+    plain_frame,
+    scaled,
+    series_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+IDEAL, EFFICIENCY = "ideal", "efficiency"
+_TIME, _WORK = "iteration_time_s", "model_flops"
+
+
+def scaling_table(results: pd.DataFrame, x: str, y: str, by: str | None = None) -> pd.DataFrame:
+    """Return the points of scaling curves, in the order of the curves.
+
+    Columns: ``x`` (numbers of devices), ``by`` if any, ``y``, ``ideal`` and ``efficiency``, and
+    ``fits_memory``. Where several configurations share a place, the best stands for them. The
+    ideal takes the fewest devices of a curve as they are: more do their work as quickly,
+    each as much of it. Work is that of the column ``model_flops``, without it the same everywhere;
+    so the ideal is right for a fixed model (time falls), for a batch that grows with the devices
+    (time stays) and for a model that grows with them. The efficiency is how much of the ideal
+    speed is left, 1 at the fewest devices.
+    """
+    places = list(dict.fromkeys([x, *([by] if by else [])]))
+    best = best_points(results, places, y).sort_values([*places[1:], x], kind="stable")
+    groups = best.groupby(by, sort=False) if by else [("", best)]
+    ideal = best[y].astype(float)
+    for _, curve in groups:
+        ideal.loc[curve.index] = _ideal(curve, x, y)
+    ratio = best[y] / ideal
+    efficiency = ratio if quantity_of(y).is_larger_better else 1 / ratio
+    table = best.assign(**{IDEAL: ideal, EFFICIENCY: efficiency})
+    return table[[*dict.fromkeys([*places, y, IDEAL, EFFICIENCY, FITS])]].reset_index(drop=True)
+
+
+def _ideal(curve: pd.DataFrame, x: str, y: str) -> pd.Series[float]:
+    """Return the metric if every device did as much a second as those of the first row do."""
+    devices = curve[x] / curve[x].iloc[0]
+    work = curve[_WORK] / curve[_WORK].iloc[0] if _WORK in curve else 1.0
+    times = work / devices
+    if not quantity_of(y).is_larger_better:
+        return curve[y].iloc[0] * times
+    if _TIME not in curve:
+        return curve[y].iloc[0] * devices
+    amount = curve[y] * curve[_TIME]
+    return amount / (curve[_TIME].iloc[0] * times)
+
+
+def draw_scaling(table: pd.DataFrame, ax: Axes, *, x: str, y: str, by: str | None = None) -> None:
+    """Draw a :func:`scaling_table` on ``ax``, both axes logarithmic, ideal lines dashed.
+
+    What does not fit in memory has a hollow marker. The last point of every curve tells the
+    efficiency that is left.
+    """
+    plain_frame(ax)
+    for name, look, rows in series_of(table, by):
+        across, up = scaled(rows, x), scaled(rows, y)
+        ideal = rows[IDEAL].to_numpy(float) * quantity_of(y).scale
+        ax.plot(across, ideal, color=look.color, lw=1.1, ls=(0, (4, 3)), alpha=0.75, zorder=1.5)
+        ax.plot(across, up, color=look.color, lw=1.6, ls="-", marker=look.marker, ms=5.5,
+                mec="white", mew=0.6, zorder=2, label=name or "simulated")  # fmt: skip
+        hollow = ~fits_of(rows).to_numpy()
+        ax.plot(across[hollow], up[hollow], ls="", marker=look.marker, ms=5.5, mfc="white",
+                mec=look.color, mew=1.3, zorder=3)  # fmt: skip
+        _tell_efficiency(ax, rows, (across, up), look.color)
+    _axes(table, ax, x, y)
+    legend_beside(ax, quantity_of(by).axis_label if by else "", _handles(table))
+
+
+def _tell_efficiency(
+    ax: Axes, rows: pd.DataFrame, points: tuple[np.ndarray, ...], color: str
+) -> None:
+    if len(rows) < 2:
+        return
+    told = f"{100 * rows[EFFICIENCY].iloc[-1]:.0f} %"
+    ax.annotate(told, (points[0][-1], points[1][-1]), xytext=(6, 0), textcoords="offset points",
+                va="center_baseline", fontsize=8.5, color=color, annotation_clip=False)  # fmt: skip
+
+
+def _axes(table: pd.DataFrame, ax: Axes, x: str, y: str) -> None:
+    numbers, devices = scaled(table, y), scaled(table, x)
+    ax.set_ylabel(quantity_of(y).axis_label, color=TEXT_COLOR)
+    if table.empty:
+        nothing_to_draw(ax)
+        ax.set_xlabel(quantity_of(x).axis_label, color=TEXT_COLOR)
+        return
+    ideal = table[IDEAL].to_numpy(float) * quantity_of(y).scale
+    log_axis(ax.yaxis, np.concatenate([numbers, ideal]))
+    ax.set_xscale("log", base=2)
+    key_axis(ax.xaxis, x, devices)
+    least, most = min(numbers.min(), ideal.min()), max(numbers.max(), ideal.max())
+    room = max(1.25, (most / least) ** 0.06, (1.6 / (most / least)) ** 0.5)
+    ax.set_ylim(least / room, most * room)
+    ax.set_xlim(
+        devices.min() / 1.15, devices.max() * max(1.15, (devices.max() / devices.min()) ** 0.1)
+    )
+    ax.grid(visible=True, which="major", color=GRID_COLOR)
+
+
+def _handles(table: pd.DataFrame) -> list[object]:
+    from matplotlib.lines import Line2D
+
+    ideal = Line2D(
+        [], [], color=MUTED, lw=1.1, ls=(0, (4, 3)), label="ideal: all as the fewest are"
+    )
+    return [ideal, *([] if fits_of(table).all() else [hollow_handle()])]

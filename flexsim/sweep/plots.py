@@ -1,0 +1,189 @@
+"""The pictures of a sweep, by kind: what is asked for, checked, as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flexsim.errors import SweepError, choices_text
+from flexsim.plotting.points import FITS, is_numeric
+from flexsim.plotting.quantities import quantity_of
+from flexsim.plotting.sweep_axes import MOST_SERIES, new_figure
+from flexsim.sweep.plot_rows import PlotRows, key_of, metric_of
+from flexsim.sweep.suiting import (
+    cells_of,
+    devices_of,
+    line_of,
+    metrics_of,
+    series_key,
+    speed_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_MOST_CATEGORIES = 60
+_HOLLOW = "Hollow: does not fit in memory."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The columns of a picture; what is not given is chosen. ``best`` is for parallel ones."""
+
+    x: str | None = None
+    y: str | None = None
+    by: str | None = None
+    best: int = 20
+
+
+def picture(rows: PlotRows, kind: str, asked: Asked) -> Figure:
+    """Return a picture of one of the :data:`KINDS`.
+
+    Raise :class:`SweepError` in one sentence where a column is missing, or does not suit.
+    """
+    if kind not in KINDS:
+        raise SweepError(f"--kind {kind}: {choices_text(kind, KINDS)}")
+    return KINDS[kind](rows, asked)
+
+
+def _lines(rows: PlotRows, asked: Asked) -> Figure:
+    from flexsim.plotting.sweep_lines import draw_lines, lines_table
+
+    chosen_x = asked.x or line_of(rows)
+    x = key_of(rows, _given(rows, chosen_x, "lines", "--x"), "--x")
+    y = metric_of(rows, asked.y or rows.metric, "--y")
+    by = key_of(rows, asked.by, "--by") if asked.by else None if asked.x else series_key(rows, x)
+    if not is_numeric(rows.table[x]):
+        _check_number(rows, x, "--x", _MOST_CATEGORIES)
+    if by:
+        _check_number(rows, by, "--by", MOST_SERIES)
+    table = lines_table(rows.table, x, y, by)
+    figure, ax = new_figure(_title(rows, y, x), _caption(rows, table, [x, *([by] if by else [])]))
+    draw_lines(table, ax, x=x, y=y, by=by)
+    return figure
+
+
+def _heat_map(rows: PlotRows, asked: Asked) -> Figure:
+    from flexsim.plotting.sweep_heat_map import draw_heat_map, heat_map_table, size_of_heat_map
+
+    pair = cells_of(rows) or (None, None)
+    x = key_of(rows, _given(rows, asked.x or pair[0], "a heat map", "--x"), "--x")
+    by = key_of(rows, _given(rows, asked.by or pair[1], "a heat map", "--by"), "--by")
+    if x == by:
+        raise SweepError(f"--by {by}: is --x too; a heat map needs two different columns")
+    y = metric_of(rows, asked.y or rows.metric, "--y")
+    num_across = _check_number(rows, x, "--x", _MOST_CATEGORIES)
+    num_up = _check_number(rows, by, "--by", _MOST_CATEGORIES)
+    table = heat_map_table(rows.table, x, by, y)
+    caption = _caption(rows, table, [x, by], "" if table[FITS].all() else _HOLLOW)
+    title = _title(rows, y, x, by)
+    figure, ax = new_figure(title, caption, size_of_heat_map(num_across, num_up))
+    draw_heat_map(table, ax, x=x, y=by, value=y)
+    return figure
+
+
+def _pareto(rows: PlotRows, asked: Asked) -> Figure:
+    from flexsim.plotting.sweep_pareto import draw_pareto, pareto_table
+
+    x = metric_of(rows, asked.x or "iteration_time_s", "--x")
+    y = metric_of(rows, asked.y or "peak_memory_bytes", "--y")
+    table = pareto_table(rows.table, x, y)
+    title = f"{rows.title}: Pareto front of {quantity_of(x).label} and {quantity_of(y).label}"
+    figure, ax = new_figure(title, _left_out(rows), (8.6, 4.8))
+    draw_pareto(table, ax, x=x, y=y, keys=rows.keys)
+    return figure
+
+
+def _scaling(rows: PlotRows, asked: Asked) -> Figure:
+    from flexsim.plotting.sweep_scaling import draw_scaling, scaling_table
+
+    x = metric_of(rows, asked.x or devices_of(rows), "--x")
+    y = metric_of(rows, asked.y or speed_of(rows), "--y")
+    if not (rows.table[[x, y]].dropna() > 0).all(axis=None):
+        raise SweepError(
+            f"{rows.name}: {x} and {y} have values that are not above zero, which logarithmic axes cannot have"
+        )
+    by = key_of(rows, asked.by, "--by") if asked.by else None
+    if by:
+        _check_number(rows, by, "--by", MOST_SERIES)
+    table = scaling_table(rows.table, x, y, by)
+    places = [x, *([by] if by else [])]
+    told = "Per cent: how much of the ideal speed is left."
+    figure, ax = new_figure(_title(rows, y, x), _caption(rows, table, places, told))
+    draw_scaling(table, ax, x=x, y=y, by=by)
+    return figure
+
+
+def _parallel(rows: PlotRows, asked: Asked) -> Figure:
+    from flexsim.plotting.sweep_parallel import draw_parallel, parallel_table
+
+    if not rows.keys:
+        raise SweepError(f"{rows.name}: no key varies, so there is nothing to draw in parallel")
+    metric = metric_of(rows, asked.y or rows.metric, "--y")
+    metrics = metrics_of(rows, metric)
+    table = parallel_table(rows.table, rows.keys, metrics, asked.best)
+    if table.empty:
+        raise SweepError(f"{rows.name}: no configuration fits in memory, so none is the best")
+    title = f"{rows.title}: the best {len(table)} by {quantity_of(metric).label}"
+    told = (
+        f"The darkest and widest line is the best.{' ' + _left_out(rows) if rows.left_out else ''}"
+    )
+    width_in = min(max(7.6, 1.25 * (len(rows.keys) + len(metrics))), 20.0)
+    figure, ax = new_figure(title, told, (width_in, 4.6))
+    draw_parallel(table, ax, keys=rows.keys, metrics=metrics)
+    return figure
+
+
+KINDS: dict[str, Callable[[PlotRows, Asked], Figure]] = {
+    "lines": _lines,
+    "heat-map": _heat_map,
+    "pareto": _pareto,
+    "scaling": _scaling,
+    "parallel": _parallel,
+}
+"""Kinds of pictures by name."""
+
+
+def _given(rows: PlotRows, name: str | None, what: str, option: str) -> str:
+    if name is None:
+        raise SweepError(
+            f"{rows.name}: {what} needs {option}: choose from {', '.join(rows.keys) or 'num_devices'}"
+        )
+    return name
+
+
+def _check_number(rows: PlotRows, column: str, option: str, most: int) -> int:
+    """Return how many values a column has; raise :class:`SweepError` for more than ``most``."""
+    found = rows.table[column].nunique()
+    if found > most:
+        raise SweepError(
+            f"{rows.name}: {option} {column} has {found:,} values, and a picture has room for"
+            f" {most}; choose another key, or fewer rows with --where"
+        )
+    return found
+
+
+def _title(rows: PlotRows, metric: str, *keys: str) -> str:
+    against = " and ".join(quantity_of(key).label for key in keys)
+    return f"{rows.title}: {quantity_of(metric).label} against {against}"
+
+
+def _caption(rows: PlotRows, table: pd.DataFrame, places: Sequence[str], further: str = "") -> str:
+    """Return what a point stands for where several configurations share it, and what lacks."""
+    others = [quantity_of(key).label for key in rows.keys if key not in places]
+    best = (
+        f"Of each place the best over {', '.join(others)}." if others else "Of each place the best."
+    )
+    told = [best] if len(table) < len(rows.table) else []
+    return " ".join(filter(None, [*told, further, _left_out(rows)]))
+
+
+def _left_out(rows: PlotRows) -> str:
+    words = [f"{count:,} {why}" for why, count in rows.left_out.items()]
+    return (
+        f"Left out of {sum(rows.left_out.values()) + len(rows.table):,} configurations: {', '.join(words)}."
+        if words
+        else ""
+    )
