@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import mkdocs_gen_files
@@ -40,7 +41,7 @@ def keys_page() -> str:
 
 
 def _rows(table: Schema, schema: Schema) -> Iterator[str]:
-    yield "| key | may be | unless given | |"
+    yield "| key | may be | unless given | meaning |"
     yield "|---|---|---|---|"
     required = table.get("required", ())
     for key, value in table["properties"].items():
@@ -98,3 +99,7 @@ for path, text in (
 ):
     with mkdocs_gen_files.open(path, "w") as page:
         page.write(text)
+
+for picture in sorted(Path("plots/gallery").glob("*.png")):
+    with mkdocs_gen_files.open(f"gallery/{picture.name}", "wb") as copy:
+        copy.write(picture.read_bytes())

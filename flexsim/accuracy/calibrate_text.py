@@ -28,15 +28,10 @@ def with_heading(text: str, heading: Sequence[str], name: str) -> str:
     while lines and (lines[0].startswith("#") or not lines[0].strip()):
         lines.pop(0)
     comment = [f"# {line}".rstrip() for line in heading]
-    renamed = [
-        f'name = "{name}"' if re.match(r"name\s*=", line) and number == _first_name(lines) else line
-        for number, line in enumerate(lines)
-    ]
-    return "\n".join([*comment, *renamed]) + "\n"
-
-
-def _first_name(lines: Sequence[str]) -> int:
-    return next((n for n, line in enumerate(lines) if re.match(r"name\s*=", line)), -1)
+    body = re.sub(
+        r"^name\s*=.*$", f'name = "{name}"', "\n".join(lines), count=1, flags=re.MULTILINE
+    )
+    return "\n".join([*comment, body]) + "\n"
 
 
 def _with_key(lines: Sequence[str], table: str, key: str, value: str) -> list[str]:
