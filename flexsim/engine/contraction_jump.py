@@ -21,7 +21,7 @@ from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.rows import B, F
 from flexsim.task_graph.schedules import Schedule
 
-_UNSTEADY = 3
+_UNSTEADY = 1
 """Windows that a pipeline may take to become steady, beside those that one round trip takes."""
 
 
@@ -45,7 +45,7 @@ def jump_of(schedule: Schedule, shorter: Callable[[int], Schedule], step: int) -
     tried = step * (3 + _UNSTEADY) + schedule.num_ranks
     while True:
         num = schedule.num_microbatches - (schedule.num_microbatches - tried) // step * step
-        if 3 * num > 2 * schedule.num_microbatches:
+        if 5 * num > 4 * schedule.num_microbatches:
             return None
         found = _jump(schedule, shorter(num), step)
         if found is not None:

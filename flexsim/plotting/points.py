@@ -71,3 +71,8 @@ def value_text(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:g}"
     return str(value)
+
+
+def short_name(key: str) -> str:
+    """Return the last part of a key as a word: "micro batch" of ``training.micro_batch``."""
+    return key.rpartition(".")[2].replace("_", " ")

@@ -25,7 +25,7 @@ _MARKERS = "os^DvPX"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _WIDE = 8.0
 """Numbers that differ by more than this stand on a logarithmic axis."""
-_MOST_TICKS = 12
+_MOST_TICKS, _TICKS_A_WIDTH = 12, 16
 _WIDTH_IN, _HEIGHT_IN = 7.6, 4.4
 _CAPTION_PT, _LEGEND_WIDTH = 8.0, 30
 _MOST_LETTERS = 24
@@ -78,11 +78,23 @@ def key_axis(axis: Any, column: str, numbers: NDArray[np.float64]) -> None:
     """Give an axis of numbers its label, and a tick at every value where they are few."""
     axis.set_label_text(quantity_of(column).axis_label, color=TEXT_COLOR)
     found = np.unique(numbers)
-    if is_wide(found):
-        _log(axis, base=2)
+    if is_wide(found) or axis.get_scale() == "log":
+        _powers_of_two(axis)
     if 0 < len(found) <= _MOST_TICKS:
-        axis.set_ticks(found, [number_text(each) for each in found])
+        shown = _apart(found, is_log=axis.get_scale() == "log")
+        axis.set_ticks(shown, [number_text(each) for each in shown])
         axis.set_ticks([], minor=True)
+
+
+def _apart(found: NDArray[np.float64], *, is_log: bool) -> list[float]:
+    """Return the numbers whose ticks do not touch: the first, then each that is far enough."""
+    places = np.log(found) if is_log else found
+    least = (places[-1] - places[0]) / _TICKS_A_WIDTH
+    shown = [0]
+    for number in range(1, len(found)):
+        if places[number] - places[shown[-1]] >= least:
+            shown.append(number)
+    return [float(found[number]) for number in shown]
 
 
 def category_axis(axis: Any, column: str, values: Sequence[Any]) -> None:
@@ -112,6 +124,15 @@ def log_axis(axis: Any, numbers: NDArray[np.float64]) -> None:
     axis.set_major_locator(LogLocator(10, subs=steps, numticks=30))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _powers_of_two(axis: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    _log(axis, base=2)
+    axis.set_major_locator(LogLocator(2, numticks=10))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
+    axis.set_minor_locator(NullLocator())
 
 
 def _log(axis: Any, base: int) -> None:

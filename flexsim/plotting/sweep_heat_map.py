@@ -86,11 +86,12 @@ def _draw_cells(
         bar.set_label(label, color=TEXT_COLOR)
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(labelsize=9, colors=TEXT_COLOR)
-    size_pt = _text_pt(ax, numbers)
+    told = _texts(numbers)
+    size_pt = _text_pt(ax, told)
     for row, column in np.argwhere(np.isfinite(numbers)).tolist():
         rgb = np.array(ramp((numbers[row, column] - least) / (most - least))[:3])
         color = text_color_on(rgb) if fits[row, column] else MUTED
-        _draw_number(ax, (column, row), (numbers[row, column], size_pt), color, fits[row, column])
+        _draw_number(ax, (column, row), (told[row][column], size_pt), color, fits[row, column])
 
 
 def _range(shown: NDArray[np.float64]) -> tuple[float, float]:
@@ -102,26 +103,35 @@ def _range(shown: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _draw_number(
-    ax: Axes, at: tuple[int, int], shown: tuple[float, float], color: str, fits: bool
+    ax: Axes, at: tuple[int, int], shown: tuple[str, float], color: str, fits: bool
 ) -> None:
     from matplotlib.patches import Rectangle
 
-    number, size_pt = shown
+    text, size_pt = shown
     if not fits:
         corner = (at[0] - 0.47, at[1] - 0.46)
         ax.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, ec="#C8C8C8", lw=0.8))
     if size_pt >= _LEAST_TEXT_PT:
-        ax.text(*at, number_text(number), ha="center", va="center_baseline", fontsize=size_pt,
+        ax.text(*at, text, ha="center", va="center_baseline", fontsize=size_pt,
                 color=color)  # fmt: skip
 
 
-def _text_pt(ax: Axes, numbers: NDArray[np.float64]) -> float:
-    """Return the size at which the longest number fits its cell, in points."""
-    found = numbers[np.isfinite(numbers)]
-    letters = max((len(number_text(each)) for each in found), default=1)
+def _texts(numbers: NDArray[np.float64]) -> list[list[str]]:
+    """Return the texts of the cells, with as many decimals everywhere as the numbers need."""
+    largest = float(np.nanmax(np.abs(numbers)))
+    if largest >= 1e4:
+        return [[number_text(each) for each in row] for row in numbers.tolist()]
+    is_whole = bool((numbers[np.isfinite(numbers)] % 1 == 0).all())
+    decimals = 0 if is_whole or largest >= 1000 else 1 if largest >= 10 else 2
+    return [[f"{each:.{decimals}f}" for each in row] for row in numbers.tolist()]
+
+
+def _text_pt(ax: Axes, told: Sequence[Sequence[str]]) -> float:
+    """Return the size at which the longest text fits its cell, in points."""
+    letters = max(len(each) for row in told for each in row)
     figure = ax.get_figure(root=True)
     width_in = float(figure.get_size_inches()[0]) * 0.78 if figure else 1.0
-    cell_pt = 72 * width_in / max(numbers.shape[1], 1)
+    cell_pt = 72 * width_in / max(len(told[0]), 1)
     return min(_TEXT_PT, 0.85 * cell_pt / (0.62 * letters))
 
 

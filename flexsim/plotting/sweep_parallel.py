@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 NUM_BEST = 20
 """So many configurations are drawn unless told otherwise."""
 RANK = "rank"
-_MOST_TICKS = 14
+_MOST_TICKS = 16
 _MOST_LETTERS = 16
 _SPREAD = 0.035
 """How far lines that share a value of a key are drawn apart, of the height."""
@@ -92,7 +94,7 @@ def _curve(heights: NDArray[np.float64]) -> tuple[list[tuple[float, float]], lis
     from matplotlib.path import Path
 
     corners = [(0.0, float(heights[0]))]
-    for place, (before, after) in enumerate(zip(heights[:-1], heights[1:], strict=True)):
+    for place, (before, after) in enumerate(pairwise(heights)):
         corners += [(place + 0.4, before), (place + 0.6, after), (place + 1.0, after)]
     return corners, [Path.MOVETO, *[Path.CURVE4] * (len(corners) - 1)]
 
@@ -130,15 +132,15 @@ def _metric_axis(ax: Axes, place: int, column: pd.Series[float]) -> NDArray[np.f
 
 
 def _draw_axis(ax: Axes, place: int, label: str, ticks: Sequence[tuple[float, str]]) -> None:
-    import textwrap
+    from matplotlib.patheffects import withStroke
 
     ax.plot([place, place], [-0.03, 1.03], color=MUTED, lw=0.9, zorder=3.5)
-    wrapped = textwrap.fill(label, 14)
-    ax.annotate(wrapped, (place, 1.03), xytext=(0, 6), textcoords="offset points", ha="center",
-                va="bottom", fontsize=9, color=TEXT_COLOR, annotation_clip=False)  # fmt: skip
+    ax.annotate(textwrap.fill(label, 14), (place, 1.03), xytext=(0, 6), ha="center", va="bottom",
+                textcoords="offset points", fontsize=9, color=TEXT_COLOR,
+                annotation_clip=False)  # fmt: skip
+    halo = [withStroke(linewidth=2.2, foreground="white")]
     for height, text in ticks:
         short = text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
         ax.annotate(short, (place, height), xytext=(4, 0), textcoords="offset points",
                     va="center_baseline", fontsize=8, color=TEXT_COLOR, zorder=4,
-                    bbox={"boxstyle": "square,pad=0.12", "fc": "white", "ec": "none",
-                          "alpha": 0.8})  # fmt: skip
+                    path_effects=halo)  # fmt: skip

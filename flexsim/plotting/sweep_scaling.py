@@ -10,7 +10,6 @@ from flexsim.plotting.points import FITS, best_points, fits_of
 from flexsim.plotting.quantities import quantity_of
 from flexsim.plotting.style import TEXT_COLOR
 from flexsim.plotting.sweep_axes import (
-    GRID_COLOR,
     MUTED,
     hollow_handle,
     key_axis,
@@ -69,8 +68,8 @@ def _ideal(curve: pd.DataFrame, x: str, y: str) -> pd.Series[float]:
 def draw_scaling(table: pd.DataFrame, ax: Axes, *, x: str, y: str, by: str | None = None) -> None:
     """Draw a :func:`scaling_table` on ``ax``, both axes logarithmic, ideal lines dashed.
 
-    What does not fit in memory has a hollow marker. The last point of every curve tells the
-    efficiency that is left.
+    What does not fit in memory has a hollow marker. The legend tells the efficiency at the end
+    of every curve.
     """
     plain_frame(ax)
     for name, look, rows in series_of(table, by):
@@ -78,23 +77,18 @@ def draw_scaling(table: pd.DataFrame, ax: Axes, *, x: str, y: str, by: str | Non
         ideal = rows[IDEAL].to_numpy(float) * quantity_of(y).scale
         ax.plot(across, ideal, color=look.color, lw=1.1, ls=(0, (4, 3)), alpha=0.75, zorder=1.5)
         ax.plot(across, up, color=look.color, lw=1.6, ls="-", marker=look.marker, ms=5.5,
-                mec="white", mew=0.6, zorder=2, label=name or "simulated")  # fmt: skip
+                mec="white", mew=0.6, zorder=2, label=_label(name, rows))  # fmt: skip
         hollow = ~fits_of(rows).to_numpy()
         ax.plot(across[hollow], up[hollow], ls="", marker=look.marker, ms=5.5, mfc="white",
                 mec=look.color, mew=1.3, zorder=3)  # fmt: skip
-        _tell_efficiency(ax, rows, (across, up), look.color)
     _axes(table, ax, x, y)
     legend_beside(ax, quantity_of(by).axis_label if by else "", _handles(table))
 
 
-def _tell_efficiency(
-    ax: Axes, rows: pd.DataFrame, points: tuple[np.ndarray, ...], color: str
-) -> None:
-    if len(rows) < 2:
-        return
-    told = f"{100 * rows[EFFICIENCY].iloc[-1]:.0f} %"
-    ax.annotate(told, (points[0][-1], points[1][-1]), xytext=(6, 0), textcoords="offset points",
-                va="center_baseline", fontsize=8.5, color=color, annotation_clip=False)  # fmt: skip
+def _label(name: str, rows: pd.DataFrame) -> str:
+    """Return what the legend says of a curve: its name, and the efficiency at its end."""
+    left = f"{100 * rows[EFFICIENCY].iloc[-1]:.0f} % of ideal" if len(rows) > 1 else ""
+    return ", ".join(filter(None, [name, left])) or "simulated"
 
 
 def _axes(table: pd.DataFrame, ax: Axes, x: str, y: str) -> None:
@@ -104,23 +98,20 @@ def _axes(table: pd.DataFrame, ax: Axes, x: str, y: str) -> None:
         nothing_to_draw(ax)
         ax.set_xlabel(quantity_of(x).axis_label, color=TEXT_COLOR)
         return
-    ideal = table[IDEAL].to_numpy(float) * quantity_of(y).scale
-    log_axis(ax.yaxis, np.concatenate([numbers, ideal]))
+    both = np.concatenate([numbers, table[IDEAL].to_numpy(float) * quantity_of(y).scale])
+    log_axis(ax.yaxis, both)
     ax.set_xscale("log", base=2)
     key_axis(ax.xaxis, x, devices)
-    least, most = min(numbers.min(), ideal.min()), max(numbers.max(), ideal.max())
-    room = max(1.25, (most / least) ** 0.06, (1.6 / (most / least)) ** 0.5)
-    ax.set_ylim(least / room, most * room)
-    ax.set_xlim(
-        devices.min() / 1.15, devices.max() * max(1.15, (devices.max() / devices.min()) ** 0.1)
-    )
-    ax.grid(visible=True, which="major", color=GRID_COLOR)
+    ratio = both.max() / both.min()
+    room = max(1.25, ratio**0.06, (2.5 / ratio) ** 0.5)
+    ax.set_ylim(both.min() / room, both.max() * room)
+    beside = max(1.15, (devices.max() / devices.min()) ** 0.03)
+    ax.set_xlim(devices.min() / beside, devices.max() * beside)
 
 
 def _handles(table: pd.DataFrame) -> list[object]:
     from matplotlib.lines import Line2D
 
-    ideal = Line2D(
-        [], [], color=MUTED, lw=1.1, ls=(0, (4, 3)), label="ideal: all as the fewest are"
-    )
+    ideal = Line2D([], [], color=MUTED, lw=1.1, ls=(0, (4, 3)))
+    ideal.set_label("ideal: as efficient as\nthe fewest devices")
     return [ideal, *([] if fits_of(table).all() else [hollow_handle()])]

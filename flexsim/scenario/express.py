@@ -9,20 +9,17 @@ replay with ranks and microbatches.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
 from flexsim.cost.collectives import Communication
-from flexsim.cost.profiles import load_device_profile
 from flexsim.engine.contraction_jump import jump_of
 from flexsim.engine.contraction_kit import Kit, Pattern, pattern_of
 from flexsim.engine.contraction_store import Store
 from flexsim.engine.contraction_uniform import (
-    Closing,
-    Followed,
     Held,
     Order,
     Ranks,
@@ -31,8 +28,9 @@ from flexsim.engine.contraction_uniform import (
     replay_uniform,
 )
 from flexsim.models import build_model
-from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import Sizes, in_file, in_schedule
+from flexsim.scenario.express_metrics import grown_anywhere, measured
+from flexsim.scenario.express_task import End, Task, Whole
 from flexsim.scenario.kept import Kept
 from flexsim.scenario.limits import check_magnitude
 from flexsim.scenario.prepare import Setting, degrees_of
@@ -49,8 +47,8 @@ from flexsim.scenario.uniform import (
 )
 from flexsim.strategy import Degrees
 from flexsim.strategy.baselines import check_degrees, ranks_of_devices, sharding_of
-from flexsim.task_graph.columns import ActionTable, Int32, Int64, StaticMemory
-from flexsim.task_graph.growth import Grown, operator_in_long
+from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.merged_update import build_merged_update, names_on_several
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.short import (
@@ -61,72 +59,15 @@ from flexsim.task_graph.short import (
     places_in_short,
     resources_in_rank,
 )
-from flexsim.task_graph.short_pieces import Load, anchors_of, load_of, shared_of
+from flexsim.task_graph.short_pieces import anchors_of, load_of, shared_of
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.uniform import Seed, priced
-from flexsim.timeline.memory import PeakMemory, peak_with
-from flexsim.timeline.metrics import IterationFacts, memory_metrics, speed
 
-_ROOM, _LEAST_ROOM = 1 << 23, 1 << 20
+_ROOM, _LEAST_ROOM = 1 << 22, 1 << 18
 """Numbers in the store for kits, and what is left of them when all are forgotten."""
 _MOST_KITS = 100_000
-_MOST_VALUES = 1 << 24
+_MOST_VALUES = 1 << 23
 """Numbers in the store before all entries are forgotten."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Whole:
-    """What a model is, and what is asked of it again and again."""
-
-    graph: OperatorGraph
-    is_regular: bool
-    flops: int
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """One scenario, prepared."""
-
-    scenario: Scenario
-    setting: Setting
-    sizes: Sizes
-    degrees: Degrees
-    small: Small
-    model: Hashable
-    """Key of all that follows from the model and what trains it."""
-    cluster: Hashable
-    """And of what follows from the devices too."""
-    whole: _Whole
-
-    @property
-    def times(self) -> int:
-        return self.scenario.training.micro_batch
-
-    @property
-    def num_stages(self) -> int:
-        return self.degrees.pipeline * self.degrees.chunks
-
-    @property
-    def layers(self) -> int:
-        """Of a stage."""
-        return self.setting.config.layers // self.num_stages
-
-    @property
-    def ranks(self) -> Hashable:
-        """Key of what follows from the ranks' devices."""
-        degrees = self.degrees
-        return self.cluster, degrees.tensor, degrees.pipeline, degrees.data, degrees.order
-
-
-@dataclass(frozen=True, eq=False)
-class _End:
-    """The update of all ranks, and what they hold throughout."""
-
-    closing: Closing
-    static: StaticMemory
-    num_tasks: int
-    num_unfolded: int
 
 
 class Express:
@@ -158,7 +99,7 @@ class Express:
             order = self._orders.once(key, lambda: _ordered(task.degrees))
             return self._simulated(task, order)
 
-    def _prepared(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> _Task | None:
+    def _prepared(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> Task | None:
         cluster = setting_key(scenario)
         device_type = setting.devices.device_types[0]
         training = scenario.training
@@ -180,25 +121,25 @@ class Express:
         small = small_of(scenario, setting, replace(degrees, zero=0))
         if small is None:
             return None
-        return _Task(scenario, setting, sizes, degrees, small, model, cluster, whole)
+        return Task(scenario, setting, sizes, degrees, small, model, cluster, whole)
 
-    def _check_magnitude(self, scenario: Scenario, whole: _Whole, model: Hashable) -> None:
+    def _check_magnitude(self, scenario: Scenario, whole: Whole, model: Hashable) -> None:
         batch = scenario.training.global_batch
         self._kept.once(
             ("magnitude", model, batch),
             lambda: check_magnitude(scenario.source, whole.graph, batch),
         )
 
-    def _seed(self, task: _Task, small: Small) -> Seed | str:
+    def _seed(self, task: Task, small: Small) -> Seed | str:
         return self._seeds.once(("seed", task.model, small), lambda: seed_of(task.setting, small))
 
-    def _simulated(self, task: _Task, order: Order) -> dict[str, Any] | None:
+    def _simulated(self, task: Task, order: Order) -> dict[str, Any] | None:
         plain = self._seed(task, task.small)
         if not isinstance(plain, Seed):
             return None
         load = self._seeds.once(
             ("load", task.model, task.small, task.layers),
-            lambda: load_of(_grown(plain, task.layers)),
+            lambda: load_of(grown_anywhere(plain, task.layers)),
         )
         end = self._end(task)
         ranks = self._ranks(task, plain)
@@ -212,9 +153,9 @@ class Express:
         followed = replay_uniform(ranks, order, end.closing, held, self._store)
         if isinstance(followed, str):
             return None
-        return self._measured(task, (plain, load, end), followed)
+        return measured(task, (plain, load, end), followed)
 
-    def _end(self, task: _Task) -> _End | None:
+    def _end(self, task: Task) -> End | None:
         """Return the update, for which chunks and recomputation make no difference."""
         degrees = replace(task.degrees, chunks=1)
         small = small_of(task.scenario, task.setting, replace(degrees, zero=0))
@@ -224,7 +165,7 @@ class Express:
         key = "end", task.ranks, like, sharding_of(degrees)
         return self._kept.once(key, lambda: self._made_end(task, self._seed(task, small)))
 
-    def _made_end(self, task: _Task, plain: Seed | str) -> _End | None:
+    def _made_end(self, task: Task, plain: Seed | str) -> End | None:
         degrees, setting = task.degrees, task.setting
         if not isinstance(plain, Seed):
             return None
@@ -238,9 +179,9 @@ class Express:
         if isinstance(closing, str):
             return None
         num_tasks = len(closing.rank)
-        return _End(closing, found.static_memory, num_tasks, found.num_tasks_unfolded)
+        return End(closing, found.static_memory, num_tasks, found.num_tasks_unfolded)
 
-    def _ranks(self, task: _Task, plain: Seed) -> Ranks | None:
+    def _ranks(self, task: Task, plain: Seed) -> Ranks | None:
         """Return the ranks put together from kits, made now or before."""
         if self._store.room < _LEAST_ROOM:
             self._forget_kits()
@@ -259,12 +200,12 @@ class Express:
         found = cast(list[Kit], kits)
         return Ranks(tuple(found), kind_of_rank[rank], places, degrees.pipeline, RESOURCES_A_RANK)
 
-    def _kit(self, task: _Task, plain: Seed, shape: tuple[int, bool], prices: Int64) -> Kit | str:
+    def _kit(self, task: Task, plain: Seed, shape: tuple[int, bool], prices: Int64) -> Kit | str:
         key = task.model, task.small, task.times, task.layers, shape, prices.tobytes()
         return self._kits.once(key, lambda: self._made_kit(task, plain, shape, prices))
 
     def _made_kit(
-        self, task: _Task, plain: Seed, shape: tuple[int, bool], prices: Int64
+        self, task: Task, plain: Seed, shape: tuple[int, bool], prices: Int64
     ) -> Kit | str:
         seed = self._priced(task, plain)
         key = "pattern", task.model, task.small, task.layers, shape
@@ -287,18 +228,18 @@ class Express:
         watched = anchors_of(short, stages), at
         return pattern_of(templates, short.labels, in_rank, watched, self._store)
 
-    def _priced(self, task: _Task, plain: Seed) -> Seed:
+    def _priced(self, task: Task, plain: Seed) -> Seed:
         key = ("priced", task.model, task.small, task.times)
         return self._seeds.once(key, lambda: priced(plain, task.times))
 
-    def _prices(self, task: _Task, plain: Seed) -> tuple[Int64, Int64]:
+    def _prices(self, task: Task, plain: Seed) -> tuple[Int64, Int64]:
         """Return the different prices of all messages, a row each, and which every rank has."""
         return self._kept.once(
             ("prices", task.ranks, task.small, task.times),
             lambda: self._made_prices(task, plain),
         )
 
-    def _made_prices(self, task: _Task, plain: Seed) -> tuple[Int64, Int64]:
+    def _made_prices(self, task: Task, plain: Seed) -> tuple[Int64, Int64]:
         site = self._kept.once(("site", task.ranks), lambda: _site(task.setting, task.degrees))
         messages = [m._replace(num_bytes=m.num_bytes * task.times) for m in plain.messages]
         table = np.array([site.prices_ns(message, plain) for message in messages], np.int64)
@@ -306,44 +247,12 @@ class Express:
         distinct, number = np.unique(table, axis=1, return_inverse=True)
         return np.ascontiguousarray(distinct.T), number.reshape(-1)
 
-    def _measured(
-        self,
-        task: _Task,
-        built: tuple[Seed, Load, _End],
-        followed: Followed,
-    ) -> dict[str, Any]:
-        seed, load, end = built
-        schedule = followed.schedule
-        stages = load.of_templates(task.num_stages, seed)
-        facts = _facts(task, int(load.flops[stages[::2] // 2].sum()), seed)
-        peak = _peak(task, (load, stages, end), followed)
-        rows = ActionTable(schedule.kind, schedule.stage, schedule.microbatch, schedule.rank)
-        fullest = int(peak.total.argmax())
-        action = int(peak.action[fullest])
-        if action >= 0:
-            key = int(schedule.stage[action]), int(schedule.kind[action])
-            kernel = int(load.kernel[stages[2 * key[0] + key[1]]])
-            grown = _grown(seed, task.layers)
-            peak.operator[fullest] = operator_in_long(grown, key, task.num_stages, kernel)
-        num_microbatches = task.sizes.num_microbatches
-        num_tasks = int(load.num_tasks[stages].sum()) * num_microbatches + end.num_tasks
-        members = int(load.num_members[stages[::2] // 2].sum()) * task.degrees.data
-        return {
-            **speed(followed.makespan_ns, facts),
-            **memory_metrics(
-                peak, facts.memory_capacity_bytes, peak.moment(rows, task.whole.names)
-            ),
-            "num_devices": facts.num_devices,
-            "num_tasks": num_tasks,
-            "num_tasks_folded_away": members * num_microbatches + end.num_unfolded - num_tasks,
-        }
 
-
-def _whole(scenario: Scenario, setting: Setting) -> _Whole:
+def _whole(scenario: Scenario, setting: Setting) -> Whole:
     with in_file(scenario.source, "model"):
         graph = build_model(setting.config, 1, scenario.training.precision)
     names = tuple(operator.name for operator in graph.operators)
-    return _Whole(graph, is_regular(graph, setting.config.layers), graph.flops, names)
+    return Whole(graph, is_regular(graph, setting.config.layers), graph.flops, names)
 
 
 def _ordered(degrees: Degrees, jumps: bool = True) -> Order:
@@ -371,40 +280,3 @@ def _site(setting: Setting, degrees: Degrees) -> Site:
     """Return where ranks stand, each with one stage."""
     devices = ranks_of_devices(degrees).reshape(degrees.pipeline, -1)
     return Site(devices, 1, degrees.data, cast(Communication, setting.costs.communication))
-
-
-def _grown(seed: Seed, layers: int) -> Grown:
-    """Return a seed with all layers of a stage, wherever it stands."""
-    nowhere: Int32 = np.zeros((1, 1), np.int32)
-    return Grown(seed, Site(nowhere, 1, 1, cast(Communication, None)), layers)
-
-
-def _peak(task: _Task, built: tuple[Load, Int64, _End], followed: Followed) -> PeakMemory:
-    """Return what ranks hold at most; which operator runs then is not known yet."""
-    load, stages, end = built
-    num_ranks = task.degrees.pipeline
-    received = load.received[stages[::2] // 2].reshape(-1, num_ranks).max(axis=0) * task.times
-    static = replace(end.static, buffers=received)
-    devices = static.device.astype(np.int64)
-    none = np.full(num_ranks, -1)
-    peak = peak_with(static, devices, followed.held, followed.action, none)
-    return replace(peak, rank=np.arange(num_ranks))
-
-
-def _facts(task: _Task, flops: int, seed: Seed) -> IterationFacts:
-    """Return the facts of the iteration; ``flops`` are those of the seed's replicas, a sample."""
-    scenario, sizes = task.scenario, task.sizes
-    profile = load_device_profile(task.setting.devices.device_types[0])
-    peak = profile.peak_flops_per_s(scenario.training.precision)
-    batch = scenario.training.global_batch
-    executed = flops * task.times * task.degrees.data // seed.num_replicas
-    return IterationFacts(
-        num_devices=sizes.num_devices,
-        sequences=batch,
-        tokens_per_sequence=task.whole.graph.tokens_per_sequence,
-        model_flops=float(task.whole.flops * (batch // sizes.num_microbatches))
-        * sizes.num_microbatches,
-        hardware_flops=float(executed) * sizes.num_microbatches,
-        peak_flops_per_s=peak * sizes.num_devices,
-        memory_capacity_bytes=profile.memory_capacity_bytes,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ def _names(table: pd.DataFrame) -> Collection[str]:
 
 def _holds(expression: Expression, row: Mapping[str, Any]) -> bool:
     """Return whether an expression holds; an empty cell stands for none, and is no number."""
-    values = {name: None if value != value else value for name, value in row.items()}
+    values = {name: None if _is_empty(value) else value for name, value in row.items()}
     try:
         return bool(expression.value(values.__getitem__))
     except NoValueError:
@@ -103,6 +104,10 @@ def _holds(expression: Expression, row: Mapping[str, Any]) -> bool:
         if None in values.values():
             return False
         raise
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def key_of(rows: PlotRows, name: str, option: str) -> str:
@@ -131,12 +136,9 @@ def _column(rows: PlotRows, name: str, option: str, suits: Callable[[str], bool]
         raise SweepError(
             f"{rows.name}: {option} {name}: there is no such column: {choices_text(name, known)}"
         )
+    choices = f"choose from {', '.join(known)}"
     if table[found].isna().all():
-        raise SweepError(
-            f"{rows.name}: {option} {found}: no configuration has it: choose from {', '.join(known)}"
-        )
+        raise SweepError(f"{rows.name}: {option} {found}: no configuration has it: {choices}")
     if not suits(found):
-        raise SweepError(
-            f"{rows.name}: {option} {found} holds no numbers: choose from {', '.join(known)}"
-        )
+        raise SweepError(f"{rows.name}: {option} {found} holds no numbers: {choices}")
     return found

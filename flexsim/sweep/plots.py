@@ -103,14 +103,15 @@ def _scaling(rows: PlotRows, asked: Asked) -> Figure:
     y = metric_of(rows, asked.y or speed_of(rows), "--y")
     if not (rows.table[[x, y]].dropna() > 0).all(axis=None):
         raise SweepError(
-            f"{rows.name}: {x} and {y} have values that are not above zero, which logarithmic axes cannot have"
+            f"{rows.name}: {x} and {y} should be above zero everywhere, since both axes are"
+            " logarithmic; choose others, or fewer rows with --where"
         )
     by = key_of(rows, asked.by, "--by") if asked.by else None
     if by:
         _check_number(rows, by, "--by", MOST_SERIES)
     table = scaling_table(rows.table, x, y, by)
     places = [x, *([by] if by else [])]
-    told = "Per cent: how much of the ideal speed is left."
+    told = "Per cent: speed at the last point against the ideal."
     figure, ax = new_figure(_title(rows, y, x), _caption(rows, table, places, told))
     draw_scaling(table, ax, x=x, y=y, by=by)
     return figure
@@ -123,16 +124,15 @@ def _parallel(rows: PlotRows, asked: Asked) -> Figure:
         raise SweepError(f"{rows.name}: no key varies, so there is nothing to draw in parallel")
     metric = metric_of(rows, asked.y or rows.metric, "--y")
     metrics = metrics_of(rows, metric)
-    table = parallel_table(rows.table, rows.keys, metrics, asked.best)
+    keys = _apart(rows)
+    table = parallel_table(rows.table, keys, metrics, asked.best)
     if table.empty:
         raise SweepError(f"{rows.name}: no configuration fits in memory, so none is the best")
     title = f"{rows.title}: the best {len(table)} by {quantity_of(metric).label}"
-    told = (
-        f"The darkest and widest line is the best.{' ' + _left_out(rows) if rows.left_out else ''}"
-    )
-    width_in = min(max(7.6, 1.25 * (len(rows.keys) + len(metrics))), 20.0)
+    told = f"The darkest and widest line is the best. {_left_out(rows)}".strip()
+    width_in = min(max(7.6, 1.25 * (len(keys) + len(metrics))), 20.0)
     figure, ax = new_figure(title, told, (width_in, 4.6))
-    draw_parallel(table, ax, keys=rows.keys, metrics=metrics)
+    draw_parallel(table, ax, keys=keys, metrics=metrics)
     return figure
 
 
@@ -148,9 +148,8 @@ KINDS: dict[str, Callable[[PlotRows, Asked], Figure]] = {
 
 def _given(rows: PlotRows, name: str | None, what: str, option: str) -> str:
     if name is None:
-        raise SweepError(
-            f"{rows.name}: {what} needs {option}: choose from {', '.join(rows.keys) or 'num_devices'}"
-        )
+        choices = ", ".join(rows.keys) or "num_devices"
+        raise SweepError(f"{rows.name}: {what} needs {option}: choose from {choices}")
     return name
 
 
@@ -182,8 +181,19 @@ def _caption(rows: PlotRows, table: pd.DataFrame, places: Sequence[str], further
 
 def _left_out(rows: PlotRows) -> str:
     words = [f"{count:,} {why}" for why, count in rows.left_out.items()]
-    return (
-        f"Left out of {sum(rows.left_out.values()) + len(rows.table):,} configurations: {', '.join(words)}."
-        if words
-        else ""
-    )
+    total = sum(rows.left_out.values()) + len(rows.table)
+    return f"Left out of {total:,} configurations: {', '.join(words)}." if words else ""
+
+
+def _apart(rows: PlotRows) -> list[str]:
+    """Return the keys that vary, without those that only name the values of an earlier one."""
+    found: list[str] = []
+    for key in rows.keys:
+        if not any(_go_together(rows.table, key, other) for other in found):
+            found.append(key)
+    return found
+
+
+def _go_together(table: pd.DataFrame, one: str, other: str) -> bool:
+    pairs = len(table[[one, other]].drop_duplicates())
+    return pairs == table[one].nunique(dropna=False) == table[other].nunique(dropna=False)

@@ -9,7 +9,7 @@ from flexsim.sweep.columns import COST
 from flexsim.sweep.plot_rows import PlotRows
 
 _FIRST_PAIR = ("strategy.pipeline", "strategy.tensor")
-_LEAST_FILLED = 0.3
+_LEAST_FILLED = 0.5
 _MOST_LINES = 8
 _MOST_CELLS = 40
 _DEVICES = "num_devices"

@@ -66,17 +66,20 @@ class PeakMemory:
         return f"{name} {operators[number]}" if 0 <= number < len(operators) else name
 
 
-def peak_memory(timeline: Timeline) -> PeakMemory | None:
+def peak_memory(
+    timeline: Timeline, spans_ns: tuple[Int64, Int64] | None = None
+) -> PeakMemory | None:
     """Return the peak of every device, or None for a graph without memory columns.
 
-    At one instant memory is freed before it is allocated.
+    At one instant memory is freed before it is allocated. ``spans_ns`` are the spans of actions
+    (:func:`action_spans_ns`) where they are known.
     """
     graph = timeline.task_graph
     if graph.static_memory is None and graph.activation_memory is None:
         return None
     static = graph.static_memory or _no_static()
     activation = graph.activation_memory or _no_activations()
-    found = peak_of_actions(static, activation, action_spans_ns(timeline))
+    found = peak_of_actions(static, activation, spans_ns or action_spans_ns(timeline))
     return replace(found, rank=_rank_of(timeline, found.device))
 
 
@@ -195,20 +198,15 @@ def _peak_of_passes(
     from flexsim.timeline.memory_kernel import Passes, scan_peaks
 
     start_ns, end_ns = (ns[memory.action] for ns in spans_ns)
-    order = np.lexsort(((start_ns + end_ns) // 2, memory.device))
-    passes = Passes(
-        np.searchsorted(devices, memory.device[order]),
-        start_ns[order],
-        end_ns[order],
-        _parts(memory.parts, memory.allocated + memory.transient)[order],
-        _parts(memory.left, memory.allocated - memory.freed)[order],
-    )
-    parts, top = scan_peaks(passes, len(devices))
-    row = order[top]
-    action = np.where(top >= 0, memory.action[row], -1)
+    line = np.searchsorted(devices, memory.device)
+    order = np.lexsort(((start_ns + end_ns) // 2, line))
+    most = _parts(memory.parts, memory.allocated + memory.transient)
+    left = _parts(memory.left, memory.allocated - memory.freed)
+    parts, row = scan_peaks(Passes(order, line, start_ns, end_ns, most, left), len(devices))
+    action = np.where(row >= 0, memory.action[row], -1)
     if memory.operator is None:
         return parts, action, np.full(len(devices), -1)
-    return parts, action, np.where(top >= 0, memory.operator[row], -1)
+    return parts, action, np.where(row >= 0, memory.operator[row], -1)
 
 
 def _first_of_most(held: Int64, first: Int64) -> Int64:
@@ -300,12 +298,12 @@ def _rank_of(timeline: Timeline, devices: Int64) -> Int64:
     """Return the pipeline rank whose actions each device runs; -1 for none."""
     graph = timeline.task_graph
     memory = graph.activation_memory
-    known, rank = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    room = np.full(int(devices.max(initial=0)) + 1, -1, np.int64)
     if memory is not None:
-        known, first = np.unique(memory.device, return_index=True)
-        rank = graph.actions.rank[memory.action[first]].astype(np.int64)
-    if not np.isin(devices, known).all():
+        first_last = memory.action[::-1]
+        room[memory.device[::-1]] = graph.actions.rank[first_last]
+    if (room[devices] < 0).any():
         known, rank = ranks_of(timeline)
-    room = np.full(max(int(known.max(initial=0)), int(devices.max(initial=0))) + 1, -1, np.int64)
-    room[known] = rank
+        room = np.full(max(len(room), int(known.max(initial=0)) + 1), -1, np.int64)
+        room[known] = rank
     return room[devices]

@@ -13,8 +13,10 @@ Int64 = NDArray[np.int64]
 
 
 class Passes(NamedTuple):
-    """What passes hold, a row a pass and device, sorted by device and then by their middles."""
+    """What passes hold, a row a pass and device."""
 
+    order: Int64
+    """The rows by device, and then by their middles."""
     line: Int64
     """The device's number."""
     start_ns: Int64
@@ -39,16 +41,19 @@ def scan_peaks(passes: Passes, num_lines: int) -> tuple[Int64, Int64]:
     top = np.full(num_lines, -1)
     num_passes = len(passes.line)
     begin_ns = np.int64(0)
-    for at in range(num_passes):
+    before = -1
+    for number in range(num_passes):
+        at = passes.order[number]
         line = passes.line[at]
-        if at == 0 or passes.line[at - 1] != line:
+        if line != before:
             held[:] = 0
-            begin_ns = passes.start_ns[at]
+            begin_ns, before = passes.start_ns[at], line
         end_ns, next_ns = passes.end_ns[at], np.int64(0)
-        if at + 1 < num_passes and passes.line[at + 1] == line:
-            next_ns = passes.start_ns[at + 1]
+        after = passes.order[min(number + 1, num_passes - 1)]
+        if after != at and passes.line[after] == line:
+            next_ns = passes.start_ns[after]
             if end_ns > next_ns:
-                middle_ns = (next_ns + passes.end_ns[at + 1]) // 2
+                middle_ns = (next_ns + passes.end_ns[after]) // 2
                 end_ns = next_ns = min(end_ns, middle_ns)
         if end_ns > begin_ns:
             total = np.int64(0)

@@ -57,8 +57,7 @@ class DeviceSeries:
     @property
     def total(self) -> Int64:
         """All parts together."""
-        total: Int64 = self.parts.sum(axis=1)
-        return total
+        return _totals(self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +92,13 @@ def memory_series(timeline: Timeline, most_moments: int = _MOST_MOMENTS) -> Memo
     """
     graph = timeline.task_graph
     static, activation = graph.static_memory, graph.activation_memory
-    peak = peak_memory(timeline)
+    all_spans = action_spans_ns(timeline)
+    peak = peak_memory(timeline, all_spans)
     if static is None or activation is None or peak is None:
         return None
     devices, ranks = _fullest(peak.device, peak.rank, peak.total)
     rows = [np.flatnonzero(activation.device == device) for device in devices]
     moments = most_moments // max(sum(map(len, rows)), 1)
-    all_spans = action_spans_ns(timeline)
     spans = spans_apart_ns(activation, all_spans)
     last = _steps_ns(graph.actions, all_spans)
     tables = _Tables(activation, int(np.clip(moments, _COARSEST, _FINEST)))
@@ -204,10 +203,16 @@ def _dynamic(
         times.append((start[:, None] + np.round(share * length[:, None])).astype(np.int64).ravel())
         changes.append(np.tile(change, (len(action), 1)))
     time_ns, change = np.concatenate(times), np.concatenate(changes)
-    order = np.lexsort((change.sum(axis=1) > 0, time_ns))
+    order = np.lexsort((_totals(change) > 0, time_ns))
     time_ns, held = time_ns[order], np.cumsum(change[order], axis=0)
-    last = _moments_to_keep(time_ns, held.sum(axis=1))
+    last = _moments_to_keep(time_ns, _totals(held))
     return time_ns[last], held[last]
+
+
+def _totals(parts: Int64) -> Int64:
+    """Return the sum of every row, faster than NumPy's own for a few columns."""
+    found: Int64 = np.einsum("ij->i", parts)
+    return found
 
 
 def _steps_ns(actions: ActionTable, spans_ns: tuple[Int64, Int64]) -> dict[int, tuple[int, int]]:
@@ -265,7 +270,7 @@ def _whole(static: StaticMemory, device: int, dynamic: Int64) -> Int64:
     """Return all parts: what is held throughout beside what comes and goes."""
     here = static.device == device
     columns = [np.full(len(dynamic), getattr(static, part)[here].sum()) for part in STATIC_PARTS]
-    overhead = np.round(dynamic.sum(axis=1) * static.fragmentation).astype(np.int64)
+    overhead = np.round(_totals(dynamic) * static.fragmentation).astype(np.int64)
     if static.framework is not None:
         overhead = overhead + static.framework[here].sum()
     parts = np.column_stack([*columns, dynamic, overhead])

@@ -97,7 +97,9 @@ def test_a_steady_state_may_be_left_out(variants, monkeypatch, schedule, chunks,
     follow = flexsim.engine.contraction_uniform.follow_actions
     monkeypatch.setattr(
         "flexsim.engine.contraction_uniform.follow_actions",
-        lambda spans, lineup, *rest: replayed.append(len(lineup[0])) or follow(spans, lineup, *rest),
+        lambda spans, lineup, *rest: (
+            replayed.append(len(lineup[0])) or follow(spans, lineup, *rest)
+        ),
     )
     short = Batch().run(variants.scenario(values)).metrics
     monkeypatch.setattr("flexsim.scenario.express._ordered", without_jumps)
@@ -132,5 +134,3 @@ def test_shares_of_an_optimizer_over_odd_replicas_take_the_long_way(variants):
     scenario = variants.scenario(values)
     (outcome,) = flexsim.run_many([scenario])
     assert outcome.metrics.items() <= flexsim.run(scenario).metrics.items()
-
-

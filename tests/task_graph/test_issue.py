@@ -86,3 +86,19 @@ def test_a_small_model_takes_its_hosts_time_and_a_large_one_its_devices() -> Non
     large = iteration_ns(8192, "megatron-deepspeed") / iteration_ns(8192, "megatron-lm")
     assert small > 3
     assert large < 1.2
+
+
+def test_folded_and_unfolded_runs_take_the_same_time() -> None:
+    def iteration_s(folds: bool) -> float:
+        content = {
+            "model": {"name": "gpt", "layers": 4, "hidden": 256, "heads": 8, "sequence": 128},
+            "cluster": {"device_graph": "dgx-a100", "hosts": 1},
+            "training": {"global_batch": 8, "software": "megatron-deepspeed", "recompute": "full"},
+            "strategy": {"name": "megatron", "tensor": 2, "pipeline": 2, "data": 2, "fold": folds},
+        }
+        content["model"]["vocabulary"] = 1024  # type: ignore[index]
+        result = flexsim.run(flexsim.Scenario.from_dict(content))
+        assert (result.metrics["num_tasks_folded_away"] > 0) == folds
+        return float(result.metrics["iteration_time_s"])
+
+    assert iteration_s(True) == iteration_s(False)
