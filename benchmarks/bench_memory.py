@@ -2,8 +2,8 @@
 
     python benchmarks/bench_memory.py [SCENARIO...]
 
-Prints milliseconds of processor time, the best of ten: the replay by the compiled engine task by task, the peak of
-every device, and memory against time with its picture's columns.
+Prints milliseconds of processor time, the best of ten: the replay by the compiled engine task by
+task, the peak of every device, and memory against time with its picture's columns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""How many configurations a second ``run_many`` simulates: all splits of GPT-3 on 64 devices."""
+"""How many configurations a second ``run_many`` simulates.
+
+All splits of GPT-3 on 64 devices, and a sweep of ten thousand configurations on up to 1,024. In
+the sweep every configuration is made and dropped in turn, as in a long sweep.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
+import pytest
+from gpt3_sweep import shuffled, sweep
 from graphs import scenario_path
 
 import flexsim
 from flexsim.scenario.batch import Batch
+from flexsim.scenario.variants import Variants
 
 NUM_DEVICES = 64
 POWERS = (1, 2, 4, 8, 16, 32)
@@ -55,6 +62,26 @@ def test_all_splits_of_gpt3_again(measure: Callable[..., Any]) -> None:
     facts["kept"] = "the same splits with half the batch"
     found = measure(lambda: [batch.run(scenario) for scenario in doubled], rounds=1, **facts)
     assert [outcome.error for outcome in found] == [""] * len(found)
+
+
+ORDERS = {"in order": lambda settings: settings, "shuffled": shuffled}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_sweep_of_gpt3(measure: Callable[..., Any], order: str) -> None:
+    """Time a sweep of ten thousand configurations, the compiled code loaded and nothing kept."""
+    variants = Variants.of(scenario_path("gpt3-175b-64xa100"))
+    settings = ORDERS[order](sweep())
+    flexsim.run_many([variants.scenario(settings[0])])
+    facts = {"what": "run_many", "count": len(settings), "unit": "configurations"}
+    facts["kept"] = f"nothing; the sweep {order}"
+    errors = measure(lambda: _errors(variants, settings), rounds=1, **facts)
+    assert errors == 0
+
+
+def _errors(variants: Variants, settings: list[dict[str, Any]]) -> int:
+    batch = Batch()
+    return sum(bool(batch.run(variants.scenario(values)).error) for values in settings)
 
 
 def with_twice_the_batch(scenario: flexsim.Scenario) -> flexsim.Scenario:

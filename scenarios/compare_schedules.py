@@ -1,13 +1,14 @@
 """GPipe against 1F1B on one model: the same bubbles, very different memory.
 
-Run it with ``python scenarios/compare_schedules.py [directory]``; it writes schedules.png.
+Run it with ``python scenarios/compare_schedules.py [directory]``; it writes comparison.png and
+comparison.csv.
 """
 
 import sys
 from pathlib import Path
 
 import flexsim
-from flexsim.plotting.bubbles import bubble_table, draw_bubbles
+from flexsim.plotting import compared_run, save_comparison
 from flexsim.units import format_bytes, format_seconds
 
 SETTING = {
@@ -26,19 +27,12 @@ def simulated(schedule: str) -> flexsim.Result:
 
 def main(directory: Path) -> None:
     """Simulate both schedules, print a line each and draw one below the other."""
-    from matplotlib.figure import Figure
-
-    schedules = ("gpipe", "1f1b")
-    figure = Figure(figsize=(13, 7), layout="constrained")
-    for ax, schedule in zip(figure.subplots(len(schedules), sharex=True), schedules, strict=True):
-        result = simulated(schedule)
-        line = _line(schedule, result)
-        print(line)
-        draw_bubbles(bubble_table(result.timeline), ax)
-        ax.set_title(line, loc="left")
-    directory.mkdir(parents=True, exist_ok=True)
-    figure.savefig(directory / "schedules.png", dpi=150)
-    print(f"wrote {directory / 'schedules.png'}")
+    results = {schedule: simulated(schedule) for schedule in ("gpipe", "1f1b")}
+    for schedule, result in results.items():
+        print(_line(schedule, result))
+    runs = [compared_run(schedule, result) for schedule, result in results.items()]
+    for path in save_comparison(runs, directory):
+        print(f"wrote {path}")
 
 
 def _line(schedule: str, result: flexsim.Result) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from flexsim.cli.calibrate import calibrate_command
 from flexsim.cli.collective import collective_command
+from flexsim.cli.compare import compare_command
 from flexsim.cli.describe import describe_command
 from flexsim.cli.import_topology import import_topology_command
 from flexsim.cli.listing import list_command
@@ -47,6 +48,7 @@ app.command("validate")(validate_command)
 app.command("sweep")(sweep_command)
 app.command("calibrate")(calibrate_command)
 app.command("plot")(plot_command)
+app.command("compare")(compare_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -116,22 +116,31 @@ def _shares_text(metrics: Mapping[str, Any]) -> str:
     return " · ".join([*parts, f"one iteration {time_s / factor:.4g} {unit}"])
 
 
-def draw_bubbles(table: pd.DataFrame | Bars, ax: Axes, unit: str | None = None) -> None:
+def draw_bubbles(
+    table: pd.DataFrame | Bars,
+    ax: Axes,
+    unit: str | None = None,
+    *,
+    end_s: float | None = None,
+    legend: bool = True,
+) -> None:
     """Draw a :func:`bubble_table` on ``ax``: bars, microbatch numbers, axes and legend.
 
     ``unit`` names what one second of the table stands for where it is not a second, as in a
-    schedule whose durations are plain numbers.
+    schedule whose durations are plain numbers. ``end_s`` is where the time axis ends if not with
+    the last bar, so that several pictures have the same one.
     """
     bars = _bars(table)
     bars = bars[np.argsort(bars.kind == BAR_CODE["communication"], kind="stable")]
-    end_s = float(bars.end_s.max(initial=0.0))
+    end_s = float(bars.end_s.max(initial=0.0)) if end_s is None else end_s
     factor, label = (1.0, unit) if unit else _time_unit(end_s)
     bars = replace(bars, start_s=bars.start_s / factor, end_s=bars.end_s / factor)
     points_per_time = _width_pt(ax) / (end_s / factor or 1.0)
     _draw_axes(bars, ax, label, end_s / factor or 1.0)
     _draw_bars(bars, ax, points_per_time)
     _draw_numbers(bars, ax, points_per_time)
-    _draw_legend(bars, ax)
+    if legend:
+        draw_legend(bars, ax)
 
 
 def _bars(table: pd.DataFrame | Bars) -> Bars:
@@ -239,7 +248,7 @@ def _draw_numbers(bars: Bars, ax: Axes, points_per_time: float) -> None:
                 fontsize=_NUMBER_PT, color=text_color_on(rgb))  # fmt: skip
 
 
-def _draw_legend(bars: Bars, ax: Axes) -> None:
+def draw_legend(bars: Bars, ax: Axes) -> None:
     """Put the legend below the time axis, a swatch a chunk for the kinds that have chunks."""
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.patches import Patch

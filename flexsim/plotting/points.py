@@ -30,14 +30,24 @@ def best_points(results: pd.DataFrame, places: Sequence[str], metric: str) -> pd
 
     A row that fits in memory comes before all that do not; among these the metric decides, and
     of equal ones the first row. Rows without the metric or a place are left out. The column
-    ``fits_memory`` of the answer holds truth values.
+    ``fits_memory`` of the answer holds truth values, texts
+    are categories.
     """
     known = results[results[[*dict.fromkeys([*places, metric])]].notna().all(axis=1)]
     known = known.assign(**{FITS: fits_of(known)})
     sign = -1 if quantity_of(metric).is_larger_better else 1
     order = np.lexsort([sign * known[metric].to_numpy(float), ~known[FITS].to_numpy(bool)])
     best = known.iloc[order].drop_duplicates(list(dict.fromkeys(places)))
-    return best.sort_index(kind="stable")
+    return _in_order(best.sort_index(kind="stable"), known, places)
+
+
+def _in_order(best: pd.DataFrame, known: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
+    """Return the rows with texts as categories, in the order in which they first come."""
+    import pandas as pd
+
+    texts = [name for name in dict.fromkeys(places) if not is_numeric(known[name])]
+    ordered = {name: pd.Categorical(best[name], values_of(known[name])) for name in texts}
+    return best.assign(**ordered)
 
 
 def values_of(column: pd.Series[Any]) -> list[Any]:

@@ -26,6 +26,7 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.
 _WIDE = 8.0
 """Numbers that differ by more than this stand on a logarithmic axis."""
 _MOST_TICKS, _TICKS_A_WIDTH = 12, 16
+_NEAR_ZERO = 2 / 3
 _WIDTH_IN, _HEIGHT_IN = 7.6, 4.4
 _CAPTION_PT, _LEGEND_WIDTH = 8.0, 30
 _MOST_LETTERS = 24
@@ -71,7 +72,7 @@ def positions(table: pd.DataFrame, column: str, values: Sequence[Any]) -> NDArra
     if is_numeric(table[column]):
         return scaled(table, column)
     place = {value: number for number, value in enumerate(values)}
-    return table[column].map(place).to_numpy(float)
+    return table[column].astype(object).map(place).to_numpy(float)
 
 
 def key_axis(axis: Any, column: str, numbers: NDArray[np.float64]) -> None:
@@ -105,11 +106,15 @@ def category_axis(axis: Any, column: str, values: Sequence[Any]) -> None:
 
 
 def metric_axis(axis: Any, column: str, numbers: NDArray[np.float64]) -> None:
-    """Give an axis of a metric its label: from zero, or logarithmic where numbers differ much."""
+    """Give an axis of a metric its label.
+
+    It starts at zero where that leaves the numbers at least a third of it, and is logarithmic
+    where they differ much.
+    """
     axis.set_label_text(quantity_of(column).axis_label, color=TEXT_COLOR)
     if is_wide(numbers):
         log_axis(axis, numbers)
-    elif len(numbers) and numbers.min() >= 0:
+    elif len(numbers) and 0 <= numbers.min() <= _NEAR_ZERO * numbers.max():
         set_limit = axis.axes.set_ylim if axis.axis_name == "y" else axis.axes.set_xlim
         set_limit(0, 1.08 * float(numbers.max()) or 1.0)
 
@@ -142,7 +147,7 @@ def _log(axis: Any, base: int) -> None:
 
 def is_wide(numbers: NDArray[np.float64]) -> bool:
     """Whether numbers are all above zero and differ so much that a logarithm shows them better."""
-    return len(numbers) > 1 and bool(numbers.max() > _WIDE * numbers.min() > 0)
+    return len(numbers) > 1 and bool(numbers.max() >= _WIDE * numbers.min() > 0)
 
 
 def number_text(value: float) -> str:
@@ -197,7 +202,7 @@ def legend_beside(ax: Axes, title: str = "", handles: Sequence[Any] = ()) -> Non
     """Put the legend at the right of the data; none where there is nothing to tell."""
     found, labels = ax.get_legend_handles_labels()
     handles = [*found, *handles]
-    labels = [textwrap.fill(_cut(label), _LEGEND_WIDTH) for label in labels]
+    labels = [_wrapped(label) for label in labels]
     labels += [str(handle.get_label()) for handle in handles[len(found) :]]
     if not handles:
         return
@@ -205,6 +210,13 @@ def legend_beside(ax: Axes, title: str = "", handles: Sequence[Any] = ()) -> Non
                        bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=9,
                        alignment="left")  # fmt: skip
     legend.get_title().set_fontsize(9.5)
+
+
+def _wrapped(label: str) -> str:
+    """Return a label in lines that fit beside the data; one that has lines keeps them."""
+    if "\n" in label:
+        return label
+    return textwrap.fill(label, _LEGEND_WIDTH, max_lines=3, placeholder=" …")
 
 
 def nothing_to_draw(ax: Axes, why: str = "no configuration to draw") -> None:

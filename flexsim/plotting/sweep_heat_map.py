@@ -64,7 +64,10 @@ def _grids(
     rows = {each: place for place, each in enumerate(up[1])}
     numbers = np.full((len(rows), len(columns)), np.nan)
     fits = np.zeros(numbers.shape, bool)
-    row, column = table[up[0]].map(rows), table[across[0]].map(columns)
+    row, column = (
+        table[name].astype(object).map(place).to_numpy(int)
+        for name, place in ((up[0], rows), (across[0], columns))
+    )
     numbers[row, column] = table[value].to_numpy(float) * quantity_of(value).scale
     fits[row, column] = table[FITS].to_numpy(bool)
     return numbers, fits
@@ -84,7 +87,7 @@ def _draw_cells(
     if fits.any():
         bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=25, shrink=0.9)
         bar.set_label(label, color=TEXT_COLOR)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=9, colors=TEXT_COLOR)
     told = _texts(numbers)
     size_pt = _text_pt(ax, told)

@@ -39,8 +39,7 @@ def lines_table(results: pd.DataFrame, x: str, y: str, by: str | None = None) ->
     """
     places = list(dict.fromkeys([x, *([by] if by else [])]))
     best = best_points(results, places, y)
-    order = [*places[1:], x] if is_numeric(best[x]) else places[1:]
-    best = best.sort_values(order, kind="stable") if order else best
+    best = best.sort_values([*places[1:], x], kind="stable")
     return best[[*dict.fromkeys([*places, y, FITS])]].reset_index(drop=True)
 
 

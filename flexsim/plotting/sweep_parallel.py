@@ -122,13 +122,10 @@ def _metric_axis(ax: Axes, place: int, column: pd.Series[float]) -> NDArray[np.f
     numbers = column.to_numpy(float) * quantity.scale
     least, most = float(numbers.min()), float(numbers.max())
     span = most - least or abs(most) or 1.0
-    ticks = [(0.0, number_text(least)), (1.0, number_text(most))] if most > least else []
-    ticks = ticks or [(0.0, number_text(most))]
-    middles = np.linspace(least, most, 5)[1:-1] if most > least else []
-    ticks += [((each - least) / span, number_text(float(each))) for each in middles]
+    shown = np.linspace(least, most, 5 if most > least else 1).tolist()
+    ticks = [((each - least) / span, number_text(each)) for each in shown]
     _draw_axis(ax, place, quantity.axis_label, ticks)
-    heights: NDArray[np.float64] = (numbers - least) / span
-    return heights
+    return np.asarray((numbers - least) / span, np.float64)
 
 
 def _draw_axis(ax: Axes, place: int, label: str, ticks: Sequence[tuple[float, str]]) -> None:
@@ -138,7 +135,7 @@ def _draw_axis(ax: Axes, place: int, label: str, ticks: Sequence[tuple[float, st
     ax.annotate(textwrap.fill(label, 14), (place, 1.03), xytext=(0, 6), ha="center", va="bottom",
                 textcoords="offset points", fontsize=9, color=TEXT_COLOR,
                 annotation_clip=False)  # fmt: skip
-    halo = [withStroke(linewidth=2.2, foreground="white")]
+    halo = [withStroke(linewidth=3, foreground="white")]
     for height, text in ticks:
         short = text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
         ax.annotate(short, (place, height), xytext=(4, 0), textcoords="offset points",

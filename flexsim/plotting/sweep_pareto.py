@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FRONT = "on_front"
 """Column of a :func:`pareto_table`: whether no other row beats this one in both metrics."""
 _MOST_NAMED = 8
+_TIED = "\N{NO-BREAK SPACE}"
 _GREY = "#A8A8A8"
 
 
@@ -153,7 +154,9 @@ def _standing_apart(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) ->
 def _told(row: pd.Series[Any], keys: Sequence[str]) -> str:
     """Return the keys of a row in lines of a legend."""
     words = [f"{short_name(key)} {value_text(_whole(row[key]))}" for key in keys]
-    return textwrap.fill(", ".join(words), 36, max_lines=4, placeholder=" …")
+    joined = ", ".join(word.replace(" ", _TIED) for word in words)
+    told = textwrap.wrap(joined, 36, max_lines=4, placeholder=" …", break_on_hyphens=False)
+    return "\n".join(told).replace(_TIED, " ")
 
 
 def _whole(value: Any) -> Any:

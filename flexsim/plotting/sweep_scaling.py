@@ -24,6 +24,7 @@ from flexsim.plotting.sweep_axes import (
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 IDEAL, EFFICIENCY = "ideal", "efficiency"
 _TIME, _WORK = "iteration_time_s", "model_flops"
@@ -42,7 +43,7 @@ def scaling_table(results: pd.DataFrame, x: str, y: str, by: str | None = None) 
     """
     places = list(dict.fromkeys([x, *([by] if by else [])]))
     best = best_points(results, places, y).sort_values([*places[1:], x], kind="stable")
-    groups = best.groupby(by, sort=False) if by else [("", best)]
+    groups = best.groupby(by, sort=False, observed=True) if by else [("", best)]
     ideal = best[y].astype(float)
     for _, curve in groups:
         ideal.loc[curve.index] = _ideal(curve, x, y)
@@ -52,17 +53,22 @@ def scaling_table(results: pd.DataFrame, x: str, y: str, by: str | None = None) 
     return table[[*dict.fromkeys([*places, y, IDEAL, EFFICIENCY, FITS])]].reset_index(drop=True)
 
 
-def _ideal(curve: pd.DataFrame, x: str, y: str) -> pd.Series[float]:
+def _ideal(curve: pd.DataFrame, x: str, y: str) -> NDArray[np.float64]:
     """Return the metric if every device did as much a second as those of the first row do."""
-    devices = curve[x] / curve[x].iloc[0]
-    work = curve[_WORK] / curve[_WORK].iloc[0] if _WORK in curve else 1.0
-    times = work / devices
+    devices, first = _relative(curve, x), float(curve[y].iloc[0])
+    times = (_relative(curve, _WORK) if _WORK in curve else 1.0) / devices
     if not quantity_of(y).is_larger_better:
-        return curve[y].iloc[0] * times
+        return first * times
     if _TIME not in curve:
-        return curve[y].iloc[0] * devices
-    amount = curve[y] * curve[_TIME]
-    return amount / (curve[_TIME].iloc[0] * times)
+        return first * devices
+    amounts = _relative(curve, y) * _relative(curve, _TIME)
+    return first * amounts / times
+
+
+def _relative(curve: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Return a column in units of its first row."""
+    numbers = curve[column].to_numpy(float)
+    return np.asarray(numbers / numbers[0], np.float64)
 
 
 def draw_scaling(table: pd.DataFrame, ax: Axes, *, x: str, y: str, by: str | None = None) -> None:

@@ -39,7 +39,8 @@ class PlotRows:
     @property
     def metrics(self) -> list[str]:
         """The columns of numbers that are no key."""
-        return [name for name in self.table if is_metric(name) and self.table[name].notna().any()]
+        names = map(str, self.table)
+        return [name for name in names if is_metric(name) and self.table[name].notna().any()]
 
 
 def plot_rows(
