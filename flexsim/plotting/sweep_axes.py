@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 
 MOST_SERIES = 28
 """Different looks; more series cannot be told apart."""
+_STEPS = (
+    (0.7, tuple(range(1, 10))),
+    (2.0, (1, 2, 5)),
+    (4.0, (1, 3)),
+    (np.inf, (1,)),
+)
+"""Of so many decades on an axis, the numbers of each that are labelled."""
 GRID_COLOR, MUTED = "#E6E6E6", "#666666"
 _MARKERS = "os^DvPX"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _WIDE = 8.0
 """Numbers that differ by more than this stand on a logarithmic axis."""
-_MOST_TICKS, _TICKS_A_WIDTH = 12, 16
+_MOST_TICKS, _LETTERS_A_WIDTH = 12, 60
 _NEAR_ZERO = 2 / 3
 _WIDTH_IN, _HEIGHT_IN = 7.6, 4.4
 _CAPTION_PT, _LEGEND_WIDTH = 8.0, 30
@@ -90,7 +97,8 @@ def key_axis(axis: Any, column: str, numbers: NDArray[np.float64]) -> None:
 def _apart(found: NDArray[np.float64], *, is_log: bool) -> list[float]:
     """Return the numbers whose ticks do not touch: the first, then each that is far enough."""
     places = np.log(found) if is_log else found
-    least = (places[-1] - places[0]) / _TICKS_A_WIDTH
+    letters = max(len(number_text(each)) for each in found)
+    least = (places[-1] - places[0]) * (letters + 1.5) / _LETTERS_A_WIDTH
     shown = [0]
     for number in range(1, len(found)):
         if places[number] - places[shown[-1]] >= least:
@@ -120,12 +128,12 @@ def metric_axis(axis: Any, column: str, numbers: NDArray[np.float64]) -> None:
 
 
 def log_axis(axis: Any, numbers: NDArray[np.float64]) -> None:
-    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of every decade."""
+    """Make an axis logarithmic, with plain numbers at a few of every decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     _log(axis, base=10)
     decades = float(np.log10(numbers.max() / numbers.min())) if len(numbers) else 0.0
-    steps = (1.0, 2.0, 5.0) if decades < 2 else (1.0, 3.0) if decades < 4 else (1.0,)
+    steps = next(subs for most, subs in _STEPS if decades < most)
     axis.set_major_locator(LogLocator(10, subs=steps, numticks=30))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
     axis.set_minor_formatter(NullFormatter())

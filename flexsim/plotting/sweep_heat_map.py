@@ -85,7 +85,8 @@ def _draw_cells(
     mesh = ax.pcolormesh(*edges, np.ma.masked_invalid(shown), cmap=ramp, vmin=least, vmax=most,
                          edgecolors="white", linewidth=2)  # fmt: skip
     if fits.any():
-        bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=25, shrink=0.9)
+        slender = 6.0 * float(ax.get_figure(root=True).get_size_inches()[1])  # type: ignore[union-attr]
+        bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=slender, shrink=0.9)
         bar.set_label(label, color=TEXT_COLOR)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=9, colors=TEXT_COLOR)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+_LETTERS_AN_INCH = 9
 _LEFT, _RIGHT = 0.4, 0.6
 """Room beside the first and the last category, in categories."""
 
@@ -85,6 +86,8 @@ def turn_long_names(ax: Axes) -> None:
     """Turn the names below an axis where they would run into one another."""
     names = [label.get_text() for label in ax.get_xticklabels()]
     letters = max(map(len, names), default=0)
-    if letters * len(names) > 70:
+    figure = ax.get_figure(root=True)
+    width_in = float(figure.get_size_inches()[0]) if figure else 1.0
+    if (letters + 1) * len(names) > _LETTERS_AN_INCH * width_in:
         turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
         ax.set_xticks(ax.get_xticks(), names, **turned)

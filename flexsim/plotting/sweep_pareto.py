@@ -122,6 +122,7 @@ def _limits(numbers: NDArray[np.float64]) -> tuple[float, float]:
 def _named(ax: Axes, front: pd.DataFrame, axes: tuple[str, str], keys: Sequence[str]) -> list[Any]:
     """Number points of the front; return what the legend says of each."""
     from matplotlib.lines import Line2D
+    from matplotlib.patheffects import withStroke
 
     keys = [key for key in keys if front[key].nunique(dropna=False) > 1 or len(front) == 1]
     if not keys:
@@ -130,7 +131,8 @@ def _named(ax: Axes, front: pd.DataFrame, axes: tuple[str, str], keys: Sequence[
     handles = []
     for number, row in enumerate(_standing_apart(ax, x, y), 1):
         ax.annotate(str(number), (x[row], y[row]), xytext=(5, 5), textcoords="offset points",
-                    fontsize=8.5, fontweight="bold", color=SERIES_COLORS[0], zorder=5)  # fmt: skip
+                    fontsize=8.5, fontweight="bold", color=SERIES_COLORS[0], zorder=5,
+                    path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
         handle = Line2D([], [], ls="", marker=f"${number}$", ms=6, mew=0.3, color=SERIES_COLORS[0])
         handle.set_label(_told(front.iloc[row], keys))
         handles.append(handle)

@@ -55,7 +55,7 @@ def scaling_table(results: pd.DataFrame, x: str, y: str, by: str | None = None) 
 
 def _ideal(curve: pd.DataFrame, x: str, y: str) -> NDArray[np.float64]:
     """Return the metric if every device did as much a second as those of the first row do."""
-    devices, first = _relative(curve, x), float(curve[y].iloc[0])
+    devices, first = _relative(curve, x), curve[y].to_numpy(float)[:1]
     times = (_relative(curve, _WORK) if _WORK in curve else 1.0) / devices
     if not quantity_of(y).is_larger_better:
         return first * times
@@ -68,7 +68,7 @@ def _ideal(curve: pd.DataFrame, x: str, y: str) -> NDArray[np.float64]:
 def _relative(curve: pd.DataFrame, column: str) -> NDArray[np.float64]:
     """Return a column in units of its first row."""
     numbers = curve[column].to_numpy(float)
-    return np.asarray(numbers / numbers[0], np.float64)
+    return np.asarray(numbers / numbers[:1], np.float64)
 
 
 def draw_scaling(table: pd.DataFrame, ax: Axes, *, x: str, y: str, by: str | None = None) -> None:

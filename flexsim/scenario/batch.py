@@ -1,6 +1,6 @@
 """Many scenarios at once: what repeats among them is computed once.
 
-A uniform pipeline is grown from a small one and replayed action by action; both give the
+A uniform pipeline is put together from a small one and replayed action by action; both give the
 iteration time and the memory of the full task graph, to the nanosecond and the byte. Whatever
 is not uniform takes the long way through the same stages as :func:`flexsim.run`.
 """

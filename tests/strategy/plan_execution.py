@@ -48,7 +48,7 @@ def pieces(layout: Layout, shape: Sequence[int], orders: Orders = ()) -> Boxes:
     some of its mesh axes; by default a device has one box.
     """
     full = [
-        (*order, *(n for n in axes if n not in order))
+        (*order, *(n for n in axes if n not in order)) if {*order} & {*axes} else axes
         for axes, order in itertools.zip_longest(layout.axes, orders, fillvalue=())
     ]
     lines = [digits(n, layout.mesh, order) for n, order in zip(shape, full, strict=True)]
