@@ -92,6 +92,8 @@ OPTIONS = {
         "--output",
     ],
     "report": ["--output", "--quiet"],
+    "plot": ["--x", "--y", "--by", "--kind", "--where", "--best", "--output", "--quiet"],
+    "compare": ["--output", "--json", "--quiet"],
     "schema": [],
     "search": [
         "--method",

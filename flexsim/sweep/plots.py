@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_CATEGORIES = 60
+_MOST_KEYS = 12
+"""So many axes of keys have room beside one another."""
 _HOLLOW = "Hollow: does not fit in memory."
 
 
@@ -124,12 +126,13 @@ def _parallel(rows: PlotRows, asked: Asked) -> Figure:
         raise SweepError(f"{rows.name}: no key varies, so there is nothing to draw in parallel")
     metric = metric_of(rows, asked.y or rows.metric, "--y")
     metrics = metrics_of(rows, metric)
-    keys = _apart(rows)
+    keys, further = _apart(rows)[:_MOST_KEYS], len(_apart(rows)) - _MOST_KEYS
     table = parallel_table(rows.table, keys, metrics, asked.best)
     if table.empty:
         raise SweepError(f"{rows.name}: no configuration fits in memory, so none is the best")
     title = f"{rows.title}: the best {len(table)} by {quantity_of(metric).label}"
-    told = f"The darkest and widest line is the best. {_left_out(rows)}".strip()
+    more = f"{further} further keys vary. " if further > 0 else ""
+    told = f"The darkest and widest line is the best. {more}{_left_out(rows)}".strip()
     width_in = min(max(7.6, 1.25 * (len(keys) + len(metrics))), 20.0)
     figure, ax = new_figure(title, told, (width_in, 4.6))
     draw_parallel(table, ax, keys=keys, metrics=metrics)

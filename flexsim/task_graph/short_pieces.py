@@ -9,7 +9,6 @@ import numpy as np
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.grown_update import positions_of_parts
 from flexsim.task_graph.growth import Grown, likes
-from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 from flexsim.task_graph.memory_curves import NUM_PARTS
 from flexsim.task_graph.rows import B, F
 from flexsim.task_graph.symbolic import SYMBOL
@@ -89,8 +88,3 @@ def shared_of(grown: Grown, names: frozenset[str]) -> list[tuple[int, Int64]]:
         for part in seed.parts[stage]
         if part.name in names
     ]
-
-
-def is_computed(grown: Grown) -> bool:
-    """Whether every pass has kernels: else nothing is held while it runs."""
-    return all((strip.kind < NUM_COMPUTE_KINDS).any() for strip in grown.strips.values())

@@ -217,7 +217,7 @@ def test_few_rows_are_drawn_too(num):
     plotting.draw_parallel(best, five[4], keys=["t"], metrics=["mfu"])
     said = [text.get_text() for ax in five for text in ax.texts]
     assert said.count("no configuration to draw") == (5 if num == 0 else 0)
-    five[0].get_figure().canvas.draw()
+    five[0].get_figure().draw_without_rendering()
 
 
 @pytest.mark.parametrize("num_series", [2, 12])
@@ -228,7 +228,7 @@ def test_legend_stands_outside_the_data(num_series):
     table = rows(s=np.repeat(values, 3), x=[1, 2, 3] * num_series, mfu=0.3)
     figure, ax = new_figure("A title", "A caption.")
     plotting.draw_lines(plotting.lines_table(table, "x", "mfu", "s"), ax, x="x", y="mfu", by="s")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     legend, data = ax.get_legend().get_window_extent(), ax.get_window_extent()
     assert legend.x0 >= data.x1
     assert legend.x1 <= figure.bbox.x1
