@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flexsim.plotting.differences import ComparedRun
 
 _MOST_RUNS = 12
+_BUBBLES = "bubbles.csv"
 
 
 def compare_command(
@@ -77,20 +78,33 @@ def _run_of(path: Path, name: str) -> ComparedRun:
 
 
 def _read(folder: Path, name: str) -> ComparedRun:
-    from flexsim.plotting.bars import Bars
-    from flexsim.plotting.differences import ComparedRun
-    from flexsim.reports.files import ReportError, check_files, read_summary, read_table
+    """Return a run as its directory has it."""
+    from flexsim.reports.files import ReportError, read_summary
     from flexsim.scenario.summary import SUMMARY
-    from flexsim.units import NS_PER_S
 
     summary = read_summary(folder / SUMMARY)
     if summary["kind"] != "run":
         raise ReportError(f"{folder}: holds a {summary['kind']}; compare takes runs and scenarios")
-    check_files(folder, {"bubbles.csv": summary["files"]["bubbles.csv"]})
+    try:
+        return _read_run(folder, name, summary)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise ReportError(
+            f"{folder}: is not as this version of flexsim writes it ({problem}); do the run again"
+        ) from problem
+
+
+def _read_run(folder: Path, name: str, summary: dict[str, Any]) -> ComparedRun:
+    from flexsim.plotting.bars import Bars
+    from flexsim.plotting.differences import ComparedRun, checked_metrics
+    from flexsim.reports.files import check_files, read_table
+    from flexsim.units import NS_PER_S
+
+    check_files(folder, {_BUBBLES: summary["files"][_BUBBLES]})
     columns = ("rank", "kind", "stage", "microbatch", "chunk", "start_ns", "end_ns")
-    table = read_table(folder / "bubbles.csv", columns)
+    table = read_table(folder / _BUBBLES, columns)
     times = {f"{end}_s": table[f"{end}_ns"] / NS_PER_S for end in ("start", "end")}
-    return ComparedRun(name, summary["metrics"], Bars.of(table.assign(**times)))
+    metrics = checked_metrics(summary["metrics"])
+    return ComparedRun(name, metrics, Bars.of(table.assign(**times)))
 
 
 def _content(runs: Sequence[ComparedRun]) -> dict[str, Any]:

@@ -53,6 +53,13 @@ def compared_run(name: str, result: Simulated) -> ComparedRun:
     return ComparedRun(name, result.metrics, bubble_bars(result.timeline))
 
 
+def checked_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return metrics that were read from a file; raise :class:`KeyError` where one lacks."""
+    for name in (*_ALWAYS, _EXPOSED):
+        metrics[name]
+    return metrics
+
+
 def difference_table(runs: Sequence[ComparedRun]) -> pd.DataFrame:
     """Return a row a metric and further run: its value, the first run's, and the difference.
 

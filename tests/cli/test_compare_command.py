@@ -115,6 +115,24 @@ def test_bad_input_is_told_in_a_sentence(files, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("files", {}, "is not as this version of flexsim writes it"),
+        ("metrics", {"mfu": 0.5}, "is not as this version of flexsim writes it"),
+        ("kind", "search", "holds a search; compare takes runs and scenarios"),
+        ("kind", "tea", "is not the summary of a flexsim run or search"),
+    ],
+)
+def test_a_directory_that_is_no_run_is_refused(files, tmp_path, key, value, told):
+    folder = tmp_path / "run"
+    assert flexsim("run", str(files[0]), "--output", str(folder), "--quiet").code == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, key: value}))
+    out = ("--output", str(tmp_path / "out"))
+    assert told in only_error(flexsim("compare", str(folder), str(files[1]), *out))
+
+
 def test_files_of_one_name_are_told_apart(files, tmp_path):
     other = tmp_path / "gpipe.toml"
     other.write_text(files[0].read_text())
