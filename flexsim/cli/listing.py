@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
@@ -112,7 +114,7 @@ def _draw(kind: str, path: Path) -> None:
 
 
 def _first_line(text: str | None) -> str:
-    return (text or "").strip().partition("\n")[0].rstrip(".")
+    return (text or "").strip().partition("\n")[0].rstrip(".").replace("``", "")
 
 
 def _title(kind: str, name: str) -> str:
@@ -120,5 +122,10 @@ def _title(kind: str, name: str) -> str:
     path = data_directory(kind) / f"{name}.toml"
     title = read_toml(path, FlexSimError).get("title")
     lines = path.read_text(encoding="utf-8").splitlines()
-    comment = next((line for line in lines if line.startswith("#")), "")
-    return str(title or _first_line(comment.lstrip("# ")))
+    comments = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return str(title or _first_sentence(" ".join(line.strip("# ") for line in comments)))
+
+
+def _first_sentence(text: str) -> str:
+    """Return a text up to its first full stop, but that of "et al."."""
+    return re.split(r"(?<! al)\. (?=[A-Z])", text, maxsplit=1)[0].rstrip(".")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from flexsim.scenario.runner import Result
     from flexsim.scenario.schema import Scenario
 
+_MEASURED_TABLES = ("model.", "cluster.", "training.", "strategy.")
+
 
 def run_command(  # noqa: PLR0913
     file: ScenarioFile,
@@ -81,7 +83,21 @@ def run_command(  # noqa: PLR0913
     if as_json:
         print(json.dumps(result.metrics, indent=2))
     elif not quiet:
-        _report(result, [*written, *explanation.written], explanation.parts)
+        parts = [*_published_note(scenario, changes, strategy), *explanation.parts]
+        _report(result, [*written, *explanation.written], parts)
+
+
+def _published_note(
+    scenario: Scenario, changes: Sequence[str] | None, strategy: Path | None
+) -> list[RenderableType]:
+    """Tell that published numbers are not those of a scenario that options changed."""
+    from rich.text import Text
+
+    replaced = [key for key in changes or [] if key.startswith(_MEASURED_TABLES)]
+    if scenario.published is None or not (replaced or strategy):
+        return []
+    told = "published numbers are of the scenario as its file says, without the changes\n"
+    return [Text(told, style="yellow")]
 
 
 def _simulated(scenario: Scenario, is_silent: bool) -> tuple[Result, Sequence[Path]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_REASONS = 12
 _MOST_FRONT = 15
+_WHOLE_RATE = 10.0
 _SHOW_EVERY_S = 0.1
 
 
@@ -113,7 +114,7 @@ class _Bar:
         self._shown_s = now
         self._first = self._first or (now, standing.done)
         seconds, done = now - self._first[0], standing.done - self._first[1]
-        rate = f"{done / seconds:,.0f}/s" if seconds > 0 and done else ""
+        rate = f"{_rate_text(done / seconds)}/s" if seconds > 0 and done else ""
         best = "" if standing.best is None else f"best {_shown(self._metric, standing.best)}"
         told = "  ".join(filter(None, (rate, best)))
         self._progress.update(self._task, completed=standing.done, total=standing.total, told=told)
@@ -142,8 +143,12 @@ def _facts(result: SweepResult) -> list[tuple[str, str]]:
     if result.num_before:
         rows.append(("done before", f"{result.num_before:,}"))
     if result.num_rows > result.num_before:
-        rows.append(("time", f"{result.seconds:,.1f} s, {result.rate:,.0f} a second"))
+        rows.append(("time", f"{result.seconds:,.1f} s, {_rate_text(result.rate)} a second"))
     return rows
+
+
+def _rate_text(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= _WHOLE_RATE else f"{rate:.2f}"
 
 
 def _tables(result: SweepResult) -> list[RenderableType]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.engine.contraction_follow import follow_actions
 from flexsim.engine.contraction_jump import Jump, steady_ns
@@ -25,7 +26,7 @@ from flexsim.engine.contraction_small import Tasks
 from flexsim.engine.contraction_store import Store
 from flexsim.engine.contraction_work import Lineup, Work, replay_steps
 from flexsim.ragged import Csr
-from flexsim.task_graph.columns import Int32, Int64
+from flexsim.task_graph.columns import ActionTable, Int32, Int64
 from flexsim.task_graph.merged_update import MergedUpdate
 from flexsim.task_graph.rows import B
 from flexsim.task_graph.schedules import Schedule
@@ -149,81 +150,101 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Followed:
-    """The outcome: when all ends, and by rank the action during which most is held, and what."""
+class Passes:
+    """What became of all forwards and backwards, whatever updates come after them."""
 
-    makespan_ns: int
-    schedule: Schedule
-    """Whose actions they are: a shorter one as far as it does not differ."""
-    action: Int64
+    latest_ns: int
+    """When the last of them ends."""
+    later_ns: int
+    """How much later each window is that was left out; 0 without a jump."""
+    actions: ActionTable
+    """By rank that during which most is held; without meaning where nothing is."""
+    is_held: NDArray[np.bool_]
+    """Whether a rank holds anything."""
     held: Int64
+    """What a rank holds at most, by kind of memory."""
+    tails_ns: Int64
+    """By rank when what its update waits for ends."""
+    anchors_ns: Int64
+    """When gradients are complete: by rank, then by shared weight."""
+    free_ns: Int64
+    """When every resource is free."""
+    last_ready_ns: Int64
+    """When the last task that took a resource became ready."""
 
 
-def replay_uniform(
-    ranks: Ranks, order: Order, closing: Closing, held: Held, store: Store
-) -> Followed | str:
-    """Return what becomes of a pipeline, or a sentence on why contraction is not exact."""
-    found = _replay(ranks, order, closing, held, store)
-    if isinstance(found, str) and order.jump is not None:
-        return _replay(ranks, order.in_full(), closing, held, store)
-    return found
-
-
-def _replay(
-    ranks: Ranks, order: Order, closing: Closing, held: Held, store: Store
-) -> Followed | str:
+def replay_passes(ranks: Ranks, order: Order, held: Held, store: Store) -> Passes | str:
+    """Return what becomes of the passes of an order, or why contraction is not exact."""
     lineup, jump = order.lineup, order.jump
     work = Work.of(lineup, ranks.outline(store))
     if replay_steps(store, work) != DONE or len(work.waiting):
         return "tasks of actions do not follow one another"
-    found = np.zeros(ranks.num_ranks, np.int64), np.zeros((ranks.num_ranks, held.parts.shape[1]))
-    bytes_of_rank = found[1].astype(np.int64)
+    action = np.zeros(ranks.num_ranks, np.int64)
+    bytes_of_rank = np.zeros((ranks.num_ranks, held.parts.shape[1]), np.int64)
     counts = ranks.column([kit.pattern.counts for kit in ranks.kits])
     latest_ns = follow_actions(
         (work.parts, store.values, counts),
         (lineup.template, lineup.first, lineup.last),
         (held.most, held.parts, held.left),
-        (found[0], bytes_of_rank),
+        (action, bytes_of_rank),
     )
     if latest_ns < 0:
         return "actions of a rank overlap"
-    end_ns = _close(ranks, lineup, closing, (work, store))
-    if isinstance(end_ns, str):
-        return end_ns
-    makespan_ns = max(latest_ns, end_ns)
-    if jump is None:
-        return Followed(makespan_ns, order.schedule, found[0], bytes_of_rank)
-    later_ns = steady_ns(jump, work)
-    if later_ns is None or (found[0] >= jump.cut).any():
-        return "the pipeline has not become steady"
-    makespan_ns += jump.num_windows * later_ns
-    return Followed(makespan_ns, order.schedule, found[0], bytes_of_rank)
-
-
-def _close(
-    ranks: Ranks, lineup: Lineup, closing: Closing, replayed: tuple[Work, Store]
-) -> int | str:
-    """Replay the updates; return when the last of them ends."""
-    work, _ = replayed
-    tails_ns, anchors_ns = _ends_of_ranks(ranks, lineup, replayed)
+    tails_ns, anchors_ns = _ends_of_ranks(ranks, lineup, (work, store))
     if len(tails_ns) == 0:
         return "a rank does not end with the backward of its first stage"
-    shared_ns = [
-        _shared_ns(ranks, number, replayed) for number in range(len(ranks.kits[0].pattern.shared))
-    ]
-    anchors_ns = np.concatenate([anchors_ns, np.array(shared_ns, np.int64)])
+    later_ns = 0 if jump is None else steady_ns(jump, work)
+    if later_ns is None or (jump is not None and (action >= jump.cut).any()):
+        return "the pipeline has not become steady"
+    return Passes(
+        latest_ns,
+        later_ns,
+        _rows(order.schedule, action),
+        action >= 0,
+        bytes_of_rank,
+        tails_ns,
+        np.concatenate([anchors_ns, _ends_of_shared(ranks, (work, store))]),
+        work.holdings[:, FREE_NS].copy(),
+        work.holdings[:, LAST_READY_NS].copy(),
+    )
+
+
+def _rows(schedule: Schedule, actions: Int64) -> ActionTable:
+    columns = schedule.kind, schedule.stage, schedule.microbatch, schedule.rank
+    return ActionTable(*(column[actions] for column in columns))
+
+
+def makespan_of(passes: Passes, closing: Closing, num_windows: int) -> int | str:
+    """Return when passes and updates end, or a sentence on why contraction is not exact.
+
+    ``num_windows`` were left out of the passes.
+    """
+    end_ns = _close(passes, closing)
+    if isinstance(end_ns, str):
+        return end_ns
+    return max(passes.latest_ns, end_ns) + num_windows * passes.later_ns
+
+
+def _close(passes: Passes, closing: Closing) -> int | str:
+    """Replay the updates; return when the last of them ends."""
     ready_ns = np.zeros(len(closing.rank), np.int64)
-    ready_ns[closing.heads] = tails_ns[closing.rank[closing.heads]]
+    ready_ns[closing.heads] = passes.tails_ns[closing.rank[closing.heads]]
     anchor, task = closing.waits
-    np.maximum.at(ready_ns, task, anchors_ns[anchor])
-    done = closing.tasks.replay(ready_ns, work.holdings[:, FREE_NS])
+    np.maximum.at(ready_ns, task, passes.anchors_ns[anchor])
+    done = closing.tasks.replay(ready_ns, passes.free_ns)
     if done is None:
         return "tasks of the update wait for each other or last too long"
     ready_ns, start_ns = done
     held = closing.tasks.held
-    if (ready_ns[held.rows] <= work.holdings[held.values, LAST_READY_NS]).any():
+    if (ready_ns[held.rows] <= passes.last_ready_ns[held.values]).any():
         return "a task of the update becomes ready before one of a backward"
     return int((start_ns + closing.tasks.duration_ns).max(initial=0))
+
+
+def _ends_of_shared(ranks: Ranks, replayed: tuple[Work, Store]) -> Int64:
+    """Return when the last gradient of every shared weight ends."""
+    count = len(ranks.kits[0].pattern.shared)
+    return np.array([_shared_ns(ranks, number, replayed) for number in range(count)], np.int64)
 
 
 def _ends_of_ranks(

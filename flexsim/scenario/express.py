@@ -9,7 +9,7 @@ replay with ranks and microbatches.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -22,10 +22,12 @@ from flexsim.engine.contraction_store import Store
 from flexsim.engine.contraction_uniform import (
     Held,
     Order,
+    Passes,
     Ranks,
     closing_of,
+    makespan_of,
     order_of,
-    replay_uniform,
+    replay_passes,
 )
 from flexsim.models import build_model
 from flexsim.scenario.checks import Sizes, in_file, in_schedule
@@ -59,7 +61,7 @@ from flexsim.task_graph.short import (
     places_in_short,
     resources_in_rank,
 )
-from flexsim.task_graph.short_pieces import anchors_of, load_of, shared_of
+from flexsim.task_graph.short_pieces import Load, anchors_of, load_of, shared_of
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.uniform import Seed, priced
 
@@ -77,7 +79,8 @@ class Express:
         """Remember nothing yet."""
         self._kept = Kept(100_000)
         self._seeds = Kept(600)
-        self._orders = Kept(400)
+        self._orders = Kept(1_000)
+        self._replayed = Kept(6_000)
         self._forget_kits()
 
     def _forget_kits(self) -> None:
@@ -95,9 +98,7 @@ class Express:
             task = self._prepared(scenario, setting, sizes)
             if task is None:
                 return None
-            key = order_key(task.degrees)
-            order = self._orders.once(key, lambda: _ordered(task.degrees))
-            return self._simulated(task, order)
+            return self._simulated(task)
 
     def _prepared(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> Task | None:
         cluster = setting_key(scenario)
@@ -133,27 +134,78 @@ class Express:
     def _seed(self, task: Task, small: Small) -> Seed | str:
         return self._seeds.once(("seed", task.model, small), lambda: seed_of(task.setting, small))
 
-    def _simulated(self, task: Task, order: Order) -> dict[str, Any] | None:
+    def _simulated(self, task: Task) -> dict[str, Any] | None:
         plain = self._seed(task, task.small)
         if not isinstance(plain, Seed):
             return None
-        load = self._seeds.once(
-            ("load", task.model, task.small, task.layers),
-            lambda: load_of(grown_anywhere(plain, task.layers)),
-        )
-        end = self._end(task)
-        ranks = self._ranks(task, plain)
-        if end is None or ranks is None:
+        end, prices = self._end(task), self._prices(task, plain)
+        if end is None:
             return None
+        load = self._load(task, plain)
+        order, num_windows = self._order(task)
+        found = self._followed(task, (plain, load, prices), (order, num_windows), end)
+        if found is None and order.jump is not None:
+            whole = self._orders.once((order_key(task.degrees), "in full"), order.in_full)
+            found = self._followed(task, (plain, load, prices), (whole, 0), end)
+        return None if found is None else measured(task, (plain, load, end), *found)
+
+    def _followed(
+        self, task: Task, built: tuple[Seed, Load, Prices], order: tuple[Order, int], end: End
+    ) -> tuple[Passes, int] | None:
+        """Return the passes and when all ends; None where contraction is not exact."""
+        passes = self._passes(task, built, order[0])
+        if isinstance(passes, str):
+            return None
+        makespan_ns = makespan_of(passes, end.closing, order[1])
+        return None if isinstance(makespan_ns, str) else (passes, makespan_ns)
+
+    def _load(self, task: Task, plain: Seed) -> Load:
+        key = "load", task.model, task.small, task.layers
+        return self._seeds.once(key, lambda: load_of(grown_anywhere(plain, task.layers)))
+
+    def _order(self, task: Task) -> tuple[Order, int]:
+        """Return the order of a task's passes, and how many windows it leaves out.
+
+        Iterations that differ in windows left out have one order in common.
+        """
+        key = order_key(task.degrees)
+        return self._orders.once(key, lambda: self._made_order(task.degrees))
+
+    def _made_order(self, degrees: Degrees) -> tuple[Order, int]:
+        order = _ordered(degrees)
+        if order.jump is None:
+            return order, 0
+        shown = order_key(replace(degrees, num_microbatches=order.schedule.num_microbatches))
+        return self._orders.once((shown, "jump"), lambda: order), order.jump.num_windows
+
+    def _passes(self, task: Task, built: tuple[Seed, Load, Prices], order: Order) -> Passes | str:
+        """Return the passes of a task, which data, the batch and the update hardly change."""
+        prices, degrees = built[2], task.degrees
+        shape = degrees.pipeline, degrees.chunks, order.schedule.num_microbatches
+        key = (
+            task.model,
+            task.small,
+            task.times,
+            prices.key,
+            degrees.schedule,
+            shape,
+            order.jump is None,
+        )
+        return self._replayed.once(key, lambda: self._made_passes(task, built, order))
+
+    def _made_passes(
+        self, task: Task, built: tuple[Seed, Load, Prices], order: Order
+    ) -> Passes | str:
+        plain, load, prices = built
         rows = load.of_templates(task.num_stages, plain)
         parts, left = load.parts[rows] * task.times, load.left[rows] * task.times
         held = Held(parts.sum(axis=1), parts, left)
         if held.most.min() <= 0:
-            return None
-        followed = replay_uniform(ranks, order, end.closing, held, self._store)
-        if isinstance(followed, str):
-            return None
-        return measured(task, (plain, load, end), followed)
+            return "an action holds nothing"
+        ranks = self._ranks(task, plain, prices)
+        if ranks is None:
+            return "templates of stages cannot be contracted"
+        return replay_passes(ranks, order, held, self._store)
 
     def _end(self, task: Task) -> End | None:
         """Return the update, for which chunks and recomputation make no difference."""
@@ -181,24 +233,23 @@ class Express:
         num_tasks = len(closing.rank)
         return End(closing, found.static_memory, num_tasks, found.num_tasks_unfolded)
 
-    def _ranks(self, task: Task, plain: Seed) -> Ranks | None:
+    def _ranks(self, task: Task, plain: Seed, prices: Prices) -> Ranks | None:
         """Return the ranks put together from kits, made now or before."""
         if self._store.room < _LEAST_ROOM:
             self._forget_kits()
         elif self._store.num_values > _MOST_VALUES:
             self._store.forget_entries()
             self._kits = Kept(_MOST_KITS)
-        prices, kind_of_rank = self._prices(task, plain)
         degrees, num_stages = task.degrees, task.num_stages
         is_pair = degrees.pipeline == 2 and degrees.chunks > 1
         shape = num_short(num_stages), is_pair
-        kits = [self._kit(task, plain, shape, column) for column in prices]
+        kits = [self._kit(task, plain, shape, column) for column in prices.distinct]
         if any(isinstance(kit, str) for kit in kits):
             return None
         rank = np.arange(num_stages) % degrees.pipeline
         places = places_in_short(num_stages)
         found = cast(list[Kit], kits)
-        return Ranks(tuple(found), kind_of_rank[rank], places, degrees.pipeline, RESOURCES_A_RANK)
+        return Ranks(tuple(found), prices.of_rank[rank], places, degrees.pipeline, RESOURCES_A_RANK)
 
     def _kit(self, task: Task, plain: Seed, shape: tuple[int, bool], prices: Int64) -> Kit | str:
         key = task.model, task.small, task.times, task.layers, shape, prices.tobytes()
@@ -232,20 +283,31 @@ class Express:
         key = ("priced", task.model, task.small, task.times)
         return self._seeds.once(key, lambda: priced(plain, task.times))
 
-    def _prices(self, task: Task, plain: Seed) -> tuple[Int64, Int64]:
-        """Return the different prices of all messages, a row each, and which every rank has."""
+    def _prices(self, task: Task, plain: Seed) -> Prices:
         return self._kept.once(
             ("prices", task.ranks, task.small, task.times),
             lambda: self._made_prices(task, plain),
         )
 
-    def _made_prices(self, task: Task, plain: Seed) -> tuple[Int64, Int64]:
+    def _made_prices(self, task: Task, plain: Seed) -> Prices:
         site = self._kept.once(("site", task.ranks), lambda: _site(task.setting, task.degrees))
         messages = [m._replace(num_bytes=m.num_bytes * task.times) for m in plain.messages]
         table = np.array([site.prices_ns(message, plain) for message in messages], np.int64)
         table = table.reshape(len(messages), task.degrees.pipeline)
         distinct, number = np.unique(table, axis=1, return_inverse=True)
-        return np.ascontiguousarray(distinct.T), number.reshape(-1)
+        return Prices(np.ascontiguousarray(distinct.T), number.reshape(-1), table.tobytes())
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """Prices of all messages."""
+
+    distinct: Int64
+    """Those that differ, a row each."""
+    of_rank: Int64
+    """Which row a rank has."""
+    key: bytes
+    """Equal for equal prices on as many ranks."""
 
 
 def _whole(scenario: Scenario, setting: Setting) -> Whole:

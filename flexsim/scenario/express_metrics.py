@@ -9,9 +9,9 @@ import numpy as np
 
 from flexsim.cost.collectives import Communication
 from flexsim.cost.profiles import load_device_profile
-from flexsim.engine.contraction_uniform import Followed
+from flexsim.engine.contraction_uniform import Passes
 from flexsim.scenario.express_task import End, Task
-from flexsim.task_graph.columns import ActionTable, Int32, Int64
+from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.growth import Grown, operator_in_long
 from flexsim.task_graph.short_pieces import Load
 from flexsim.task_graph.site import Site
@@ -20,18 +20,19 @@ from flexsim.timeline.memory import PeakMemory, peak_with
 from flexsim.timeline.metrics import IterationFacts, memory_metrics, speed
 
 
-def measured(task: Task, built: tuple[Seed, Load, End], followed: Followed) -> dict[str, Any]:
+def measured(
+    task: Task, built: tuple[Seed, Load, End], passes: Passes, makespan_ns: int
+) -> dict[str, Any]:
     """Return the metrics of what was followed; they need no spans."""
     seed, load, end = built
-    schedule = followed.schedule
     stages = load.of_templates(task.num_stages, seed)
     facts = _facts(task, int(load.flops[stages[::2] // 2].sum()), seed)
-    peak = _peak(task, (load, stages, end), followed)
-    rows = ActionTable(schedule.kind, schedule.stage, schedule.microbatch, schedule.rank)
+    peak = _peak(task, (load, stages, end), passes)
+    rows = passes.actions
     fullest = int(peak.total.argmax())
-    action = int(peak.action[fullest])
-    if action >= 0:
-        key = int(schedule.stage[action]), int(schedule.kind[action])
+    rank = int(peak.action[fullest])
+    if rank >= 0:
+        key = int(rows.stage[rank]), int(rows.kind[rank])
         kernel = int(load.kernel[stages[2 * key[0] + key[1]]])
         grown = grown_anywhere(seed, task.layers)
         peak.operator[fullest] = operator_in_long(grown, key, task.num_stages, kernel)
@@ -39,7 +40,7 @@ def measured(task: Task, built: tuple[Seed, Load, End], followed: Followed) -> d
     num_tasks = int(load.num_tasks[stages].sum()) * num_microbatches + end.num_tasks
     members = int(load.num_members[stages[::2] // 2].sum()) * task.degrees.data
     return {
-        **speed(followed.makespan_ns, facts),
+        **speed(makespan_ns, facts),
         **memory_metrics(peak, facts.memory_capacity_bytes, peak.moment(rows, task.whole.names)),
         "num_devices": facts.num_devices,
         "num_tasks": num_tasks,
@@ -53,15 +54,18 @@ def grown_anywhere(seed: Seed, layers: int) -> Grown:
     return Grown(seed, Site(nowhere, 1, 1, cast(Communication, None)), layers)
 
 
-def _peak(task: Task, built: tuple[Load, Int64, End], followed: Followed) -> PeakMemory:
-    """Return what ranks hold at most; which operator runs then is not known yet."""
+def _peak(task: Task, built: tuple[Load, Int64, End], passes: Passes) -> PeakMemory:
+    """Return what ranks hold at most; which operator runs then is not known yet.
+
+    Its actions are rows of those of the passes: one a rank.
+    """
     load, stages, end = built
     num_ranks = task.degrees.pipeline
     received = load.received[stages[::2] // 2].reshape(-1, num_ranks).max(axis=0) * task.times
     static = replace(end.static, buffers=received)
     devices = static.device.astype(np.int64)
-    none = np.full(num_ranks, -1)
-    peak = peak_with(static, devices, followed.held, followed.action, none)
+    action, none = np.where(passes.is_held, np.arange(num_ranks), -1), np.full(num_ranks, -1)
+    peak = peak_with(static, devices, passes.held.copy(), action, none)
     return replace(peak, rank=np.arange(num_ranks))
 
 

@@ -16,7 +16,7 @@ def test_shipped_device_profiles_load(name: str) -> None:
     profile = load_device_profile(name)
     assert profile.name == name
     assert profile.memory_capacity_bytes > 10 * 2**30
-    assert profile.peak_flops_per_s("fp32") > 4e12
+    assert profile.peak_flops_per_s("fp32") > 5e10
     assert max(profile.peak_flops.values()) > 5e13 or name in BEFORE_TENSOR_CORES
 
 
