@@ -27,11 +27,12 @@ def profile_command(  # noqa: PLR0913
     from rich.console import Console
 
     from flexsim.files import check_directory
-    from flexsim.profiling.profile import profile
+    from flexsim.profiling.profile import is_follower, profile
     from flexsim.scenario.load import load_scenario
 
     loaded = load_scenario(scenario, changes or [])
     check_directory(output.absolute().parent)
+    quiet = quiet or is_follower()
     console = Console(stderr=True, quiet=quiet)
     with console.status("Measuring") as status:
         rows = profile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,16 +101,12 @@ class Order:
     schedule: Schedule
     lineup: Lineup
     jump: Jump | None
-    in_full: Callable[[], Order]
-    """Without a jump."""
 
 
-def order_of(
-    schedule: Schedule, jump: Jump | None, resources_a_rank: int, in_full: Callable[[], Order]
-) -> Order:
+def order_of(schedule: Schedule, jump: Jump | None, resources_a_rank: int) -> Order:
     """Return the order of a schedule, or of the shorter one of a jump."""
     shown = schedule if jump is None else jump.schedule
-    return Order(shown, lineup_of(shown, resources_a_rank), jump, in_full)
+    return Order(shown, lineup_of(shown, resources_a_rank), jump)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def profile(
     rows = _rows(scenario, device, in_steps, num_iterations, progress)
     path = Path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not _is_follower():
+    if not is_follower():
         write_measured(path, rows)
     return rows
 
@@ -75,8 +76,6 @@ def check_torch() -> None:
         ) from None
 
 
-def _is_follower() -> bool:
-    """Whether this is a process of ``torchrun`` that leaves writing to the first."""
-    import os
-
+def is_follower() -> bool:
+    """Whether this is a process of ``torchrun`` that leaves writing and telling to the first."""
     return int(os.environ.get("RANK", "0")) > 0

@@ -145,7 +145,8 @@ class Express:
         order, num_windows = self._order(task)
         found = self._followed(task, (plain, load, prices), (order, num_windows), end)
         if found is None and order.jump is not None:
-            whole = self._orders.once((order_key(task.degrees), "in full"), order.in_full)
+            key = order_key(task.degrees), "in full"
+            whole = self._orders.once(key, lambda: _ordered(task.degrees, jumps=False))
             found = self._followed(task, (plain, load, prices), (whole, 0), end)
         return None if found is None else measured(task, (plain, load, end), *found)
 
@@ -323,8 +324,7 @@ def _ordered(degrees: Degrees, jumps: bool = True) -> Order:
     if jumps and degrees.schedule in STEPS:
         shorter = partial(_shorter, degrees)
         jump = jump_of(schedule, shorter, STEPS[degrees.schedule](degrees.pipeline))
-    in_full = partial(_ordered, degrees, jumps=False)
-    return order_of(schedule, jump, RESOURCES_A_RANK, in_full)
+    return order_of(schedule, jump, RESOURCES_A_RANK)
 
 
 def _shorter(degrees: Degrees, num_microbatches: int) -> Schedule:

@@ -8,7 +8,7 @@ from flexsim.cost import load_device_profile, load_software_profile
 from flexsim.errors import ProfileError
 from flexsim.files import data_directory, shipped_names
 
-BEFORE_TENSOR_CORES = ("k80", "p100-16gb")
+BEFORE_TENSOR_CORES = ("k80", "p100-16gb", "cpu-core")
 
 
 @pytest.mark.parametrize("name", shipped_names("profiles/devices"))
