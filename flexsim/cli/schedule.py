@@ -191,7 +191,7 @@ def _write(schedule: Schedule, path: Path) -> None:
 def _title(name: str, schedule: Schedule) -> str:
     chunks = schedule.stages_a_lane // schedule.num_ranks
     return (
-        f"{name}, {schedule.num_ranks} ranks, {chunks} chunks, "
+        f"{name}, {schedule.num_ranks} ranks, {chunks} chunk{'s' * (chunks > 1)}, "
         f"{schedule.num_microbatches} microbatches"
     )
 

@@ -38,14 +38,14 @@ class Jump:
 
 
 def jump_of(schedule: Schedule, shorter: Callable[[int], Schedule], step: int) -> Jump | None:
-    """Return the jump to a shorter iteration, or None where there is none that is much shorter.
+    """Return the jump to a shorter iteration, or None where there is none.
 
     ``shorter`` makes the schedule for fewer microbatches, of which a window has ``step``.
     """
     tried = step * (3 + _UNSTEADY) + schedule.num_ranks
     while True:
         num = schedule.num_microbatches - (schedule.num_microbatches - tried) // step * step
-        if 5 * num > 4 * schedule.num_microbatches:
+        if num >= schedule.num_microbatches:
             return None
         found = _jump(schedule, shorter(num), step)
         if found is not None:

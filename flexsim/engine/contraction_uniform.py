@@ -206,8 +206,12 @@ def replay_passes(ranks: Ranks, order: Order, held: Held, store: Store) -> Passe
 
 
 def _rows(schedule: Schedule, actions: Int64) -> ActionTable:
-    columns = schedule.kind, schedule.stage, schedule.microbatch, schedule.rank
-    return ActionTable(*(column[actions] for column in columns))
+    return ActionTable(
+        schedule.kind[actions],
+        schedule.stage[actions],
+        schedule.microbatch[actions],
+        schedule.rank[actions],
+    )
 
 
 def makespan_of(passes: Passes, closing: Closing, num_windows: int) -> int | str:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from flexsim.files import whole_file
 from flexsim.plotting.bars import BAR_CODE, BAR_KINDS, Bars
 from flexsim.plotting.bubble_table import bubble_bars, bubble_table
+from flexsim.plotting.halves import row_offsets
 from flexsim.plotting.raster import raster
 from flexsim.plotting.style import TEXT_COLOR, kind_rgb, text_color_on, tint
-from flexsim.task_graph.columns import Int64
 from flexsim.timeline.spans import Timeline
 
 if TYPE_CHECKING:
@@ -201,8 +201,9 @@ def _draw_shapes(bars: Bars, ax: Axes, edge_pt: float) -> None:
     """Draw all bars as one collection; the white edges of actions tell equal ones apart."""
     from matplotlib.collections import PolyCollection
 
+    offsets = row_offsets(bars)
     collection = PolyCollection(
-        list(bar_corners(bars, bars.row, 0.42)),
+        list(bar_corners(bars, bars.row + offsets, 0.42 - np.abs(offsets))),
         facecolors=bar_colors(bars),
         edgecolors="white",
         linewidths=np.where(bars.stage >= 0, edge_pt, 0.0),
@@ -210,10 +211,12 @@ def _draw_shapes(bars: Bars, ax: Axes, edge_pt: float) -> None:
     ax.add_collection(collection, autolim=False)
 
 
-def bar_corners(bars: Bars, row: Int64, half_height: float) -> NDArray[np.float64]:
+def bar_corners(
+    bars: Bars, row: NDArray[Any], half_height: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the four corners of every bar on its row: an array of shape (bars, 4, 2)."""
     x = np.stack([bars.start_s, bars.end_s, bars.end_s, bars.start_s], axis=1)
-    y = row[:, None] + half_height * np.array([-1, -1, 1, 1])
+    y = row[:, None] + np.multiply.outer(half_height, [-1, -1, 1, 1])
     return np.stack([x, y], axis=2)
 
 
@@ -242,7 +245,8 @@ def _draw_numbers(bars: Bars, ax: Axes, points_per_time: float) -> None:
     if len(fitting) > _MOST_NUMBERS:
         return
     middle = (bars.start_s + bars.end_s) / 2
-    columns = (column[fitting] for column in (middle, bars.row, bars.microbatch, bar_colors(bars)))
+    row = bars.row + row_offsets(bars)
+    columns = (column[fitting] for column in (middle, row, bars.microbatch, bar_colors(bars)))
     for x, row, microbatch, rgb in zip(*columns, strict=True):
         ax.text(x, row, str(microbatch), ha="center", va="center_baseline",
                 fontsize=_NUMBER_PT, color=text_color_on(rgb))  # fmt: skip

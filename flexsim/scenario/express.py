@@ -77,6 +77,7 @@ class Express:
 
     def __init__(self) -> None:
         """Remember nothing yet."""
+        self._numbers: dict[Hashable, int] = {}
         self._kept = Kept(100_000)
         self._seeds = Kept(600)
         self._orders = Kept(1_000)
@@ -101,7 +102,6 @@ class Express:
             return self._simulated(task)
 
     def _prepared(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> Task | None:
-        cluster = setting_key(scenario)
         device_type = setting.devices.device_types[0]
         training = scenario.training
         model = (
@@ -122,7 +122,12 @@ class Express:
         small = small_of(scenario, setting, replace(degrees, zero=0))
         if small is None:
             return None
-        return Task(scenario, setting, sizes, degrees, small, model, cluster, whole)
+        kind, cluster = self._number((model, small)), self._number(setting_key(scenario))
+        return Task(scenario, setting, sizes, degrees, small, model, kind, cluster, whole)
+
+    def _number(self, key: Hashable) -> int:
+        """Return a number that stands for a long key."""
+        return self._numbers.setdefault(key, len(self._numbers))
 
     def _check_magnitude(self, scenario: Scenario, whole: Whole, model: Hashable) -> None:
         batch = scenario.training.global_batch
@@ -131,11 +136,11 @@ class Express:
             lambda: check_magnitude(scenario.source, whole.graph, batch),
         )
 
-    def _seed(self, task: Task, small: Small) -> Seed | str:
-        return self._seeds.once(("seed", task.model, small), lambda: seed_of(task.setting, small))
+    def _seed(self, task: Task) -> Seed | str:
+        return self._seeds.once(("seed", task.kind), lambda: seed_of(task.setting, task.small))
 
     def _simulated(self, task: Task) -> dict[str, Any] | None:
-        plain = self._seed(task, task.small)
+        plain = self._seed(task)
         if not isinstance(plain, Seed):
             return None
         end, prices = self._end(task), self._prices(task, plain)
@@ -161,7 +166,7 @@ class Express:
         return None if isinstance(makespan_ns, str) else (passes, makespan_ns)
 
     def _load(self, task: Task, plain: Seed) -> Load:
-        key = "load", task.model, task.small, task.layers
+        key = "load", task.kind, task.layers
         return self._seeds.once(key, lambda: load_of(grown_anywhere(plain, task.layers)))
 
     def _order(self, task: Task) -> tuple[Order, int]:
@@ -184,8 +189,7 @@ class Express:
         prices, degrees = built[2], task.degrees
         shape = degrees.pipeline, degrees.chunks, order.schedule.num_microbatches
         key = (
-            task.model,
-            task.small,
+            task.kind,
             task.times,
             prices.key,
             degrees.schedule,
@@ -210,16 +214,20 @@ class Express:
 
     def _end(self, task: Task) -> End | None:
         """Return the update, for which chunks and recomputation make no difference."""
-        degrees = replace(task.degrees, chunks=1)
-        small = small_of(task.scenario, task.setting, replace(degrees, zero=0))
+        like = self._kept.once(("like", task.kind), lambda: self._like(task.small))
+        key = "end", task.ranks, like, sharding_of(task.degrees)
+        return self._kept.once(key, lambda: self._made_end(task))
+
+    def _like(self, small: Small) -> int:
+        return self._number(("like", replace(small.degrees, recompute="none")))
+
+    def _made_end(self, task: Task) -> End | None:
+        degrees, setting = replace(task.degrees, chunks=1), task.setting
+        small = small_of(task.scenario, setting, replace(degrees, zero=0))
         if small is None:
             return None
-        like = replace(small.degrees, recompute="none")
-        key = "end", task.ranks, like, sharding_of(degrees)
-        return self._kept.once(key, lambda: self._made_end(task, self._seed(task, small)))
-
-    def _made_end(self, task: Task, plain: Seed | str) -> End | None:
-        degrees, setting = task.degrees, task.setting
+        kind = self._number((task.model, small))
+        plain = self._seed(replace(task, small=small, kind=kind))
         if not isinstance(plain, Seed):
             return None
         site = _site(setting, degrees)
@@ -253,14 +261,14 @@ class Express:
         return Ranks(tuple(found), prices.of_rank[rank], places, degrees.pipeline, RESOURCES_A_RANK)
 
     def _kit(self, task: Task, plain: Seed, shape: tuple[int, bool], prices: Int64) -> Kit | str:
-        key = task.model, task.small, task.times, task.layers, shape, prices.tobytes()
+        key = task.kind, task.times, task.layers, shape, prices.tobytes()
         return self._kits.once(key, lambda: self._made_kit(task, plain, shape, prices))
 
     def _made_kit(
         self, task: Task, plain: Seed, shape: tuple[int, bool], prices: Int64
     ) -> Kit | str:
         seed = self._priced(task, plain)
-        key = "pattern", task.model, task.small, task.layers, shape
+        key = "pattern", task.kind, task.layers, shape
         pattern = self._patterns.once(
             key, lambda: self._made_pattern(Short(seed, task.layers, shape[0], prices), shape[1])
         )
@@ -281,12 +289,12 @@ class Express:
         return pattern_of(templates, short.labels, in_rank, watched, self._store)
 
     def _priced(self, task: Task, plain: Seed) -> Seed:
-        key = ("priced", task.model, task.small, task.times)
+        key = ("priced", task.kind, task.times)
         return self._seeds.once(key, lambda: priced(plain, task.times))
 
     def _prices(self, task: Task, plain: Seed) -> Prices:
         return self._kept.once(
-            ("prices", task.ranks, task.small, task.times),
+            ("prices", task.ranks, task.kind, task.times),
             lambda: self._made_prices(task, plain),
         )
 

@@ -36,8 +36,10 @@ class Task:
     small: Small
     model: Hashable
     """Key of all that follows from the model and what trains it."""
-    cluster: Hashable
-    """And of what follows from the devices too."""
+    kind: int
+    """Stands for the model and the small pipeline."""
+    cluster: int
+    """Stands for the model and the devices."""
     whole: Whole
 
     @property

@@ -142,7 +142,7 @@ def _letter_sentences(result: SearchResult) -> list[str]:
     for unit in units:
         letters = _description(unit, strategy)[0]
         counts[letters] = counts.get(letters, 0) + len(unit.operators)
-    parts = [f"{count} {_cut_text(letters)}" for letters, count in _by_count(counts)]
+    parts = [f"{count} {_cut_text(letters, count)}" for letters, count in _by_count(counts)]
     total = sum(counts.values())
     return [f"Of {total} operators, {'; '.join(parts)}."]
 
@@ -151,13 +151,12 @@ def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
-def _cut_text(letters: str) -> str:
+def _cut_text(letters: str, count: int) -> str:
     names = {"S": "samples", "A": "attributes", "P": "parameters"}
-    return (
-        f"are cut along {' and '.join(names[letter] for letter in letters)}"
-        if letters
-        else ("are not cut")
-    )
+    verb = "is" if count == 1 else "are"
+    if not letters:
+        return f"{verb} not cut"
+    return f"{verb} cut along {' and '.join(names[letter] for letter in letters)}"
 
 
 def _device_sentences(strategy: Strategy) -> list[str]:

@@ -27,10 +27,17 @@ from flexsim.task_graph.schedules import SCHEDULES
 )
 def test_list_prints_every_name_with_a_description(kind, names):
     answer = flexsim("list", kind)
-    rows = [line.split(maxsplit=1) for line in answer.out.splitlines()]
+    lines = [line for line in answer.out.splitlines() if not line.startswith(" ")]
+    rows = [line.split(maxsplit=1) for line in lines]
     assert answer.code == 0
     assert [row[0] for row in rows] == list(names)
     assert all(len(row) == 2 and len(row[1].strip()) > 10 for row in rows)
+
+
+def test_list_describes_a_profile_by_the_whole_first_sentence_of_its_comment():
+    texts = " ".join(flexsim("list", "profiles").out.split())
+    assert "vTrain's runs (arXiv 2312.12391) megatron-deepspeed-2022 software:" in texts
+    assert "(GSPMD, Xu et al. 2021, arXiv 2105.04663), as PaLM's and Gopher's" in texts
 
 
 def test_list_refuses_an_unknown_kind():
