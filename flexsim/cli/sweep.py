@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MOST_REASONS = 12
 _MOST_FRONT = 15
 _WHOLE_RATE = 10.0
+_KEYS_OF_WORK = ("model.", "training.global_batch")
 _SHOW_EVERY_S = 0.1
 
 
@@ -161,10 +162,22 @@ def _tables(result: SweepResult) -> list[RenderableType]:
     return [
         *_rows_table(f"Best by {result.ranked_by}", result.best, result),
         *_rows_table(front, result.front[:_MOST_FRONT], result),
+        *_work_note(result),
         *_counts_table("Skipped, since", result.skipped),
         *_counts_table("Failed, since", result.errors),
         *_counts_table("Left out, since where is false:", result.refused),
     ]
+
+
+def _work_note(result: SweepResult) -> list[RenderableType]:
+    """Tell that the front compares iterations that do not do the same work, if so."""
+    from rich.text import Text
+
+    keys = [key for key in result.keys if key.startswith(_KEYS_OF_WORK)]
+    if not keys or not result.front:
+        return []
+    told = f"iterations of less work lead this front, for they differ in {', '.join(keys)}"
+    return [Text(told, style="yellow")]
 
 
 def _rows_table(

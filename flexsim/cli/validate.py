@@ -11,6 +11,8 @@ import typer
 from flexsim.cli.options import Quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.table import Table
 
     from flexsim.accuracy.validate import Validation
@@ -75,16 +77,20 @@ def _report(validation: Validation, written: list[Path]) -> None:
     from flexsim.cli.console import out
 
     console = out()
-    if len(validation.comparisons) <= 200:
-        console.print(_rows(validation), "")
-    console.print(_summary(validation))
+    rows = validation.content()["rows"]
+    if len(rows) > _MOST_ROWS:  # those that were compared are in validation.csv
+        rows = [row for row in rows if row["reason"]]
+    if rows:
+        console.print(_rows(rows), "")
+    summary = _summary(validation)
+    console.print(summary if summary.row_count else _NOTHING_COMPARED)
     sentence = flags_sentence(Flags.of(validation.comparisons))
     for text in (sentence, *(f"wrote {path}" for path in written)):
         if text:
             console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _rows(validation: Validation) -> Table:
+def _rows(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return a line a comparison: measured, simulated, error, memory, profiles or the reason."""
     from rich.table import Table
 
@@ -93,7 +99,7 @@ def _rows(validation: Validation) -> Table:
     for header in ("measured", "simulated", "error", "memory"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("profiles, or why not compared", overflow="fold")
-    for row in validation.content()["rows"]:
+    for row in rows:
         unit = "" if "speedup" in (row["metric"] or "") else " s"
         times = ["" if row[key] is None else f"{row[key]:.4g}{unit}" for key in _TIMES]
         errors = ["" if row[key] is None else f"{row[key]:+.1%}" for key in _ERRORS]
@@ -101,7 +107,7 @@ def _rows(validation: Validation) -> Table:
     return table
 
 
-def _remark(row: dict[str, Any]) -> str:
+def _remark(row: Mapping[str, Any]) -> str:
     """Return the profiles, and for a run that did not fit whether it does."""
     profiles = f"{row['device']}, {row['software']}"
     if not row["was_out_of_memory"]:
@@ -109,6 +115,8 @@ def _remark(row: dict[str, Any]) -> str:
     return f"{profiles}; ran out of memory, {'fits' if row['fits_memory'] else 'as'} simulated"
 
 
+_MOST_ROWS = 200
+_NOTHING_COMPARED = "no run could be compared"
 _TIMES, _ERRORS = ("measured", "simulated"), ("error", "memory_error")
 
 

@@ -30,6 +30,5 @@ def _overlaps(bars: Bars) -> NDArray[np.bool_]:
 
 def _is_pair(bars: Bars, first: Int64, second: Int64) -> NDArray[np.bool_]:
     is_forward = bars.kind == BAR_CODE["forward"]
-    is_opposite = is_forward[first] != is_forward[second]
-    runs_at_once: NDArray[np.bool_] = bars.start_s[second] < bars.end_s[first]
-    return runs_at_once & is_opposite & (bars.row[first] == bars.row[second])
+    pairs = (bars.start_s[second] < bars.end_s[first]) & (bars.row[first] == bars.row[second])
+    return np.asarray(pairs & (is_forward[first] != is_forward[second]), bool)

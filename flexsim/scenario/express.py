@@ -2,8 +2,9 @@
 
 What a scenario needs is put together from pieces, each kept by what it follows from: a small
 pipeline by tensor degree and recomputation, prices by placement, kits of templates by both, the
-update by the degrees, an order by schedule and shape. Nothing grows with layers, and only the
-replay with ranks and microbatches.
+update by the degrees, an order by schedule and shape, the replayed passes by all but the update
+and the windows left out of them. Nothing grows with layers, and only the replay with ranks and
+microbatches.
 """
 
 from __future__ import annotations
