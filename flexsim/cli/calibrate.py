@@ -34,8 +34,8 @@ def calibrate_command(  # noqa: PLR0913
         str,
         typer.Option(
             metavar="NAME,NAME",
-            help="Which constants, as in the profile's file: matmul.efficiency. Two or one by"
-            " the kind of profile unless given.",
+            help="Which constants, as in the profile's file: matmul.efficiency. Unless"
+            " given, one or two that suit the kind of profile.",
             show_default=False,
         ),
     ] = "",

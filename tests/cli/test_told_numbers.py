@@ -26,4 +26,4 @@ def test_a_table_of_runs_of_which_none_is_compared_says_so_and_why(tmp_path):
     answer = flexsim("validate", "--runs", str(table), "--output", str(tmp_path / "out"))
     assert answer.code == 0, answer.err
     assert "no run could be compared" in answer.out
-    assert "none that layers, hidden and heads" in " ".join(answer.out.split())
+    assert "how it was split is not given" in " ".join(answer.out.split())
