@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -161,16 +162,29 @@ def _append(
 
 def _rows(opened: Opened, before: Any, workers: Workers) -> Iterator[Row]:
     """Yield the row of every configuration that has none, as each is done."""
-    at_work: dict[int, int] = {}
+    numbers = array("q", _left(opened, before))
+    for index, found in map_unordered(opened.task(), Numbers(numbers), workers):
+        if isinstance(found, WorkerDied):
+            yield opened.failed(numbers[index], found.reason)
+        else:
+            yield found
 
-    def items() -> Iterator[int]:
-        for index, number in enumerate(_left(opened, before)):
-            at_work[index] = number
-            yield number
 
-    for index, found in map_unordered(opened.task(), items(), workers):
-        number = at_work.pop(index)
-        yield opened.failed(number, found.reason) if isinstance(found, WorkerDied) else found
+class Numbers(Sequence[int]):
+    """Numbers of configurations, eight bytes each."""
+
+    def __init__(self, numbers: array[int]) -> None:
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Numbers: ...
+    def __getitem__(self, index: int | slice) -> int | Numbers:
+        return Numbers(self._numbers[index]) if isinstance(index, slice) else self._numbers[index]
 
 
 def _left(opened: Opened, before: Any) -> Iterator[int]:

@@ -21,7 +21,6 @@ from flexsim.sweep.facts import Facts
 _SLOW = (
     "model.",
     "cluster.device_graph",
-    "cluster.",
     "training.precision",
     "training.software",
     "training.optimizer",
@@ -29,12 +28,13 @@ _SLOW = (
     "strategy.name",
     "strategy.tensor",
     "strategy.sequence_parallel",
+    "training.micro_batch",
+    "training.recompute",
+    "cluster.",
     "strategy.zero",
     "strategy.pipeline",
     "strategy.data",
     "strategy.chunks",
-    "training.micro_batch",
-    "training.recompute",
     "strategy.",
     "training.",
 )

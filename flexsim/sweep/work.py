@@ -19,6 +19,7 @@ from flexsim.scenario.batch import Batch
 from flexsim.scenario.runner import run
 from flexsim.scenario.schema import Scenario
 from flexsim.scenario.variants import Variants
+from flexsim.search.garbage import little_collected
 from flexsim.sweep.axes import axes_of, check_distinct, check_key
 from flexsim.sweep.columns import (
     COST,
@@ -65,7 +66,8 @@ class Simulate:
 
     def __call__(self, number: int) -> Row:
         """Return the row of a configuration."""
-        return _opened(self.sweep, self.stamp).row(number)
+        with little_collected():
+            return _opened(self.sweep, self.stamp).row(number)
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -55,6 +55,8 @@ class Outcome:
     results: tuple[tuple[int, Any], ...]
     error: Exception | None
     seconds: float
+    worker: str = ""
+    """The address of the worker that ran it."""
 
 
 @cache
@@ -85,7 +87,8 @@ def run_batch(batch: Batch) -> bytes:
         begun = time.perf_counter()
         results: list[tuple[int, Any]] = []
         error = _run(batch, results)
-        outcome = Outcome(tuple(results), error, time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        outcome = Outcome(tuple(results), error, seconds, _address())
         return _packed_outcome(outcome)
 
 
@@ -99,6 +102,13 @@ def _run(batch: Batch, results: list[tuple[int, Any]]) -> Exception | None:
     except Exception as error:
         return _with_place(error)
     return None
+
+
+def _address() -> str:
+    """Return where the scheduler finds this worker."""
+    from distributed import get_worker
+
+    return str(get_worker().address)
 
 
 @lru_cache(maxsize=4)
@@ -143,5 +153,5 @@ def _packed_outcome(outcome: Outcome) -> bytes:
     except Exception as problem:
         what = outcome.error if outcome.error is not None else "a result"
         told = RuntimeError(f"{what!r} cannot be sent from a worker: {problem}")
-        return packed(Outcome((), told, outcome.seconds))
+        return packed(replace(outcome, results=(), error=told))
     return content
