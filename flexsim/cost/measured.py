@@ -37,8 +37,8 @@ class Measurement:
 
     ``measured`` is "kernel", "transfer" or the name of a collective (``num_bytes`` as in
     :meth:`~flexsim.cost.collectives.Communication.collective_ns`) among ``members``. ``time_ns``
-    is the median of ``repeats`` measurements and ``spread`` the distance of their quartiles
-    over it.
+    is the median (inside real steps the mean) of ``repeats`` measurements and ``spread`` the
+    distance of their quartiles over it.
     """
 
     measured: str

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
 from flexsim.cost.measured import TRANSFER, Measurement
 from flexsim.cost.work import Work
-from flexsim.profiling.alone import summary
 from flexsim.profiling.execution import box_of
 from flexsim.profiling.parts import added_work, optimizer_work
 from flexsim.profiling.training import Iteration
@@ -39,14 +41,14 @@ def _kernels(prepared: Prepared, run: Run) -> list[Measurement]:
                 box = box_of(operator, prepared.strategy.configs[operator.name], device)
                 works[key] = work_of(prepared.graph, stamp.step, box)
             times[works[key]].append(stamp.end_ns - stamp.begin_ns)
-    return [Measurement.of_work(work, *summary(found)) for work, found in times.items()]
+    return [Measurement.of_work(work, *_summary(found)) for work, found in times.items()]
 
 
 def _optimizers(prepared: Prepared, run: Run) -> list[Measurement]:
     rows = []
     for iterations in run:
         work = optimizer_work(prepared, iterations[0].num_parameters)
-        rows.append(Measurement.of_work(work, *summary([i.optimizer_ns for i in iterations])))
+        rows.append(Measurement.of_work(work, *_summary([i.optimizer_ns for i in iterations])))
     return rows
 
 
@@ -83,7 +85,7 @@ def _sums(run: Run) -> list[Measurement]:
 
 
 def _row(measured: str, members: int, num_bytes: int, times_ns: list[int]) -> Measurement:
-    time_ns, spread, repeats = summary(times_ns)
+    time_ns, spread, repeats = _summary(times_ns)
     return Measurement(
         measured,
         members=members,
@@ -92,3 +94,14 @@ def _row(measured: str, members: int, num_bytes: int, times_ns: list[int]) -> Me
         spread=round(spread, 4),
         repeats=repeats,
     )
+
+
+def _summary(times_ns: list[int]) -> tuple[int, float, int]:
+    """Return the mean without the slowest hundredth, the quartiles' distance over it, the number.
+
+    A mean, since the times of a step's kernels add up; the slowest are not the kernels' doing.
+    """
+    kept = np.sort(times_ns)[: math.ceil(0.99 * len(times_ns))]
+    low, high = np.percentile(times_ns, [25, 75])
+    mean = float(kept.mean())
+    return max(1, round(mean)), float((high - low) / max(mean, 1.0)), len(times_ns)

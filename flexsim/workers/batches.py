@@ -55,8 +55,6 @@ class Outcome:
     results: tuple[tuple[int, Any], ...]
     error: Exception | None
     seconds: float
-    worker: str = ""
-    """The address of the worker that ran it."""
 
 
 @cache
@@ -88,7 +86,7 @@ def run_batch(batch: Batch) -> bytes:
         results: list[tuple[int, Any]] = []
         error = _run(batch, results)
         seconds = time.perf_counter() - begun
-        outcome = Outcome(tuple(results), error, seconds, _address())
+        outcome = Outcome(tuple(results), error, seconds)
         return _packed_outcome(outcome)
 
 
@@ -102,13 +100,6 @@ def _run(batch: Batch, results: list[tuple[int, Any]]) -> Exception | None:
     except Exception as error:
         return _with_place(error)
     return None
-
-
-def _address() -> str:
-    """Return where the scheduler finds this worker."""
-    from distributed import get_worker
-
-    return str(get_worker().address)
 
 
 @lru_cache(maxsize=4)

@@ -1,8 +1,8 @@
 """Which items go to the workers next: batches of a handy duration, suspects alone at the end.
 
-A sequence is cut into as many *lanes* as there are workers, each a run of neighbours, so that a
-worker finds again what it kept of an item's neighbours; who is done with its lane takes over half
-of the longest one. Items of an iterable that is no sequence have one lane.
+A sequence is cut into as many *lanes* as there are workers, each a run of neighbours that are
+sent in turn, so that workers find again what they kept of an item's neighbours more often; a lane
+that is done takes over half of the longest one. An iterable that is no sequence has one lane.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Portion:
 
 @dataclass
 class Lane:
-    """A run of items that one worker should do: what is left of it, and portions at work."""
+    """A run of items: what is left of it, and portions at work."""
 
     left: Iterator[tuple[int, Any]] | None = None
     indices: range = field(default_factory=lambda: range(0))

@@ -30,8 +30,8 @@ def map_unordered(
     """Yield ``(index of the item, function(item))`` as each is done, in no order.
 
     Items are taken only as they are needed: a batch or two a worker is on its way, each of as
-    many neighbouring items as take some tenths of a second. Of a sequence each worker does a run
-    of neighbours, while it can. Items of workers that die are done
+    many neighbouring items as take some tenths of a second. Of a sequence there are as many runs
+    of neighbours as workers at a time. Items of workers that die are done
     again by others, and each is yielded once; one that goes on killing workers when nothing
     else runs yields :class:`WorkerDied` in place of a result. An exception of ``function`` ends
     the map and is raised as it is. ``function``, items and results must be possible to pickle
@@ -87,7 +87,6 @@ def _spread(post: _Post, feed: Feed) -> Iterator[tuple[int, Any]]:
                 yield index, WorkerDied(index, _REASON)
             continue
         feed.done(portion, outcome.seconds)
-        post.note_home(portion, outcome.worker)
         yield from outcome.results
         if outcome.error is not None:
             raise outcome.error
@@ -112,7 +111,6 @@ class _Post:
         self._number = 0
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._portions: dict[str, Portion] = {}
-        self._home: dict[int, str] = {}
         self._board = Switchboard(client, talk, self._name) if talk is not None else None
         self._looked = self._seen = time.monotonic()
         self.num_workers = len(client.nthreads())
@@ -131,17 +129,9 @@ class _Post:
         batch = Batch(self._function, packed(portion.items), self._origin, channel)
         key = f"{self._name}-{self._number}"
         self._number += 1
-        home = self._home.get(portion.lane)
-        place = {"workers": [home], "allow_other_workers": True} if home else {}
-        future = self._client.submit(run_batch, batch, key=key, pure=False, **place)
+        future = self._client.submit(run_batch, batch, key=key, pure=False)
         self._portions[key] = portion
         future.add_done_callback(self._done.put)
-
-    def note_home(self, portion: Portion, worker: str) -> None:
-        """Let the next portions of the lane go where this one was done, if no other lane does."""
-        others = {home for lane, home in self._home.items() if lane != portion.lane}
-        if portion.lane not in self._home and worker not in others:
-            self._home[portion.lane] = worker
 
     def receive(self) -> tuple[Portion, Outcome | None]:
         """Wait for a portion and return what came of it; None where its workers died."""
