@@ -34,7 +34,8 @@ def _of_file(content: dict[str, Any], path: Path, file: Path) -> dict[str, Any]:
     """Return the table that stands for a strategy file, by its path from the scenario's."""
     table = content.get("strategy")
     fold = {"fold": table["fold"]} if isinstance(table, dict) and "fold" in table else {}
-    return {"file": os.path.relpath(file, path.parent), **fold}
+    # Both ends are resolved: "..", behind a link, leads up from where the link points.
+    return {"file": os.path.relpath(file.resolve(), path.parent.resolve()), **fold}
 
 
 def replaced(content: dict[str, Any], override: str) -> None:

@@ -21,8 +21,8 @@ MOST_TASKS = 150_000
 """A scenario of more tasks is shortened to about so many, with --all-scenarios."""
 FEW_TASKS = 2_000
 """And without."""
-UNEVEN = ("llama3-405b-16384xh100",)
-"""Has a single layer a stage, and none at the ends."""
+UNEVEN = ("llama3-405b-16384xh100", "deepseek-v3-2048xh800")
+"""Have their own numbers of layers a stage, which fewer layers do not fit."""
 
 
 def golden(name: str) -> dict[str, str]:
@@ -42,7 +42,8 @@ def shortened(name: str, most: int) -> flexsim.Scenario:
     share = int(row["num_devices"]) // (scenario.strategy.tensor * ranks)
     share *= scenario.training.micro_batch
     num_microbatches = scenario.training.global_batch // share
-    fewer = max(1, num_microbatches * most // num_tasks // ranks) * ranks
+    turn = 2 * ranks if scenario.strategy.schedule == "dualpipe" else ranks  # the fewest it takes
+    fewer = max(1, num_microbatches * most // num_tasks // turn) * turn
     fewer = min(num_microbatches, fewer)
     changes = [f"training.global_batch={share * fewer}"]
     if num_tasks * fewer > most * num_microbatches and name not in UNEVEN:
