@@ -143,6 +143,7 @@ def test_ctrl_c_and_sigterm_end_all_processes_quietly(number):
     )
     try:
         workers = {int(line) for line in itertools.islice(running.stdout, 4)}
+        time.sleep(0.5)  # all is sent by then, and the map waits
         os.killpg(running.pid, number)
         _, errors = running.communicate(timeout=WAIT_S)
     finally:
