@@ -126,6 +126,9 @@ def test_workers_are_counted():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_end_all_processes_quietly(number):
     code = (
+        "import signal\n"
+        # A test run in the background of a shell has it ignored, and so would this process.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from flexsim.workers import Workers, map_unordered\n"
         "from mapped_functions import endless\n"
         "if __name__ == '__main__':\n"
