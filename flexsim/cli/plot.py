@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,53 +16,44 @@ if TYPE_CHECKING:
 _RESULTS = ("results.csv", "results.parquet")
 
 
+Results = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RESULTS", help="What flexsim sweep wrote, or its directory.", show_default=False
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.png",
+        help="The picture (.png, .svg, .pdf), else beside RESULTS.",
+        show_default=False,
+    ),
+]
+
+
+def _asked(what: str, metavar: str | None = None) -> Any:
+    return typer.Option(metavar=metavar, help=what, show_default=False)
+
+
+X = Annotated[str | None, _asked("Across: a key.", "COLUMN")]
+Y = Annotated[str | None, _asked("The metric; mfu unless given.", "COLUMN")]
+By = Annotated[str | None, _asked("A line a value, or the rows of a heat map.", "COLUMN")]
+Kind = Annotated[str | None, _asked("lines, heat-map, pareto, scaling or parallel.")]
+Where = Annotated[str | None, _asked("Draw only rows for which it holds.", "EXPRESSION")]
+Best = Annotated[int, typer.Option(min=1, max=200, help="Lines of a parallel picture.")]
+
+
 def plot_command(  # noqa: PLR0913
-    results: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RESULTS",
-            help="What flexsim sweep wrote, or its directory.",
-            show_default=False,
-        ),
-    ],
+    results: Results,
     *,
-    x: Annotated[
-        str | None, typer.Option("--x", metavar="COLUMN", help="Across: a key.", show_default=False)
-    ] = None,
-    y: Annotated[
-        str | None,
-        typer.Option(
-            "--y", metavar="COLUMN", help="The metric; mfu unless given.", show_default=False
-        ),
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="COLUMN",
-            help="A line a value, or the rows of a heat map.",
-            show_default=False,
-        ),
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(help="lines, heat-map, pareto, scaling or parallel.", show_default=False),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EXPRESSION", help="Draw only rows for which it holds.", show_default=False
-        ),
-    ] = None,
-    best: Annotated[int, typer.Option(min=1, max=200, help="Lines of a parallel picture.")] = 20,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.png",
-            help="The picture (.png, .svg, .pdf), else beside RESULTS.",
-            show_default=False,
-        ),
-    ] = None,
+    x: X = None,
+    y: Y = None,
+    by: By = None,
+    kind: Kind = None,
+    where: Where = None,
+    best: Best = 20,
+    output: Output = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw a sweep's results; without --kind and --x all pictures that suit them."""

@@ -21,6 +21,7 @@ from flexsim.scenario.schema import Scenario
 from flexsim.search.chains import Found, Task, Watch, checkpoint_directory, run_chains
 from flexsim.search.checkpoint import Checkpoints
 from flexsim.search.methods import SEARCHES
+from flexsim.search.objective import Problem
 from flexsim.search.problem import (
     baseline_scenario,
     check_starts,
@@ -64,19 +65,15 @@ def search(
     problem = make_problem(scenario, cost_model)
     space = make_space(scenario, problem)
     baseline = run(baseline_scenario(scenario), cost_model)
-    directory = checkpoint_directory(Path(output) if output is not None else None)
-    checkpoints = directory and Checkpoints(directory, _identity(scenario, problem))
-    tasks = _tasks(scenario, checkpoints or None, resume, cost_model)
+    checkpoints = _checkpoints(output, scenario, problem)
+    tasks = _tasks(scenario, checkpoints, resume, cost_model)
     tasks = _in_time(tasks, scenario.search.seconds, workers)
     begun = time.monotonic()
     with _until_interrupted() as stop:
         found = run_chains(tasks, workers, stop, watch)
         interrupted = stop.is_asked()
     seconds = time.monotonic() - begun
-    first = min(found, key=lambda each: (each.evaluation.makespan_ns, each.chain))
-    if not first.best.configs:
-        raise _nothing_fits(scenario, found)
-    strategy = replace(problem.strategy(first.best.configs, first.best.stage_of), name="search")
+    strategy = _best_strategy(scenario, problem, found)
     return SearchResult(
         best_strategy=strategy,
         best=_measured(problem, strategy),
@@ -92,6 +89,21 @@ def search(
         refusals=_refusals(found),
         scenario=scenario,
     )
+
+
+def _checkpoints(
+    output: str | Path | None, scenario: Scenario, problem: Problem
+) -> Checkpoints | None:
+    directory = checkpoint_directory(Path(output) if output is not None else None)
+    return None if directory is None else Checkpoints(directory, _identity(scenario, problem))
+
+
+def _best_strategy(scenario: Scenario, problem: Problem, found: Sequence[Found]) -> Strategy:
+    """Return the best that all chains found; raise where nothing fitted."""
+    first = min(found, key=lambda each: (each.evaluation.makespan_ns, each.chain))
+    if not first.best.configs:
+        raise _nothing_fits(scenario, found)
+    return replace(problem.strategy(first.best.configs, first.best.stage_of), name="search")
 
 
 def with_options(scenario: Scenario, options: Mapping[str, Any]) -> Scenario:
