@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from math import prod
 
 import numpy as np
 import torch
 
 from flexsim.cost.measured import Measurement
-from flexsim.operator_graph.records import Use
-from flexsim.profiling.kernels import Tensors, run_step, shape_of
+from flexsim.operator_graph.records import GRADIENT, Use
+from flexsim.profiling.experts import CHOSEN, numbers_beside
+from flexsim.profiling.kernels import run_step
 from flexsim.profiling.parts import Kernel, added_work, kernels_of, optimizer_work
+from flexsim.profiling.tensors import Tensors, looked_up, shape_of
 from flexsim.scenario.prepare import Prepared
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -24,7 +28,19 @@ _OPTIMIZER_SIZES = (1 << 16, 1 << 20, 1 << 23)
 
 
 def measure_alone(prepared: Prepared, device: str = "cpu") -> Iterator[Measurement]:
-    """Yield a row for every distinct kernel of a scenario, then for optimizer steps by size."""
+    """Yield a row for every distinct kernel of a scenario, then for optimizer steps by size.
+
+    A device of type CPU is one core, unless OMP_NUM_THREADS says how many it has.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    try:
+        yield from _measured(prepared, device)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measured(prepared: Prepared, device: str) -> Iterator[Measurement]:
     for kernel in kernels_of(prepared):
         yield measure_kernel(kernel, prepared.graph.stored_precision, device)
     dtype = DTYPES[prepared.graph.stored_precision]
@@ -40,14 +56,25 @@ def measure_alone(prepared: Prepared, device: str = "cpu") -> Iterator[Measureme
 
 def measure_kernel(kernel: Kernel, precision: str, device: str = "cpu") -> Measurement:
     """Measure one kernel of a part, on random tensors of the part's sizes."""
-    tensors = _operands(kernel, DTYPES[precision], device)
+    tensors = operands(kernel, DTYPES[precision], device)
+    _warm(kernel, tensors)
 
     def once() -> None:
         fresh = dict(tensors)
         with torch.no_grad():
-            run_step(kernel.step, fresh, kernel.box)
+            run_step(kernel.operator, kernel.step, fresh, kernel.box)
 
     return Measurement.of_work(kernel.work, *summary(timed(once, device)))
+
+
+def _warm(kernel: Kernel, tensors: Tensors) -> None:
+    """Run a backward once, so that what it needs of its forward is there."""
+    if kernel.step.pass_name == "I":
+        fresh = dict(tensors)
+        with torch.no_grad():
+            run_step(kernel.operator, kernel.step, fresh, kernel.box)
+        written = {use.tensor for use in kernel.step.writes}
+        tensors.update({name: x for name, x in fresh.items() if name not in written})
 
 
 def timed(run: Callable[[], object], device: str) -> list[int]:
@@ -75,35 +102,40 @@ def _nothing() -> None:
     """There is nothing to wait for on a CPU."""
 
 
-def _operands(kernel: Kernel, dtype: torch.dtype, device: str) -> Tensors:
+def operands(kernel: Kernel, dtype: torch.dtype, device: str) -> Tensors:
     """Return what a step reads: samples, and numbers of rows where rows are looked up."""
     tensors: Tensors = {}
-    for m in kernel.step.maps:
-        looked_up = next((use for use in m.reads if not use.dense), None)
-        for use in (*m.reads, *m.addends):
-            shape = shape_of(use, kernel.box)
-            if looked_up is not None and use is not looked_up:
-                rows = shape_of(looked_up, kernel.box)[-1 if _picks(kernel) else 0]
-                tensors[use.tensor] = torch.randint(rows, shape, device=device)
-            elif use.tensor not in tensors:
-                tensors[use.tensor] = _sample(use, kernel, shape, dtype).to(device)
+    rows = looked_up(kernel.operator, kernel.box)
+    for use in kernel.step.reads:
+        shape = shape_of(use, kernel.box)
+        if use.tensor in rows:
+            found = torch.randint(rows[use.tensor], shape)
+        elif use.tensor in tensors and tensors[use.tensor].numel() >= prod(shape):
+            continue
+        else:
+            found = _sample(use, kernel, shape, dtype)
+        tensors[use.tensor] = found.to(device)
+        if use.dims == CHOSEN and not use.tensor.startswith(GRADIENT):
+            tensors[numbers_beside(use.tensor)] = _experts(kernel, shape).to(device)
     return tensors
-
-
-def _picks(kernel: Kernel) -> bool:
-    """Whether a look-up picks from the last axis (a label's logit), not a row."""
-    return kernel.step.kernel == "loss"
 
 
 def _sample(use: Use, kernel: Kernel, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     name = use.tensor.rpartition(".")[2]
-    if name in {"tokens", "labels"}:
-        return torch.zeros(shape, dtype=torch.int64)
     if name == "statistic" and kernel.step.fusion == "layer-norm":
         return torch.rand((2, *shape, 1)) + 1
+    if name == "statistic" and kernel.operator.kind == "batch-norm":
+        return torch.rand((2, *shape)) + 1
     if name == "statistic":
         return torch.rand((*shape, 1), dtype=dtype) + 1
     return torch.rand(shape, dtype=dtype)
+
+
+def _experts(kernel: Kernel, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return a random choice of different experts for every token."""
+    *tokens, chosen = shape
+    num_experts = kernel.box.get("e") or kernel.box["route"]
+    return torch.rand((*tokens, num_experts)).topk(chosen, dim=-1).indices
 
 
 def _sum(num_elements: int, dtype: torch.dtype, device: str) -> Callable[[], object]:

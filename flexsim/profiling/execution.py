@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from flexsim.errors import FlexSimError
 from flexsim.operator_graph import OperatorGraph
 from flexsim.operator_graph.records import GRADIENT, Operator, Step
-from flexsim.profiling.kernels import Tensors, run_step, shape_of
+from flexsim.profiling.kernels import run_step
+from flexsim.profiling.tensors import Tensors, looked_up, shape_of
 from flexsim.strategy import Strategy
 from flexsim.strategy.config import ParallelConfig, part_sizes
 
@@ -69,7 +71,7 @@ class Part:
 
     def _run(self, operator: Operator, step: Step, tensors: Tensors) -> None:
         earlier = self._set_aside(step, tensors)
-        run_step(step, tensors, self.boxes[operator.name])
+        run_step(operator, step, tensors, self.boxes[operator.name])
         if step.kernel != "alias":
             self._stamp(operator, step)
         for name, gradient in earlier.items():
@@ -106,6 +108,23 @@ def part_of(graph: OperatorGraph, strategy: Strategy, device: int) -> Part:
     return Part(graph, mine, boxes, weights, gradients, sums if any(sums.values()) else {})
 
 
+def check_cuts(part: Part) -> None:
+    """Raise :class:`FlexSimError` where an operator reads a tensor cut otherwise than written."""
+    written: dict[str, tuple[int, ...]] = {}
+    for operator in part.operators:
+        box = part.boxes[operator.name]
+        for use in (use for step in operator.forward for use in step.reads):
+            shape = written.get(use.tensor)
+            if shape is not None and use.dense and shape != shape_of(use, box):
+                raise FlexSimError(
+                    f"{operator.name} reads {use.tensor} cut otherwise than it is written: only"
+                    " pipelines, samples and tensor-parallel linear layers can be trained here;"
+                    " measure without --in-steps"
+                )
+        for use in (use for step in operator.forward for use in step.writes):
+            written[use.tensor] = shape_of(use, box)
+
+
 def box_of(operator: Operator, config: ParallelConfig, device: int) -> dict[str, int]:
     """Return the sizes of the part of an operator that a device computes."""
     sizes = part_sizes(operator, config)
@@ -137,20 +156,19 @@ def _partial(operator: Operator, config: ParallelConfig) -> frozenset[str]:
     return frozenset(found)
 
 
-def inputs_of(part: Part, tokens: int) -> Tensors:
+def inputs_of(part: Part) -> Tensors:
     """Return random inputs of a microbatch for the tensors that no operator writes."""
     written = {use.tensor for each in part.operators for s in each.forward for use in s.writes}
     found: Tensors = {}
     for operator in part.operators:
+        box = part.boxes[operator.name]
+        rows = looked_up(operator, box)
         for use in (use for step in operator.forward for use in step.reads):
-            if use.tensor in written or use.tensor in part.weights or use.tensor in found:
-                continue
-            found[use.tensor] = _drawn(use.tensor, shape_of(use, part.boxes[operator.name]), tokens)
+            if use.tensor not in written | part.weights.keys() | found.keys():
+                found[use.tensor] = drawn(use.tensor, shape_of(use, box), rows)
     return found
 
 
-def _drawn(name: str, shape: tuple[int, ...], tokens: int) -> Tensor:
-    """Return numbers of tokens for what is looked up, and normal samples for other inputs."""
-    if name.rpartition(".")[2] in {"tokens", "labels"}:
-        return torch.randint(tokens, shape)
-    return torch.randn(shape)
+def drawn(name: str, shape: tuple[int, ...], rows: Mapping[str, int]) -> Tensor:
+    """Return numbers of rows for what is looked up, and normal samples for other inputs."""
+    return torch.randint(rows[name], shape) if name in rows else torch.randn(shape)

@@ -7,6 +7,7 @@ rows and gradients of biases follow from the maps alone; the others are PyTorch'
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -15,125 +16,126 @@ from torch import Tensor
 from torch.nn import functional
 
 from flexsim.errors import FlexSimError, choices_text
-from flexsim.operator_graph.axes import axis_dims
-from flexsim.operator_graph.records import GRADIENT, Map, Step, Use
+from flexsim.operator_graph.records import Operator, Step, Use
+from flexsim.profiling import attention, experts, images, moves, recurrent
+from flexsim.profiling.tensors import Box, Tensors, product, put, shape_of
 
-Tensors = dict[str, Tensor]
-Box = Mapping[str, int]
-Kernel = Callable[[Step, Tensors, Box], None]
+Kernel = Callable[[Operator, Step, Tensors, Box], None]
 
 DROPOUT = 0.1
 NORM_EPSILON = 1e-5
-NAMES = "abcdefghijklmnopqrstuvwxyz"
 
 
 class UnmeasurableError(FlexSimError):
     """A kernel that is not written in PyTorch here."""
 
 
-def run_step(step: Step, tensors: Tensors, box: Box) -> None:
+def run_step(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
     """Run one kernel of a part with a ``box`` of sizes; raise :class:`UnmeasurableError`."""
-    kernel_of(step)(step, tensors, box)
+    kernel_of(operator, step)(operator, step, tensors, box)
 
 
-def kernel_of(step: Step) -> Kernel:
-    """Return the kernel of a step; raise :class:`UnmeasurableError` for one that is not known."""
-    if any(use.windows for m in step.maps for use in m.uses):
-        raise UnmeasurableError(
-            "convolutions and pooling cannot be measured yet: their inputs overlap"
-        )
+def kernel_of(operator: Operator, step: Step) -> Kernel:
+    """Return the kernel of a step; raise :class:`UnmeasurableError` for one that is not known.
+
+    Some kinds of operators have kernels of their own; others are what their class says.
+    """
+    found = _own(operator, step)
+    if found is not None:
+        return found
     if step.kernel == "elementwise" and step.pass_name == "W":
         return _product
-    if step.kernel not in KERNELS:
+    if step.kernel not in KERNELS or any(use.windows for use in (*step.reads, *step.writes)):
         raise UnmeasurableError(
-            f"kernels of the class {step.kernel!r} cannot be measured yet:"
-            f" {choices_text(step.kernel, KERNELS)}"
+            f"{operator.name}: kernels of the class {step.kernel!r} of operators of the kind"
+            f" {operator.kind!r} cannot be measured: {choices_text(step.kernel, KERNELS)}"
         )
     return KERNELS[step.kernel]
 
 
-def shape_of(use: Use, box: Box) -> tuple[int, ...]:
-    """Return the sizes of a tensor's axes in one part."""
-    return tuple(math.prod(box[dim] for dim in axis_dims(axis)) for axis in use.axes)
+def _own(operator: Operator, step: Step) -> Kernel | None:
+    """Return the kernel of an operator whose class alone does not say what it does."""
+    if step.kernel == "alias":
+        return _alias
+    if operator.kind == "attention" and step.kernel != "attention":
+        return recurrent.attend
+    if operator.kind == "convolution":
+        return images.convolve if any(use.windows for use in step.reads) else None
+    if any(w.offset > 0 and not w.tap for use in operator.forward[0].reads for w in use.windows):
+        return moves.move
+    return OWN.get(operator.kind)
 
 
-def _opened(use: Use, tensors: Tensors, box: Box) -> Tensor:
-    """Return a tensor with an axis a dimension."""
-    return tensors[use.tensor].reshape([box[dim] for dim in use.dims])
+def _product(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
+    product(step, tensors, box)
 
 
-def _closed(result: Tensor, use: Use, box: Box) -> Tensor:
-    return result.reshape(shape_of(use, box))
-
-
-def put(tensors: Tensors, name: str, value: Tensor) -> None:
-    """Write a tensor; what is there of its gradient is added to."""
-    if name.startswith(GRADIENT) and name in tensors:
-        tensors[name] += value
-    else:
-        tensors[name] = value
-
-
-def _product(step: Step, tensors: Tensors, box: Box) -> None:
-    """Compute sums of products as the maps say; maps of one result add up."""
-    for m in step.maps:
-        result = torch.einsum(_equation(m), *(_opened(use, tensors, box) for use in m.reads))
-        for use in m.addends:
-            result = result + _spread(_opened(use, tensors, box), use, m.write)
-        put(tensors, m.write.tensor, _closed(result, m.write, box))
-
-
-def _equation(m: Map) -> str:
-    letter = dict(zip(m.dims, NAMES, strict=False))
-    reads = ",".join("".join(letter[dim] for dim in use.dims) for use in m.reads)
-    return f"{reads}->{''.join(letter[dim] for dim in m.write.dims)}"
-
-
-def _spread(tensor: Tensor, use: Use, target: Use) -> Tensor:
-    """Return an addend with axes of size 1 where the result has more dimensions."""
-    sizes = dict(zip(use.dims, tensor.shape, strict=True))
-    return tensor.reshape([sizes.get(dim, 1) for dim in target.dims])
-
-
-def _elementwise(step: Step, tensors: Tensors, box: Box) -> None:
+def _elementwise(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
     names = [use.tensor for use in step.reads]
     reads = [tensors[name] for name in names]
-    results = _values(step, reads) if step.pass_name == "F" else _slopes(step, reads)
+    results = _values(operator, reads) if step.pass_name == "F" else _slopes(step, reads)
     for use, result in zip(step.writes, results, strict=True):
         put(tensors, use.tensor, result)
 
 
-def _values(step: Step, reads: list[Tensor]) -> list[Tensor]:
+def _values(operator: Operator, reads: list[Tensor]) -> list[Tensor]:
+    step = operator.forward[0]
     if step.fusion == "bias-gelu":
         return [functional.gelu(reads[0])]
     if step.fusion == "swiglu":
-        return [functional.silu(reads[0]) * reads[1]]
-    if len(step.writes) > 1:
-        return [_turned(each) for each in reads]
-    return [torch.relu(reads[0]) if len(reads) == 1 else torch.add(*reads[:2])]
+        made = functional.silu(reads[0]) * reads[1]
+        return [made * reads[2].unsqueeze(-1) if len(reads) > 2 else made]
+    total = functools.reduce(torch.add, reads)
+    is_linear = all(each.kernel == "alias" or each.pass_name == "W" for each in operator.backward)
+    return [total if is_linear else torch.relu(total)]
 
 
 def _slopes(step: Step, reads: list[Tensor]) -> list[Tensor]:
     if step.fusion == "bias-gelu":
         return [torch.ops.aten.gelu_backward(reads[0], reads[1])]
     if step.fusion == "swiglu":
-        slope, gate, up = reads
-        share = torch.sigmoid(gate)
-        return [slope * up * share * (1 + gate * (1 - share)), slope * gate * share]
-    if len(step.writes) > 1:
-        return [_turned(each) for each in reads]
+        return _swiglu_slopes(*reads)
     return [torch.where(reads[1] > 0, reads[0], 0.0)]
 
 
-def _turned(x: Tensor) -> Tensor:
+def _swiglu_slopes(
+    slope: Tensor, gate: Tensor, up: Tensor, weight: Tensor | None = None
+) -> list[Tensor]:
+    share = torch.sigmoid(gate)
+    into_weight = []
+    if weight is not None:
+        into_weight = [(slope * gate * share * up).sum(-1)]
+        slope = slope * weight.unsqueeze(-1)
+    return [slope * up * share * (1 + gate * (1 - share)), slope * gate * share, *into_weight]
+
+
+def _rotary(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
+    """Rotate queries and keys, of a head the last ``p`` features where it is made of two parts."""
+    sign = 1 if step.pass_name == "F" else -1
+    for m in step.maps:
+        x, width = tensors[(*m.reads, *m.addends)[0].tensor], box.get("p", 0)
+        if len(m.addends) > 1:
+            shared = _turned(tensors[m.addends[1].tensor], sign).unsqueeze(2)
+            found = torch.cat([x, shared.expand(*x.shape[:3], width)], dim=-1)
+        elif m.write.dims[-1:] == ("p",):
+            found = _turned(x[..., -width:].sum(2), sign)
+        elif m.write.dims[-1:] == ("n",):
+            found = x[..., : box["n"]].contiguous()
+        else:
+            start = x.shape[-1] - width if width else 0
+            found = torch.cat([x[..., :start], _turned(x[..., start:], sign)], dim=-1)
+        put(tensors, m.write.tensor, found)
+
+
+def _turned(x: Tensor, sign: int) -> Tensor:
     """Rotate pairs of a head by its position (as rotary positions do, at one angle)."""
     first, second = x.chunk(2, dim=-1)
-    angle = torch.linspace(0, 1, first.shape[-1], dtype=x.dtype, device=x.device)
+    angle = torch.linspace(0, sign, first.shape[-1], dtype=x.dtype, device=x.device)
     cosine, sine = angle.cos(), angle.sin()
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
-def _dropout(step: Step, tensors: Tensors, box: Box) -> None:
+def _dropout(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
     first = step.maps[0]
     x = tensors[first.reads[0].tensor]
     if step.pass_name == "I":
@@ -148,7 +150,7 @@ def _dropout(step: Step, tensors: Tensors, box: Box) -> None:
     put(tensors, step.maps[1].write.tensor, mask)
 
 
-def _norm(step: Step, tensors: Tensors, box: Box) -> None:
+def _norm(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
     write = _layer_norm if step.fusion == "layer-norm" else _rms_norm
     write(step, tensors)
 
@@ -191,7 +193,7 @@ def _rms_norm(step: Step, tensors: Tensors) -> None:
     put(tensors, step.writes[0].tensor, (inner - normal * shared) * inverse)
 
 
-def _softmax(step: Step, tensors: Tensors, box: Box) -> None:
+def _softmax(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
     """Run the scaled, causal softmax of scores; the scale is that of as many features as keys."""
     scale = 1 / math.sqrt(box["kv"])
     if step.pass_name == "I":
@@ -205,45 +207,39 @@ def _softmax(step: Step, tensors: Tensors, box: Box) -> None:
     put(tensors, step.writes[0].tensor, torch.softmax(masked, dim=-1))
 
 
-def _attention(step: Step, tensors: Tensors, box: Box) -> None:
-    """Run fused causal attention; its backward is PyTorch's own, found again from the inputs."""
-    forward = step.pass_name == "F"
-    uses = [use for use in step.reads if use.dims[-1:] == ("d",)]
-    heads = [_heads(tensors[use.tensor], use, box).requires_grad_(not forward) for use in uses]
-    query, key, value = heads[-3:] if forward else heads[:3]
-    if forward:
-        y = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        put(tensors, step.writes[0].tensor, y.transpose(1, 2))
-        return
-    with torch.enable_grad():
-        y = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        slopes = torch.autograd.grad(y, (query, key, value), torch.ones_like(y))
-    for use, slope in zip(step.writes, slopes, strict=False):
-        put(tensors, use.tensor, slope)
-
-
-def _heads(x: Tensor, use: Use, box: Box) -> Tensor:
-    """Return [sequence, head, position, head size], every key head repeated for its queries."""
-    heads = x.detach().transpose(1, 2)
-    missing = box["g"] * box["r"] // heads.shape[1]
-    return heads.repeat_interleave(missing, dim=1) if missing > 1 else heads.clone()
-
-
-def _embedding(step: Step, tensors: Tensors, box: Box) -> None:
+def _embedding(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
+    is_bag = len(operator.forward[0].writes[0].axes) == 2
     if step.pass_name == "F":
         tokens, table = (tensors[use.tensor] for use in step.reads)
-        put(tensors, step.writes[0].tensor, functional.embedding(tokens, table))
+        look_up = _bag if is_bag else functional.embedding
+        put(tensors, step.writes[0].tensor, look_up(tokens, table))
         return
     tokens, slope = (tensors[use.tensor] for use in step.reads)
+    if is_bag:
+        slope = slope.unsqueeze(1).expand(*tokens.shape, slope.shape[-1])
     num_rows = shape_of(step.writes[0], box)[0]
     found = torch.ops.aten.embedding_dense_backward(slope, tokens, num_rows, -1, False)
     put(tensors, step.writes[0].tensor, found)
 
 
-def _loss(step: Step, tensors: Tensors, box: Box) -> None:
-    reads = [tensors[use.tensor] for use in step.reads]
+def _bag(tokens: Tensor, table: Tensor) -> Tensor:
+    """Return the sum of the rows of every sample."""
+    return functional.embedding_bag(tokens, table, mode="sum")
+
+
+def _loss(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
+    first = operator.forward[0].maps[0]
+    axes = first.reads[0].axes
+    classes = next((i for i, axis in enumerate(axes) if axis not in first.write.axes), -1)
+    reads = [_classes_last(use, tensors[use.tensor], classes, len(axes)) for use in step.reads]
     for use, result in zip(step.writes, LOSSES[step.name, len(reads)](reads), strict=True):
-        put(tensors, use.tensor, result)
+        is_whole = len(use.axes) == len(axes)
+        put(tensors, use.tensor, result.movedim(-1, classes) if is_whole else result)
+
+
+def _classes_last(use: Use, x: Tensor, classes: int, num_axes: int) -> Tensor:
+    """Return a tensor with its classes along the last axis, where it has any."""
+    return x.movedim(classes, -1) if len(use.axes) == num_axes else x
 
 
 LOSSES: Mapping[tuple[str, int], Callable[[list[Tensor]], list[Tensor]]] = {
@@ -269,7 +265,7 @@ def _cross_entropy_slope(exponent: Tensor, total: Tensor, labels: Tensor) -> Ten
     return slope / labels.numel()
 
 
-def _alias(step: Step, tensors: Tensors, box: Box) -> None:
+def _alias(operator: Operator, step: Step, tensors: Tensors, box: Box) -> None:
     """Hand a gradient on under another name."""
     for m in step.maps:
         put(tensors, m.write.tensor, tensors[m.reads[0].tensor])
@@ -281,8 +277,24 @@ KERNELS: Mapping[str, Kernel] = {
     "dropout": _dropout,
     "norm": _norm,
     "softmax": _softmax,
-    "attention": _attention,
+    "attention": attention.run,
     "embedding": _embedding,
     "loss": _loss,
     "alias": _alias,
 }
+
+OWN: Mapping[str, Kernel] = {
+    "pooling": images.pool,
+    "mean": images.mean,
+    "batch-norm": images.batch_norm,
+    "concatenation": moves.move,
+    "split": moves.move,
+    "selection": moves.select,
+    "rotary": _rotary,
+    "lstm": recurrent.cell,
+    "route": experts.route,
+    "dispatch": experts.dispatch,
+    "combine": experts.combine,
+    "send-gates": experts.send_gates,
+}
+"""Kernels of kinds of operators whose class alone does not say what they do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from flexsim.cost.measured import Measurement
+from flexsim.errors import FlexSimError
 from flexsim.profiling.communication import measure_communication
 from flexsim.profiling.training import Iteration, Trainer
 from flexsim.scenario.prepare import prepare
@@ -44,13 +46,24 @@ def measure_between(num_processes: int) -> list[Measurement]:
 def _on_processes(count: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
     """Return what ``work(rank, *arguments)`` returns on each of ``count`` new processes."""
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(_process, (count, work, arguments, Path(folder)), nprocs=count)
+        logging.getLogger(multiprocessing.spawn.__module__).setLevel(logging.ERROR)
+        try:
+            multiprocessing.spawn(_process, (count, work, arguments, Path(folder)), nprocs=count)
+        except multiprocessing.ProcessRaisedException:
+            _raise_told(Path(folder))
+            raise
         files = [_file(Path(folder), rank) for rank in range(count)]
         return [torch.load(file, weights_only=False) for file in files]
 
 
 def _file(folder: Path, rank: int) -> Path:
     return folder / f"rank{rank}"
+
+
+def _raise_told(folder: Path) -> None:
+    """Raise the sentence that a process has left, if one has."""
+    for path in folder.glob("refused*"):
+        raise FlexSimError(path.read_text()) from None
 
 
 def _process(
@@ -62,7 +75,11 @@ def _process(
     torch.manual_seed(_SEED + rank)
     store = f"file://{folder / 'store'}"
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
-    found = work(rank, *arguments)
+    try:
+        found = work(rank, *arguments)
+    except FlexSimError as problem:
+        (folder / f"refused{rank}").write_text(str(problem))
+        raise
     distributed.destroy_process_group()
     torch.save(found, _file(folder, rank))
 

@@ -17,8 +17,8 @@ from torch import Tensor, distributed
 
 from flexsim.errors import FlexSimError
 from flexsim.operator_graph.records import GRADIENT
-from flexsim.profiling.execution import Part, Stamp, inputs_of, part_of
-from flexsim.profiling.kernels import Tensors, shape_of
+from flexsim.profiling.execution import Part, Stamp, check_cuts, inputs_of, part_of
+from flexsim.profiling.tensors import Tensors, shape_of
 from flexsim.scenario.prepare import Prepared
 from flexsim.task_graph.schedules import Action, PipelineShape, build_schedule
 
@@ -71,12 +71,12 @@ class Trainer:
     def __post_init__(self) -> None:
         strategy = self.prepared.strategy
         self.part = part_of(self.prepared.graph, strategy, self.device)
+        check_cuts(self.part)
         weights = list(self.part.weights.values())
         self.optimizer = torch.optim.Adam(weights, lr=1e-3, foreach=False)
         self._boundaries = boundaries_of(self.prepared)
         self._actions = self._order()
         self._shared = self._groups()
-        self._rows = _most_rows(self.prepared)
 
     def _order(self) -> list[Action]:
         strategy = self.prepared.strategy
@@ -139,7 +139,7 @@ class Trainer:
     ) -> None:
         number, is_forward = action.microbatch, action.kind == "F"
         if is_forward:
-            microbatches[number] = inputs_of(self.part, self._rows)
+            microbatches[number] = inputs_of(self.part)
         tensors = microbatches[number]
         for name in self._incoming(action):
             self._receive(name, number, tensors, found)
@@ -243,9 +243,3 @@ def boundaries_of(prepared: Prepared) -> Mapping[str, tuple[int, int]]:
             if use.tensor in home and home[use.tensor] != here:
                 found[use.tensor] = (home[use.tensor], here)
     return found
-
-
-def _most_rows(prepared: Prepared) -> int:
-    """Return how many tokens there are to draw from: the rows of the smallest table looked up."""
-    rows = [each.sizes["v"] for each in prepared.graph.operators if "v" in each.sizes]
-    return min(rows, default=1)

@@ -54,6 +54,20 @@ def test_a_scenario_runs_with_what_was_measured_for_it(path, monkeypatch, way):
     assert flexsim.run(measured).metrics["iteration_time_s"] > 0
 
 
+@pytest.mark.skipif(not HAS_TORCH, reason="the extra 'torch' is not installed")
+def test_what_cannot_be_trained_is_one_sentence(path, monkeypatch, capfd):
+    experts = 'name = "mixtral"\nexperts = 4\nchosen_experts = 2\n'
+    text = SCENARIO.replace('name = "gpt"\n', experts).replace(
+        "pipeline = 2", "data = 2\nexpert = 2"
+    )
+    path.write_text(text)
+    words = ("profile", "--scenario", path, "--output", path.with_suffix(".csv"), "--in-steps")
+    assert called(monkeypatch, *words) == 2
+    told = capfd.readouterr().err.strip()
+    assert len(told.splitlines()) == 1
+    assert "layer0.expert_gate_up reads layer0.dispatch.out cut otherwise" in told
+
+
 @pytest.mark.skipif(HAS_TORCH, reason="PyTorch is installed")
 def test_without_pytorch_the_extra_is_named(path, monkeypatch, capsys):
     assert called(monkeypatch, "profile", "--scenario", path, "--output", "x.csv") == 2
