@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 _MOST_REASONS = 12
 _MOST_FRONT = 15
+_ALWAYS = ("iteration_time_s", "mfu", "peak_memory_bytes")
+_NEAREST = "No configuration fits in memory; this one needs least"
 _WHOLE_RATE = 10.0
-_KEYS_OF_WORK = ("model.", "training.global_batch")
 _SHOW_EVERY_S = 0.1
 
 
@@ -50,15 +51,18 @@ def sweep_command(  # noqa: PLR0913
     quiet: Quiet = False,
 ) -> None:
     """Simulate every configuration of a sweep; killed and started again, it goes on."""
-    from flexsim.sweep.api import checked_output
-    from flexsim.sweep.file import load_sweep
-    from flexsim.sweep.pictures import pictures
-    from flexsim.workers import Workers
+    from flexsim.workers import Workers, loading
 
-    sweep = load_sweep(file, changes or [])
-    path = checked_output(output or Path("plots") / sweep.name / "results", file_format)
     places = Workers(scheduler=scheduler, num_local=workers)
-    result = _swept(sweep, path, places, is_silent=as_json or quiet)
+    with loading(places, "flexsim.sweep.work", "flexsim.scenario.batch"):  # while this one loads
+        from flexsim.sweep.api import checked_output
+        from flexsim.sweep.file import load_sweep
+
+        sweep = load_sweep(file, changes or [])
+        path = checked_output(output or Path("plots") / sweep.name / "results", file_format)
+        result = _swept(sweep, path, places, is_silent=as_json or quiet)
+    from flexsim.sweep.pictures import pictures
+
     drawn = pictures(result, result.path.parent)
     if as_json:
         print(json.dumps(result.summary(), indent=2))
@@ -153,31 +157,35 @@ def _rate_text(rate: float) -> str:
 
 
 def _tables(result: SweepResult) -> list[RenderableType]:
-    """Return the best rows, the Pareto front, and what was left out and why, as there are."""
-    has_cost = "cost_per_iteration" in result.columns_to_show()
-    against = "memory and cost" if has_cost else "memory"
-    front = f"Pareto front of iteration time against {against}"
-    if len(result.front) > _MOST_FRONT:
-        front += f" (the first {_MOST_FRONT} of {len(result.front)})"
+    """Return the best rows, the Pareto fronts, and what was left out and why, as there are."""
     return [
         *_rows_table(f"Best by {result.ranked_by}", result.best, result),
-        *_rows_table(front, result.front[:_MOST_FRONT], result),
-        *_work_note(result),
+        *_front_table(result),
+        *_rows_table(_NEAREST, [result.nearest] if result.nearest else [], result),
         *_counts_table("Skipped, since", result.skipped),
         *_counts_table("Failed, since", result.errors),
         *_counts_table("Left out, since where is false:", result.refused),
     ]
 
 
-def _work_note(result: SweepResult) -> list[RenderableType]:
-    """Tell that the front compares iterations that do not do the same work, if so."""
+def _front_table(result: SweepResult) -> list[RenderableType]:
+    """Return the Pareto front, or the first rows of one for each work of an iteration."""
     from rich.text import Text
 
-    keys = [key for key in result.keys if key.startswith(_KEYS_OF_WORK)]
-    if not keys or not result.front:
-        return []
-    told = f"iterations of less work lead this front, for they differ in {', '.join(keys)}"
-    return [Text(told, style="yellow")]
+    if result.work and result.best and not result.front:
+        told = f"No Pareto front: no two configurations agree in {', '.join(result.work)}"
+        return [Text(told, style="italic")]
+    against = "memory and cost" if "cost_per_iteration" in result.columns_to_show() else "memory"
+    title = f"Pareto front of iteration time against {against}"
+    fronts = result.fronts
+    if len(fronts) > 1:
+        title += f", one for each {' and '.join(result.work)}"
+    most = max(1, _MOST_FRONT // max(len(fronts), 1))
+    rows = [row for front in fronts[:_MOST_FRONT] for row in front[:most]]
+    if len(rows) < len(result.front):
+        of_each = f"the quickest {most} of each" if len(fronts) > 1 else f"the first {most}"
+        title += f" ({of_each}; {len(result.front)} in all)"
+    return _rows_table(title, rows, result)
 
 
 def _rows_table(
@@ -189,7 +197,7 @@ def _rows_table(
     if not rows:
         return []
     columns = result.columns_to_show()
-    shown = [name for name in columns if len({row.get(name) for row in rows}) > 1 or len(rows) == 1]
+    shown = [name for name in columns if _tells(name, rows)]
     alike = [f"{name} = {rows[0][name]}" for name in result.keys if name not in shown]
     title += f", all with {', '.join(alike)}" if alike else ""
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
@@ -200,6 +208,12 @@ def _rows_table(
         cells = [Text(_shown(name, row.get(name, ""))) for name in shown]
         table.add_row(str(row["configuration"]), *cells)
     return [table]
+
+
+def _tells(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a column has several values, or is one of the numbers that rows are judged by."""
+    is_known = name in _ALWAYS and any(row.get(name) for row in rows)
+    return is_known or len(rows) == 1 or len({row.get(name) for row in rows}) > 1
 
 
 def _counts_table(title: str, counts: Mapping[str, int]) -> list[RenderableType]:

@@ -5,7 +5,7 @@ runs on a worker, how much of it is on its way, and the processes and clusters b
 """
 
 from flexsim.workers.records import Talk, WorkerDied, Workers
-from flexsim.workers.spread import count_workers, map_unordered
+from flexsim.workers.spread import count_workers, loading, map_unordered
 from flexsim.workers.talk import stop_is_asked, tell
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "WorkerDied",
     "Workers",
     "count_workers",
+    "loading",
     "map_unordered",
     "stop_is_asked",
     "tell",

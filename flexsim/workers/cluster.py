@@ -1,16 +1,14 @@
-"""The clusters behind a map: processes that this one starts, or a scheduler that runs already."""
+"""The cluster behind a map: a dask scheduler that runs already."""
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing import current_process, resource_tracker
+from contextlib import ExitStack, contextmanager
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -22,37 +20,20 @@ CONNECT_S = 5.0
 _CLOSE_S = 5.0
 _HEADER, _LONGEST_GREETING = 8, 1 << 20
 _LOUD = ("distributed", "tornado", "asyncio", "dask")
-_THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA")
-_NOT_STARTED = (
-    "local processes ended while they started; a script of your own must do its work under"
-    " if __name__ == '__main__':, or with one worker"
-)
-_LOCAL: dict[str, Any] = {
-    "distributed.scheduler.allowed-failures": 1,
-    "distributed.scheduler.worker-ttl": None,
-    "distributed.scheduler.active-memory-manager.start": False,
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-    "distributed.worker.profile.enabled": False,
-    "distributed.nanny.pre-spawn-environ": {f"{name}_NUM_THREADS": "1" for name in _THREADS},
-}
 
 
 @contextmanager
-def client_of(workers: Workers, num_processes: int) -> Iterator[Any]:
-    """Yield a dask client, and leave no process, thread or log line behind.
+def client_of(workers: Workers) -> Iterator[Any]:
+    """Yield a client of a dask scheduler, and leave no thread or log line behind.
 
     Raise :class:`WorkersError` where no scheduler answers or its workers do not fit.
     """
     with ExitStack() as stack:
         stack.enter_context(_silence())
-        stack.enter_context(_orderly_end())
-        if workers.scheduler:
-            _check_answer(workers)
-        address = workers.scheduler or stack.enter_context(_local(num_processes))
-        client = stack.enter_context(_connected(address))
-        if workers.scheduler:
-            _check_versions(workers.scheduler, client)
+        stack.enter_context(orderly_end())
+        _check_answer(workers)
+        client = stack.enter_context(_connected(workers.scheduler))
+        _check_versions(workers.scheduler, client)
         yield client
 
 
@@ -78,64 +59,7 @@ def _is_loud(name: str) -> bool:
 
 
 @contextmanager
-def _local(number: int) -> Iterator[Any]:
-    """Yield a cluster of processes on the loopback address, with one thread each."""
-    if getattr(current_process(), "_inheriting", False):  # this is a worker that imports a script
-        raise WorkersError(_NOT_STARTED)
-    import dask
-    from distributed import LocalCluster
-
-    make: Any = LocalCluster
-    with dask.config.set(_LOCAL), _without_interrupts():
-        try:
-            cluster = make(
-                host="127.0.0.1",
-                n_workers=number,
-                threads_per_worker=1,
-                memory_limit=0,
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                silence_logs=logging.CRITICAL + 1,
-            )
-        except RuntimeError as problem:
-            raise WorkersError(_NOT_STARTED) from problem
-    try:
-        yield cluster
-    except BaseException:
-        _kill(cluster)
-        raise
-    finally:
-        with suppress(TimeoutError):
-            cluster.close(timeout=_CLOSE_S)
-
-
-def _kill(cluster: Any) -> None:
-    """End the processes of a local cluster without waiting for what they are at."""
-    for nanny in cluster.workers.values():
-        nanny.auto_restart = False
-        if nanny.pid:
-            with suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hold a Ctrl-C back until the end.
-
-    Processes started inside, and all that are started in their place, never see one: it is for
-    this process to say what happens.
-    """
-    # Started later, it would let the signal through again in the thread that starts it.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _orderly_end() -> Iterator[None]:
+def orderly_end() -> Iterator[None]:
     """Let SIGTERM end this process as an exception does, so that all is cleaned up."""
     is_ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if not is_ours or current_thread() is not main_thread():

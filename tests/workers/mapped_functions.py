@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import sys
 import threading
 import time
 from typing import NamedTuple
@@ -29,6 +31,21 @@ def placed_square(number):
 def slow_square(number):
     time.sleep(0.02)
     return number * number, os.getpid()
+
+
+def short_square(number):
+    time.sleep(0.002)
+    return number * number
+
+
+def random_numbers(number):
+    import numpy
+
+    return random.random(), int(numpy.random.randint(2**31))  # noqa: NPY002 - what others use
+
+
+def parent_and_modules(number):
+    return os.getppid(), tuple(sys.modules.keys() & {"fractions", "colorsys"})
 
 
 def deadly_at_five(number):

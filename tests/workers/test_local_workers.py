@@ -16,13 +16,15 @@ from mapped_functions import (
     asked_to_stop,
     deadly_at_five,
     endless,
+    parent_and_modules,
     placed_square,
+    random_numbers,
     refuse_seven,
     unpicklable,
 )
 
-from flexsim.errors import StrategyError
-from flexsim.workers import Talk, WorkerDied, Workers, count_workers, map_unordered
+from flexsim.errors import StrategyError, WorkersError
+from flexsim.workers import Talk, WorkerDied, Workers, count_workers, loading, map_unordered
 from flexsim.workers.batches import Batch, Origin, packed, run_batch
 
 HERE, TWO = Workers(num_local=1), Workers(num_local=2)
@@ -100,6 +102,61 @@ def test_one_process_tells_and_is_asked_to_stop_too():
     talk = Talk(lambda index, message: heard.append((index, message)), lambda: len(heard) > 2)
     assert list(map_unordered(asked_to_stop, [9], HERE, talk)) == [(0, 3)]
     assert heard == [(0, (9, 0)), (0, (9, 1)), (0, (9, 2))]
+
+
+def test_processes_tell_and_are_asked_to_stop():
+    heard = []
+    talk = Talk(lambda index, message: heard.append((index, *message)), lambda: len(heard) >= 6)
+    found = dict(map_unordered(asked_to_stop, [10, 20], TWO, talk))
+    assert sorted(found) == [0, 1]
+    for index, number in ((0, 10), (1, 20)):
+        assert [each for each in heard if each[0] == index] == [
+            (index, number, told) for told in range(found[index])
+        ]
+
+
+def test_a_script_needs_no_guard_and_keeps_its_classes(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from flexsim.workers import Workers, map_unordered\n"
+        "class Pair:\n"
+        "    def __init__(self, number): self.number = number\n"
+        "def pair(number): return Pair(number + 1)\n"
+        "found = [each for _, each in map_unordered(pair, range(9), Workers(num_local=2))]\n"
+        "print(sorted(each.number for each in found), {type(each) is Pair for each in found})\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[1, 2, 3, 4, 5, 6, 7, 8, 9] {True}\n", "")
+
+
+def test_random_numbers_of_two_processes_differ():
+    with loading(TWO, "numpy"):
+        found = dict(map_unordered(random_numbers, range(200), TWO))
+    assert len(set(found.values())) == 200
+
+
+def test_maps_share_what_is_loaded_for_them():
+    with loading(TWO, "fractions"), loading(TWO, "colorsys"):
+        (begun,) = other_processes()
+        for _ in range(2):
+            found = dict(map_unordered(parent_and_modules, range(50), TWO))
+            parents, loaded = zip(*found.values(), strict=True)
+            assert (set(parents), set(loaded)) == ({begun.pid}, {("fractions",)})
+        psutil.wait_procs(begun.children(), WAIT_S)
+        assert begun.children() == []
+    assert other_processes() == []
+
+
+def test_loading_needs_no_process_for_one_worker():
+    with loading(HERE, "fractions"):
+        assert other_processes() == []
+
+
+def test_processes_that_cannot_start_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(WorkersError, match="processes that are started on this machine end at"):
+        next(map_unordered(abs, range(10), TWO))
+    assert other_processes() == []
 
 
 def test_what_cannot_be_sent_back_is_told():

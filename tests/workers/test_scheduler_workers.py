@@ -37,7 +37,7 @@ class Cluster:
         self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
         self.begin_worker()
         self.begin_worker()
-        until(self.file.is_file)
+        until(lambda: self.file.is_file() and self.file.read_text().rstrip().endswith("}"))
         self.address = json.loads(self.file.read_text())["address"]
 
     def begin_worker(self):
