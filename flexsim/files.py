@@ -73,6 +73,12 @@ def read_toml(path: Path, error: type[FlexSimError]) -> dict[str, Any]:
         raise error(f"{path}: cannot be read: {reason}") from problem
 
 
+def reason_of(problem: Exception) -> str:
+    """Return what went wrong, in one line."""
+    told = problem.strerror if isinstance(problem, OSError) else " ".join(str(problem).split())
+    return told or type(problem).__name__
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it at the end, or leave it alone.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexsim.cost.link_table import LinkTable
 from flexsim.device_graph.graph import DeviceGraph
+from flexsim.device_graph.levels import LevelsRouter
 from flexsim.ragged import Csr
 
 Int64 = NDArray[np.int64]
@@ -75,8 +78,40 @@ def in_first_hosts(groups: NDArray[np.integer], size: int) -> Int64:
 
     ``size`` is the number of devices of every host.
     """
-    hosts, places = np.divmod(np.asarray(groups, np.int64), size)
-    ranks = np.zeros(int(hosts.max(initial=0)) + 1, np.int64)
-    ranks[hosts] = 1
-    moved: Int64 = (np.cumsum(ranks) - 1)[hosts] * size + places
+    together = np.asarray(groups, np.int64).reshape(1, -1)
+    return each_in_first_hosts(together, size).reshape(groups.shape)
+
+
+def each_in_first_hosts(rows: NDArray[np.integer], size: int) -> Int64:
+    """Return every row of devices on the first hosts instead, the hosts' order kept."""
+    hosts, places = np.divmod(np.asarray(rows, np.int64), size)
+    row = np.arange(len(rows))[:, None]
+    ranks = np.zeros((len(rows), int(hosts.max(initial=0)) + 1), np.int64)
+    ranks[row, hosts] = 1
+    moved: Int64 = (np.cumsum(ranks, axis=1) - 1)[row, hosts] * size + places
     return moved
+
+
+def devices_per_equal_host(graph: DeviceGraph) -> int:
+    """Return what :func:`devices_per_host` does where the router tells at once; else 0."""
+    router, links = graph.router, graph.links
+    if not isinstance(router, LevelsRouter) or len(set(graph.device_types)) > 1:
+        return 0
+    hosts = router.links_of_hosts()
+    columns = (links.bandwidth_bytes_per_s, links.latency_ns, links.kind)
+    equal = all(bool((column[hosts] == column[hosts[:1]]).all()) for column in columns)
+    return router.devices_per_host if equal else 0
+
+
+def likeness_of_hosts(graph: DeviceGraph, table: LinkTable) -> Hashable | None:
+    """Return what is equal for clusters of equal hosts that differ in the number of hosts only.
+
+    None where the router does not tell that hosts are equal. The links' figures count as in
+    ``table``; what rings and transfers of the same devices get is then the same.
+    """
+    router = graph.router
+    if not isinstance(router, LevelsRouter) or not devices_per_equal_host(graph):
+        return None
+    first = router.links_of_hosts()[0]
+    figures = tuple(getattr(table, field.name)[first].tobytes() for field in fields(table))
+    return router.of_one_host(), figures

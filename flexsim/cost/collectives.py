@@ -8,9 +8,9 @@ term is the start-up and drain of a message sent in chunks; without it this is p
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,16 @@ from numpy.typing import NDArray
 from flexsim.collectives.table import algorithms_of, builder_of
 from flexsim.cost.algorithms import ALGORITHMS as ON_RINGS
 from flexsim.cost.algorithms import STAR, Cost, can_sum
+from flexsim.cost.alike_hosts import (
+    devices_per_equal_host,
+    each_in_first_hosts,
+    likeness_of_hosts,
+)
 from flexsim.cost.lines import Lines, find_lines
 from flexsim.cost.link_table import LinkTable, slowest_collectives
 from flexsim.cost.placement import check_served, place
 from flexsim.cost.profiles import CollectiveConstants, SoftwareProfile, load_device_profile
+from flexsim.cost.recollection import Recollection, kept, recollection_of
 from flexsim.cost.rings import Rings, find_rings, route_latency, shared_bandwidth
 from flexsim.cost.stars import find_stars
 from flexsim.device_graph.graph import DeviceGraph
@@ -31,7 +37,6 @@ from flexsim.units import NS_PER_S
 Float = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Groups = NDArray[np.integer]
-Found = TypeVar("Found")
 
 AUTO = "auto"
 IN_NETWORK = "in-network"
@@ -75,7 +80,6 @@ class Communication:
     """What the software adds to every transfer."""
     transfer_bandwidth_bytes_per_s: float = np.inf
     """The most that one transfer gets of its route under the software."""
-    _rings: OrderedDict[Hashable, Rings] = field(default_factory=OrderedDict, repr=False)
     _lines: OrderedDict[Hashable, Lines] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
@@ -112,9 +116,12 @@ class Communication:
         totals_s = self._totals_s(collective, num_bytes, members, algorithm)
         return self._whole_ns(totals_s.min(axis=0))
 
-    def ring_ns(self, collective: str, num_bytes: int, rings: Rings) -> Int64:
-        """Return the time of one collective on each of ``rings``, all concurrent."""
-        size = np.full(len(rings.num_hosts), float(num_bytes))
+    def ring_ns(self, collective: str, num_bytes: int | Int64, rings: Rings) -> Int64:
+        """Return the time of one collective on each of ``rings``, all concurrent.
+
+        There is a row for each of several ``num_bytes``.
+        """
+        size = np.asarray(num_bytes, np.float64)[..., None] * np.ones(len(rings.num_hosts))
         own_s = self._own_s(collective, size, rings.num_members)
         ways = [ON_RINGS[collective][name] for name in self.algorithms_for(collective)]
         totals = [self._total_s(price(size, rings), own_s) for price in ways]
@@ -192,7 +199,34 @@ class Communication:
 
     def rings_of(self, groups: Groups) -> Rings:
         """Return the rings of ``groups``, all concurrent."""
-        return _kept(self._rings, _key(groups), lambda: self._found(groups))
+        known = self.in_first_hosts(np.asarray(groups).reshape(1, -1)).reshape(groups.shape)
+        return self.before.of_groups(_key(known), lambda: self._found(known))
+
+    def in_first_hosts(self, rows: Groups) -> Groups:
+        """Return every row of devices where it costs the same: in the first hosts if all are alike.
+
+        Rows that stand alike become equal.
+        """
+        size, count = self._devices_per_host, self.device_graph.num_devices
+        is_known = size and rows.min(initial=0) >= 0 and rows.max(initial=0) < count
+        return each_in_first_hosts(rows, size) if is_known else rows
+
+    @cached_property
+    def _devices_per_host(self) -> int:
+        return devices_per_equal_host(self.device_graph)
+
+    @cached_property
+    def before(self) -> Recollection:
+        """What was found before, on clusters that differ in the number of hosts at most.
+
+        What is kept there has to hold on all of them.
+        """
+        hosts = likeness_of_hosts(self.device_graph, self.links)
+        if hosts is None:
+            return Recollection()
+        transfers = self.transfer_time_ns, self.transfer_bandwidth_bytes_per_s
+        software = repr(self.constants), self.host_time_ns, self.all_reduce, *transfers
+        return recollection_of((hosts, software))
 
     def _totals_s(self, collective: str, num_bytes: int, groups: Groups, algorithm: str) -> Float:
         """Return seconds by each algorithm in question, a row each, for every group."""
@@ -258,7 +292,8 @@ class Communication:
 
     def _lines_of(self, collective: str, algorithm: str, groups: Groups) -> Lines:
         key = (collective, algorithm, *_key(groups))
-        return _kept(self._lines, key, lambda: self._drawn(collective, algorithm, groups))
+        find = partial(self._drawn, collective, algorithm, groups)
+        return kept(self._lines, key, find, _MAX_CACHED_GROUPS)
 
     def _drawn(self, collective: str, algorithm: str, groups: Groups) -> Lines:
         graph = self.device_graph
@@ -276,12 +311,3 @@ class Communication:
 
 def _key(groups: Groups) -> tuple[int, bytes]:
     return groups.shape[1], np.ascontiguousarray(groups, np.int64).tobytes()
-
-
-def _kept(kept: OrderedDict[Any, Found], key: Hashable, find: Callable[[], Found]) -> Found:
-    """Return what is kept under ``key``, or find it and keep it instead of the oldest."""
-    if key not in kept:
-        kept[key] = find()
-        if len(kept) > _MAX_CACHED_GROUPS:
-            kept.popitem(last=False)
-    return kept[key]

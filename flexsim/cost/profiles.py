@@ -46,6 +46,8 @@ class MatmulConstants:
     weight_gradient_factor: float = quantity("fraction")
     split_depth: float = quantity("number", default=0.0)
     """Products of few tiles are cut along k into shares of at least this depth; 0: never."""
+    alignment_bytes: float = quantity("number", default=0.0)
+    """Batched products of which n or k is no multiple of it take the rate of fp32; 0: none do."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,28 @@ class SoftwareProfile:
     ("products") and of activation functions ("activations")."""
     host_runs_ahead: bool = quantity("flag", default=False)
     """Whether hosts issue kernels while devices are busy with earlier ones of the same pass."""
+    scatters_gradients: bool = quantity("flag", default=True)
+    """Whether replicas that keep shares of the optimizer's state sum gradients by shares.
+
+    Else each gets the sum of whole gradients, and uses its share."""
+    experts_one_by_one: bool = quantity("flag", default=False)
+    """Whether each expert's product is a kernel that has the device for itself."""
+    weight_sum_bytes_per_parameter: dict[str, float] = quantity("numbers", default_factory=dict)
+    """By precision: bytes that a weight-gradient product moves to add to a sum in 32 bit.
+
+    Without an entry it writes the gradient."""
+    shares_one_by_one: bool = quantity("flag", default=False)
+    """Whether weights in shares are gathered, and gradients scattered, each by itself.
+
+    A device then waits for each, and what a backward repeats of the forward gathers once more."""
+    piece_time_ns: float = quantity("time", default=0.0)
+    """With it: what the host takes for one member's piece, cut from and copied into a list."""
+    share_traffic: float = quantity("number", default=0.0)
+    """With it: bytes that copies of a weight move in memory, a byte of it."""
+    share_rate: float = quantity("factor", default=1.0)
+    """With it: the rate of these messages over that of others."""
+    whole_parameters: float = quantity("number", default=0.0)
+    """With it: weights of fewer parameters are never gathered."""
     all_reduce: str = quantity("text", default="rings")
     """"rings" (a collective library) or "star" (one member sums)."""
 

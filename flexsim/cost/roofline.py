@@ -18,6 +18,8 @@ from flexsim.units import NS_PER_S
 
 _TILES = ((256, 128), (128, 256), (128, 128), (128, 64), (64, 128), (64, 64))
 _LARGEST_TILE = 256 * 128
+_SHORT, _WIDTH = ("fp16", "bf16"), 2
+"""Precisions whose Tensor Core products want aligned operands, and the bytes of an element."""
 
 
 class Roofline:
@@ -46,8 +48,9 @@ class Roofline:
 
     def _price(self, work: Work, device_type: str) -> int:
         traffic, num_kernels = fusion_cost(work, self.software)
-        seconds = device_seconds(
-            work,
+        times, one = self._as_done(work)
+        seconds = times * device_seconds(
+            one,
             self._device(device_type),
             traffic=traffic,
             memory_bound_factor=self.software.memory_bound_factor,
@@ -56,6 +59,20 @@ class Roofline:
         )
         host_ns = 0 if self.software.host_runs_ahead else self.issue_ns(work)
         return max(1, round(seconds * NS_PER_S), host_ns)
+
+    def _as_done(self, work: Work) -> tuple[int, Work]:
+        """Return how many kernels one after the other do a product, and one of them."""
+        if work.matmul is None:
+            return 1, work
+        moved = self.software.weight_sum_bytes_per_parameter.get(work.precision, 0)
+        batch, m, n, k = work.matmul
+        if moved and work.step == "W":
+            more = round(batch * m * n * (moved - _WIDTH))
+            work = replace(work, num_bytes=work.num_bytes + more)
+        if not (work.is_grouped and self.software.experts_one_by_one):
+            return 1, work
+        flops, num_bytes = work.flops // batch, work.num_bytes // batch
+        return batch, replace(work, matmul=(1, m, n, k), flops=flops, num_bytes=num_bytes)
 
     def _device(self, device_type: str) -> DeviceProfile:
         """Return a device's constants, as the software's weight gradients find them."""
@@ -120,9 +137,21 @@ def _operand_seconds(work: Work, device: DeviceProfile) -> float:
 
 
 def _product_seconds(work: Work, device: DeviceProfile) -> float:
-    rate = device.peak_flops_per_s(work.precision) * device.matmul.efficiency
+    rate = device.peak_flops_per_s(_units_of(work, device)) * device.matmul.efficiency
     rate *= _step_factor(work.step, device)
     return work.flops / rate * product_waste(_shape(work), device)
+
+
+def _units_of(work: Work, device: DeviceProfile) -> str:
+    """Return the precision at whose rate a product runs: fp32 where operands are not aligned.
+
+    Heads of attention lie between those of others, so that their size shifts where each begins;
+    matrices of weights are padded by those who train.
+    """
+    alignment = device.matmul.alignment_bytes
+    batch, _, n, k = _shape(work)
+    is_aligned = not alignment or n * _WIDTH % alignment == k * _WIDTH % alignment == 0
+    return work.precision if is_aligned or batch == 1 or work.precision not in _SHORT else "fp32"
 
 
 def _shape(work: Work) -> tuple[int, int, int, int]:

@@ -38,6 +38,8 @@ class Work:
     """Read and written by the kernels that first turn the operands of a product into fp8."""
     num_casts: int = 0
     """How many kernels those are."""
+    is_grouped: bool = False
+    """Whether a batch's products have a weight each, as those of experts have."""
 
 
 class CostModel(Protocol):

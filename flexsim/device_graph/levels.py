@@ -61,6 +61,27 @@ class LevelsRouter:
         """Return the rail switch of each NIC."""
         return nics % self.nics_per_host % self.rails
 
+    def links_of_hosts(self) -> Int64:
+        """Return the links of every host, block by block: up, then down; a row a host."""
+        blocks = [
+            (self.first_intra, self.devices_per_host),
+            (self.first_nic, self.devices_per_host),
+        ]
+        blocks += [(self.first_network, self.nics_per_host), (self.first_spine, self.nics_per_host)]
+        rows = [self._links_of_block(*block) for block in blocks if block[0] != ABSENT]
+        return np.concatenate([np.zeros((self.num_hosts, 0), np.int64), *rows], axis=1)
+
+    def _links_of_block(self, first: int, per_host: int) -> Int64:
+        numbers = first + np.arange(2 * self.num_hosts * per_host)
+        table: Int64 = numbers.reshape(2, self.num_hosts, per_host).swapaxes(0, 1)
+        return table.reshape(self.num_hosts, -1)
+
+    def of_one_host(self) -> tuple[int | bool, ...]:
+        """Return all that does not grow with the number of hosts; equal where routes are alike."""
+        firsts = (self.first_intra, self.first_nic, self.first_network, self.first_spine)
+        counts = (self.devices_per_host, self.nics_per_host, self.rails)
+        return (*counts, self.num_hosts > 1, *(first != ABSENT for first in firsts))
+
     def routes(self, sources: Int64, targets: Int64) -> Csr:
         """Return the link ids of every pair's route: at most three up and three down."""
         hops = np.full((len(sources), 6), ABSENT, np.int64)

@@ -1,133 +1,278 @@
-"""Leaving out of a replay what repeats: a steady state of a pipeline, shown to be one.
+"""Leaving out of a replay what repeats: steady states of a pipeline, each shown to be one.
 
-A rank of 1F1B, interleaved or not, runs *windows* between its warm-up and its end: each as the one
-before it with the next microbatches. A shorter iteration has fewer of them. What a task waits for
-lies few windows back, its *reach*. So where as many windows follow one another at one distance in
-time, on all ranks and to the nanosecond, those of the longer iteration follow likewise, and all
-that comes after them comes later by so many distances.
+Where an iteration has more microbatches, every rank runs more *windows* of actions, each as the
+one before it with the next microbatches: one run of windows in 1F1B, interleaved or not; two in
+GPipe, forwards and then backwards. A shorter iteration has fewer windows in each run. Which
+these are is seen from two schedules, of which one has one more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flexsim.engine.contraction_layout import BASE_NS, END
-from flexsim.engine.contraction_work import Work
-from flexsim.task_graph.columns import Int64
-from flexsim.task_graph.rows import B, F
+from flexsim.engine.contraction_cuts import find_cuts
+from flexsim.engine.contraction_layout import FINAL, FIRST, MIDDLE
+from flexsim.engine.contraction_work import Roles
+from flexsim.task_graph.columns import Int32, Int64
+from flexsim.task_graph.places import ragged_ranges
+from flexsim.task_graph.rows import F
 from flexsim.task_graph.schedules import Schedule
 
-_UNSTEADY = 1
-"""Windows that a pipeline may take to become steady, beside those that one round trip takes."""
+_LEAST_WINDOWS = 2
+"""Windows before each cut at least, from which it follows how those left out run."""
+_MOST_RUNS, _MOST_ATTEMPTS = 16, 8
+_FAR = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
 class Jump:
-    """A shorter iteration in place of one with ``num_windows`` more."""
+    """A shorter iteration in place of longer ones, with windows left out at cuts.
+
+    Of ``cut`` and ``size``, rows are ranks and columns the runs of windows, in order.
+    """
 
     schedule: Schedule
-    num_windows: int
-    actions: Int64
-    """Of the last windows before the cut, a row a window, ranks one after the other."""
+    step: int
+    """Microbatches of a window."""
     cut: Int64
-    """Of every rank, the first action after these windows."""
+    """The first action after the windows before each cut."""
+    size: Int64
+    """Actions of a window."""
+    reach: int
+    """How many windows back an action of one rank waits for one of another, at most."""
+    drift: Int32
+    """By action: what a window left out adds to its microbatch."""
+    num_left_out: int | None = None
+    """Windows left out of each run, where only one number is stood for."""
 
+    @property
+    def num_known(self) -> int:
+        """Windows before each cut from which those left out follow."""
+        return max(_LEAST_WINDOWS, self.reach + 1)
 
-def jump_of(schedule: Schedule, shorter: Callable[[int], Schedule], step: int) -> Jump | None:
-    """Return the jump to a shorter iteration, or None where there is none.
+    def num_windows(self, num_microbatches: int) -> int:
+        """Return how many windows of a longer iteration are left out of each run."""
+        if self.num_left_out is not None:
+            return self.num_left_out
+        return (num_microbatches - self.schedule.num_microbatches) // self.step
 
-    ``shorter`` makes the schedule for fewer microbatches, of which a window has ``step``.
-    """
-    tried = step * (3 + _UNSTEADY) + schedule.num_ranks
-    while True:
-        num = schedule.num_microbatches - (schedule.num_microbatches - tried) // step * step
-        if num >= schedule.num_microbatches:
-            return None
-        found = _jump(schedule, shorter(num), step)
-        if found is not None:
-            return found
-        tried = num + max(step, num // 3)
-
-
-def _jump(long: Schedule, short: Schedule, step: int) -> Jump | None:
-    """Return the jump if windows repeat as they should and are enough."""
-    size = 2 * step * long.num_stages // long.num_ranks
-    first = _warm_up(short)
-    count = int((_num_forwards(short) - first).min()) * 2 // size - 1  # the last sees the end
-    if count < 1 or not _is_longer(long, short, (first, count, size), step):
-        return None
-    reach = _reach(short, first, (count, size))
-    begin = short.rank_offsets[:-1] + first
-    windows = np.arange(count - reach - 1, count)
-    if windows[0] < _UNSTEADY:
-        return None
-    rows = begin[None, :, None] + size * windows[:, None, None] + np.arange(size)
-    more = (long.num_microbatches - short.num_microbatches) // step
-    return Jump(short, more, rows.reshape(len(windows), -1), begin + size * count)
-
-
-def _num_forwards(schedule: Schedule) -> Int64:
-    return np.add.reduceat(schedule.kind == F, schedule.rank_offsets[:-1])
-
-
-def _warm_up(schedule: Schedule) -> Int64:
-    """Return how many forwards every rank runs before it alternates."""
-    firsts = schedule.rank_offsets[:-1]
-    backwards = np.flatnonzero(schedule.kind == B)
-    found: Int64 = backwards[np.searchsorted(backwards, firsts)] - firsts - 1
-    return np.maximum(found, 0)
-
-
-def _is_longer(long: Schedule, short: Schedule, windows: tuple[Int64, int, int], step: int) -> bool:
-    """Whether one schedule is the other with more windows before each rank's cut."""
-    first, count, size = windows
-    more = (long.num_microbatches - short.num_microbatches) // step
-    inserted, shift = more * size, step * more
-    for rank, start in enumerate(first.tolist()):
-        one, other = _rows(long, rank), _rows(short, rank)
-        cut = start + count * size
-        again = one[cut : cut + inserted] - one[cut - size : cut - size + inserted]
-        if (
-            len(one) != len(other) + inserted
-            or not np.array_equal(one[:cut], other[:cut])
-            or not (one[cut + inserted :] - other[cut:] == (0, 0, shift)).all()
-            or not (again == (0, 0, step)).all()
-        ):
+    def stands_for(self, long: Schedule) -> bool:
+        """Whether a longer schedule is the shorter one with windows put in at the cuts."""
+        short, more = self.schedule, self.num_windows(long.num_microbatches)
+        if more < 1 or (long.num_microbatches - short.num_microbatches) % self.step:
             return False
-    return True
+        extra = more * self.size.sum(axis=1)
+        if not np.array_equal(np.diff(long.rank_offsets), np.diff(short.rank_offsets) + extra):
+            return False
+        rows, number, _ = self._longer(more)
+        microbatch = short.microbatch[rows] + np.where(
+            number < 0, more * self.drift[rows], number * self.turn[rows]
+        )
+        return (
+            np.array_equal(short.kind[rows], long.kind)
+            and np.array_equal(short.stage[rows], long.stage)
+            and np.array_equal(microbatch, long.microbatch)
+        )
+
+    def of_later_runs(self, long: Schedule) -> Jump | None:
+        """Return the jump that leaves windows out of all runs but the first."""
+        num_runs, more = self.cut.shape[1], self.num_windows(long.num_microbatches)
+        if num_runs == 1:
+            return None
+        _, copy, run = self._longer(more)
+        rows = np.flatnonzero((copy < 0) | (run == 0))
+        own = np.flatnonzero(copy[rows] < 0)
+        schedule = replace(
+            long,
+            kind=long.kind[rows],
+            stage=long.stage[rows],
+            microbatch=long.microbatch[rows],
+            step=long.step[rows],
+            rank_offsets=np.searchsorted(rows, long.rank_offsets),
+        )
+        return replace(
+            self,
+            schedule=schedule,
+            cut=own[self.cut[:, 1:]],
+            size=self.size[:, 1:],
+            drift=np.zeros(len(rows), np.int32),
+            num_left_out=more,
+        )
+
+    @cached_property
+    def turn(self) -> Int32:
+        """By action before a cut: how its microbatch differs from that one window earlier."""
+        found = np.zeros(self.schedule.num_actions, np.int32)
+        for place, size in self._places():
+            rows = np.flatnonzero((place >= -size) & (place < 0))
+            microbatch = self.schedule.microbatch
+            found[rows] = microbatch[rows] - microbatch[rows - size[rows]]
+        return found
+
+    @cached_property
+    def roles(self) -> Roles:
+        """What actions are to the windows that are left out."""
+        count = self.schedule.num_actions
+        segment, role, window = (np.zeros(count, np.int64) for _ in range(3))
+        for run, (place, size) in enumerate(self._places()):
+            known = (place >= -self.num_known * size) & (place < 0)
+            segment[known], segment[place >= 0] = 2 * run + 1, 2 * run + 2
+            role[known] = MIDDLE
+            role[known & (place < (1 - self.num_known) * size)] = FIRST
+            role[known & (place >= -size)] = FINAL
+            window[segment >= 2 * run] = size[segment >= 2 * run]
+        return Roles(segment, role, window, self._lag(segment, role, window))
+
+    def _places(self) -> Iterator[tuple[Int64, Int64]]:
+        """Yield for every run where actions are to its cut, and actions of a window."""
+        rank, number = self.schedule.rank, np.arange(self.schedule.num_actions)
+        for run in range(self.cut.shape[1]):
+            yield number - self.cut[rank, run], self.size[rank, run]
+
+    def _lag(self, segment: Int64, role: Int64, window: Int64) -> Int64:
+        """Return how far behind lies at least what an action of the same rank waits for.
+
+        A window, where that repeats otherwise than windows before a cut do.
+        """
+        after, before = _waits(self.schedule, inside=True)
+        far = after - before >= window[after]
+        after, before = after[far], before[far]
+        is_final = role[after] == FINAL
+        changes = is_final | (self.drift[after] != self.drift[before])
+        unknown = changes & (segment[before] % 2 == 0) & (is_final | (segment[before] == 0))
+        last = self._last_alike(before[unknown], after[unknown] - window[after[unknown]])
+        lag = np.full(self.schedule.num_ranks, self.schedule.num_actions, np.int64)
+        np.minimum.at(lag, self.schedule.rank[after], after - before)
+        np.minimum.at(lag, self.schedule.rank[after[unknown]], after[unknown] - last)
+        return lag
+
+    def _last_alike(self, actions: Int64, most: Int64) -> Int64:
+        """Return the last action of the same kind and stage as each, up to ``most``."""
+        count, codes = self.schedule.num_actions, _codes(self.schedule)
+        order = np.argsort(codes, kind="stable")
+        asked = codes[actions] * count + most
+        place = np.searchsorted(codes[order] * count + order, asked, "right")
+        last: Int64 = order[place - 1]
+        return last
+
+    def _longer(self, more: int) -> tuple[Int64, Int64, Int64]:
+        """Return what makes up a longer schedule: rows, the how-manieth copy each is, its run."""
+        cut, size = self.cut.reshape(-1, 1), self.size.reshape(-1, 1)
+        begins = np.concatenate([np.zeros((1, 1), np.int64), cut])
+        ends = np.concatenate([cut, [[self.schedule.num_actions]]])
+        first = np.concatenate([begins[:-1], np.repeat(cut - size, more, axis=1)], axis=1)
+        length = np.concatenate([(ends - begins)[:-1], np.repeat(size, more, axis=1)], axis=1)
+        first = np.append(first, begins[-1])
+        length = np.append(length, (ends - begins)[-1])
+        copy = np.append(np.tile(np.append(-1, np.arange(1, more + 1)), len(cut)), -1)
+        run = np.repeat(np.arange(len(cut)) % self.cut.shape[1], 1 + more)
+        repeated = np.repeat(copy, length), np.repeat(np.append(run, 0), length)
+        return ragged_ranges(first, length), *repeated
 
 
-def _rows(schedule: Schedule, rank: int) -> Int64:
-    rows = slice(schedule.rank_offsets[rank], schedule.rank_offsets[rank + 1])
-    columns = schedule.kind[rows], schedule.stage[rows], schedule.microbatch[rows]
-    return np.stack([column.astype(np.int64) for column in columns], axis=1)
+def jump_of(
+    shorter: Callable[[int], Schedule], num_ranks: int, numbers: tuple[int, int, int]
+) -> Jump | None:
+    """Return the jump to a short iteration, or None where none is found.
+
+    ``shorter`` makes the schedule for a number of microbatches. ``numbers`` are the microbatches
+    of a window, what is left of numbers of microbatches divided by it, and how many windows a run
+    may take to become steady. For which the jump stands, :meth:`Jump.stands_for` says.
+    """
+    step, remainder, patience = numbers
+    num = step * (patience + _LEAST_WINDOWS + 2) + remainder
+    round_trip = -(-num_ranks // step)
+    for attempt in range(_MOST_ATTEMPTS):
+        found = _jump(shorter(num), shorter(num + step), step)
+        if found is None and attempt > 0:
+            return None
+        missing = round_trip if found is None else _missing(found, patience)
+        if found is not None and missing == 0:
+            return found[0]
+        num += step * missing
+    return None
 
 
-def _reach(schedule: Schedule, first: Int64, windows: tuple[int, int]) -> int:
-    """Return how many windows back an action waits for another, or what follows the last does."""
-    count, size = windows
-    position = np.arange(len(schedule.kind)) - schedule.rank_offsets[schedule.rank]
-    window = (position - first[schedule.rank]) // size
-    num_microbatches, num_stages = schedule.num_microbatches, schedule.num_stages
-    table = np.full((2, num_stages + 2, num_microbatches), count, np.int64)
-    table[schedule.kind, schedule.stage + 1, schedule.microbatch] = window
-    kind, stage, microbatch = schedule.kind, schedule.stage + 1, schedule.microbatch
-    toward = np.where(kind == F, stage - 1, stage + 1)
-    before = np.minimum(table[kind, toward, microbatch], table[F, stage, microbatch])
-    reach = np.minimum(window, count) - before
-    return max(1, int(reach[window >= 0].max(initial=0)))
+def _missing(found: tuple[Jump, Int64], patience: int) -> int:
+    """Return how many windows more a shorter iteration needs."""
+    jump, begins = found
+    needed = patience + 1 + jump.num_known
+    return max(0, int((needed - (jump.cut - begins) // jump.size).max()))
 
 
-def steady_ns(jump: Jump, work: Work) -> int | None:
-    """Return how much later each of the last windows is than the one before; None: not alike."""
-    parts = work.parts.reshape(-1, 3, 3)[jump.actions]
-    there: NDArray[np.bool_] = parts[..., END] >= 0
-    later_ns = np.diff(parts[..., BASE_NS], axis=0)[there[1:]]
-    alike = np.array_equal(parts[1:, ..., END], parts[:-1, ..., END])
-    if not alike or (later_ns != later_ns[0]).any():
+def _jump(short: Schedule, longer: Schedule, step: int) -> tuple[Jump, Int64] | None:
+    """Return the jump to the shorter of two schedules, of which one has one more window.
+
+    And where its runs of windows begin.
+    """
+    places = np.zeros((3, short.num_ranks, _MOST_RUNS), np.int64)
+    drift = np.zeros(short.num_actions, np.int64)
+    num_runs = find_cuts(_columns(short), _columns(longer), step, (*places, drift))
+    if num_runs < 1:
         return None
-    return int(later_ns[0])
+    cut, size, begins = places[:, :, :num_runs]
+    jump = _aligned(Jump(short, step, cut.copy(), size.copy(), 0, drift.astype(np.int32)))
+    return None if jump is None else (jump, begins)
+
+
+def _columns(schedule: Schedule) -> tuple[Int64, Int64, Int64]:
+    """Return codes of what actions do, their microbatches, and offsets of ranks."""
+    return _codes(schedule), schedule.microbatch.astype(np.int64), schedule.rank_offsets
+
+
+def _codes(schedule: Schedule) -> Int64:
+    codes: Int64 = schedule.kind.astype(np.int64) * schedule.num_stages + schedule.stage
+    return codes
+
+
+def _aligned(jump: Jump) -> Jump | None:
+    """Return a jump with its reach, if nothing before a cut waits for what comes after one."""
+    after, before = _waits(jump.schedule, inside=False)
+    window = [_windows(jump, run) for run in range(jump.cut.shape[1])]
+    if any((window[run][before] >= 0)[window[run][after] < 0].any() for run in range(len(window))):
+        return None
+    reach = 0
+    for run, each in enumerate(window):
+        late = each[after] >= -1
+        reach = max(reach, int((np.minimum(each[after], 0) - each[before])[late].max(initial=0)))
+        if not _is_carried(jump, (after, before), run, each):
+            return None
+    return replace(jump, reach=reach)
+
+
+def _is_carried(jump: Jump, waits: tuple[Int64, Int64], run: int, window: Int64) -> bool:
+    """Whether actions after a cut wait in the longer iteration for what they do in the shorter."""
+    after, before = waits
+    across = (window[after] >= 0) & (window[after] < _FAR) & (window[before] < 0)
+    after, before = after[across], before[across]
+    size = jump.size[jump.schedule.rank[before], run]
+    in_last = before - (window[before] + 1) * size
+    return bool((jump.drift[after] == jump.drift[before] + jump.turn[in_last]).all())
+
+
+def _windows(jump: Jump, run: int) -> Int64:
+    """Return how many windows actions are behind a cut of their rank; far ones count no more."""
+    rank = jump.schedule.rank
+    place = np.arange(jump.schedule.num_actions) - jump.cut[rank, run]
+    found: Int64 = place // jump.size[rank, run]
+    if run + 1 < jump.cut.shape[1]:
+        late = place + jump.cut[rank, run] >= (jump.cut - jump.size)[rank, run + 1]
+        found[late] = _FAR
+    return found
+
+
+def _waits(schedule: Schedule, inside: bool) -> tuple[Int64, Int64]:
+    """Return pairs of actions, of which the first waits for the second, inside ranks or across."""
+    kind, stage, microbatch = schedule.kind, schedule.stage.astype(np.int64), schedule.microbatch
+    table = np.full((2, schedule.num_stages + 2, schedule.num_microbatches), -1, np.int64)
+    table[kind, stage + 1, microbatch] = np.arange(schedule.num_actions)
+    toward = table[kind, np.where(kind == F, stage, stage + 2), microbatch]
+    forward = np.where(kind == F, -1, table[F, stage + 1, microbatch])
+    before = np.concatenate([toward, forward])
+    after = np.tile(np.arange(schedule.num_actions), 2)
+    chosen = (before >= 0) & ((schedule.rank[before] == schedule.rank[after]) == inside)
+    return after[chosen], before[chosen]

@@ -52,6 +52,7 @@ from flexsim.engine.contraction_layout import (
     LAST_READY,
     LAST_READY_NS,
     LATE,
+    LEAVES_OUT,
     LENGTH,
     MAIN,
     MICROBATCH,
@@ -96,6 +97,7 @@ from flexsim.engine.contraction_layout import (
     compiled,
 )
 from flexsim.engine.contraction_lookup import NONE, complete, join, number_held, unit_of, wait
+from flexsim.engine.contraction_steady import settle, weigh
 from flexsim.engine.contraction_steps import enter_step
 from flexsim.numba_cache import inlined, kept_uncounted
 from flexsim.task_graph.columns import Int64
@@ -205,10 +207,10 @@ def _forget(work: Int64, rank: int, code: int) -> None:
 
 
 @inlined
-def _take(m: Machine, rank: int) -> int:
+def _take(m: Machine, rank: int, num_held: int) -> int:
     """Give a rank's step what it holds, if nothing that came before should come after."""
     store, work = m
-    num_held, entry, base_ns = number_held(m, rank), work[rank + ENTRY], work[rank + BASE]
+    entry, base_ns = work[rank + ENTRY], work[rank + BASE]
     for number in range(num_held):
         at = entry + KEY + store[entry + LENGTH] + number
         resource = work[work[STEP_HELD] + number]
@@ -267,7 +269,11 @@ def _place(work: Int64, rank: int, code: int, end: int, span: int) -> None:
 def _commit(m: Machine, rank: int) -> int:
     """Commit a rank's step; return what came of it."""
     store, work = m
-    outcome, entry, finished = _take(m, rank), work[rank + ENTRY], NONE
+    outcome, entry, finished, num_held = READY, work[rank + ENTRY], NONE, number_held(m, rank)
+    if work[LEAVES_OUT] > 0:
+        outcome = weigh(m, rank, num_held)
+    if outcome == READY:
+        outcome = _take(m, rank, num_held)
     if outcome != READY:
         return outcome
     end, span = store[entry + ENDS], store[entry + SPANS]
@@ -282,10 +288,12 @@ def _commit(m: Machine, rank: int) -> int:
         span += 2
         if code % 3 == MAIN:
             finished = code // 3
+    if work[LEAVES_OUT] > 0:
+        outcome = settle(m, rank, num_held, finished + 1)
     _call(work, rank)
     if finished >= 0:
         _finish(m, rank, finished)
-    return READY
+    return outcome
 
 
 @inlined

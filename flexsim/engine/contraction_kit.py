@@ -7,11 +7,13 @@ pattern of templates, and for each set of prices no more than what has durations
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from flexsim.engine.contraction_ends import Watches
 from flexsim.engine.contraction_layout import (
     BOTH,
     DURATION,
@@ -25,7 +27,7 @@ from flexsim.engine.contraction_layout import (
     UNITS,
 )
 from flexsim.engine.contraction_outline import Outline, outline_of
-from flexsim.engine.contraction_parts import bounds_of
+from flexsim.engine.contraction_parts import Parting
 from flexsim.engine.contraction_question import Question
 from flexsim.engine.contraction_store import Store
 from flexsim.task_graph.columns import Int64
@@ -63,6 +65,14 @@ class Pattern:
     """What completes gradients, by stage."""
     shared: tuple[tuple[int, Watched], ...]
     """Stages that share a weight with another, and what completes their gradient of it."""
+    sends: tuple[Watched, ...]
+    """By stage, what an update waits for where transfers block; without a stage where not."""
+
+    @cached_property
+    def watches(self) -> Watches:
+        """Tails, sends and anchors, a row a stage each, and then shared weights."""
+        shared = [watched for _, watched in self.shared]
+        return Watches.of([*self.tails, *self.sends, *self.anchors, *shared])
 
     def kit(self, duration_ns: Int64, store: Store) -> Kit:
         """Return the kit with a duration for every member of the templates."""
@@ -87,43 +97,63 @@ class Kit:
     """Templates as the kernel takes them."""
 
 
-def pattern_of(
-    templates: Templates,
-    labels: Int64,
-    in_rank: Int64,
-    watched: tuple[Sequence[Int64], Sequence[tuple[int, Int64]]],
-    store: Store,
-) -> Pattern | str:
-    """Return the pattern of a short pipeline's templates, or why they cannot be contracted.
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """The templates of a short pipeline before anything is known of what they last.
 
-    Members with the same of ``labels`` (from 1) last equally long at all prices. ``watched`` are
-    members of every stage's backward, and of those that share a weight.
+    Members that have equal durations in them last equally long at all prices.
     """
-    stages = np.arange(templates.num_stages, dtype=np.int32)
-    bounds = bounds_of(Question(templates, stages, False, in_rank))
-    open_templates = replace(templates, duration_ns=labels)
-    outline = outline_of(Question(open_templates, stages, False, in_rank), store, bounds)
-    if isinstance(outline, str):
-        return outline
-    anchors, shared = watched
-    tails = [templates.ends[2 * stage + B].tails.members for stage in stages.tolist()]
-    begin, count = outline.first_template, 2 * len(stages)
-    rows = store.values[begin : begin + TEMPLATE_SIZE * count].reshape(count, -1).copy()
-    units, first = _units(rows, bounds, store)
-    kinds, first_of_kind, durations_at, members = _kinds(units, first, store)
-    return Pattern(
-        outline,
-        rows,
-        units,
-        kinds,
-        first_of_kind,
-        durations_at,
-        members,
-        np.diff(bounds, axis=1),
-        tuple(_watched(outline, stage, some) for stage, some in enumerate(tails)),
-        tuple(_watched(outline, stage, some) for stage, some in enumerate(anchors)),
-        tuple((stage, _watched(outline, stage, some)) for stage, some in shared),
-    )
+
+    question: Question
+    anchors: Sequence[Int64]
+    """Members of every stage's backward that complete gradients."""
+    shared: Sequence[tuple[int, Int64]]
+    """Stages that share a weight with another, and what completes their gradient of it."""
+    parting: Parting
+
+    @classmethod
+    def of(
+        cls,
+        templates: Templates,
+        in_rank: Int64,
+        watched: tuple[Sequence[Int64], Sequence[tuple[int, Int64]]],
+        blocking: bool = False,
+    ) -> Draft:
+        """Ask templates where their parts may begin.
+
+        ``in_rank`` is the number of every resource within its rank; where transfers are
+        ``blocking`` a stage goes on only after what it sends has arrived.
+        """
+        stages = np.arange(templates.num_stages, dtype=np.int32)
+        question = Question(templates, stages, blocking, in_rank)
+        return cls(question, *watched, Parting.of(question))
+
+    def pattern(self, bounds: Int64, store: Store) -> Pattern | str:
+        """Return the pattern whose parts have ``bounds``, or why they cannot be contracted."""
+        outline, templates = outline_of(self.question, store, bounds), self.question.templates
+        if isinstance(outline, str):
+            return outline
+        stages = range(templates.num_stages)
+        ends = [templates.ends[2 * stage + B] for stage in stages]
+        sends = [each.sends.members for each in ends if self.question.blocking]
+        begin, count = outline.first_template, 2 * len(stages)
+        rows = store.values[begin : begin + TEMPLATE_SIZE * count].reshape(count, -1).copy()
+        units, first = _units(rows, bounds, store)
+        kinds, first_of_kind, durations_at, members = _kinds(units, first, store)
+        return Pattern(
+            outline,
+            rows,
+            units,
+            kinds,
+            first_of_kind,
+            durations_at,
+            members,
+            np.diff(bounds, axis=1),
+            tuple(_watched(outline, s, each.tails.members) for s, each in enumerate(ends)),
+            tuple(_watched(outline, stage, some) for stage, some in enumerate(self.anchors)),
+            tuple((stage, _watched(outline, stage, some)) for stage, some in self.shared),
+            tuple(_watched(outline, stage, some) for stage, some in enumerate(sends)),
+        )
 
 
 def _watched(outline: Outline, stage: int, members: Int64) -> Watched:

@@ -29,6 +29,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 EARLY, MAIN, LATE = range(3)
 READY, MISS, GROW, TOO_MANY, STUCK, MISSING, OVERTAKEN, BLOCKED, IDLE, DONE = range(10)
+UNSTEADY = 10
 """What came of a step, and why a replay stopped."""
 NEVER_NS = 2**62
 MOST_PARTS = 12
@@ -70,8 +71,10 @@ ACTIONS, WHERE, RANKS, CLOSINGS, PARTS, HOLDINGS, GATE_NS, PENDING, STACK = rang
 WAITS, STEP_KEY, STEP_HELD, NUMBERS, TASKS, HEAP, RESULTS = range(9, 16)
 NUM_MICROBATCHES, NUM_RANKS, WAITS_SIZE, NUMBERS_SIZE, MOST_NEW = range(16, 21)
 HEIGHT, NUM_NEW, FAILED, RESOURCE, BLOCKER, MISSED = range(21, 27)
-KEY_LENGTH, NUM_STEP_HELD, RANK_ROWS, HEAD_SIZE = range(27, 31)
+KEY_LENGTH, NUM_STEP_HELD, RANK_ROWS = range(27, 30)
 """Of the pipeline: what a schedule does not change of ranks."""
+ROLES, SHIFTS, GATE_SHIFTS, RUNS, LEAVES_OUT, STEP_LOW, STEP_HIGH, HEAD_SIZE = range(30, 38)
+"""Tables of a replay that leaves out windows (1: it does), and shifts of the step at hand."""
 TEMPLATE, MICROBATCH, WAITING, ACTION_SIZE = range(4)
 """An action: the address of its template; a rank that waits for it, or -1."""
 POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, SIZE, NEXT_WAITING = range(8)
@@ -85,8 +88,18 @@ CLOSES = STEP_UNITS + MOST_PARTS
 RANK_SIZE = CLOSES + 1
 END, BASE_NS, SPAN, PART_SIZE = range(4)
 """A part: where its ends are (-1: not committed), their base, where its span is."""
-FREE_NS, LAST_READY_NS, LAST_CODE, HOLDING_SIZE = range(4)
-"""A resource: the last task that holds it, by ready time and part."""
+FREE_NS, LAST_READY_NS, LAST_CODE, HOLDER, HOLDING_SIZE = 0, 1, 2, 3, 6
+"""A resource: the last task that holds it, by ready time and part, and its step's shift."""
+LOW, HIGH, SHIFT_SEGMENT, SHIFT_SIZE = range(4)
+"""A shift: how much later, for every window left out of each run, something happens in the longer
+iteration: itself, and the last of the windows that repeat it; and its segment."""
+SEGMENT, ROLE, WINDOW, LATEST_NS, LATEST_SHIFT, ROLE_SIZE = range(6)
+"""An action: its segment (2k + 1: the windows before cut k; 2k + 2: what follows them), its role
+among these windows, actions of a window; when its parts end, and their shift."""
+NO_ROLE, FIRST, MIDDLE, FINAL = range(4)
+RUN_LAG, RUN_ACTION, RUN_NS, RUN_SHIFT, RUN_SIZE = range(5)
+"""A rank: an action, so many before the one at hand, and when all that are not after it end so
+far, and their shift."""
 PENDING_CODE, PENDING_NS, PENDING_SIZE = range(3)
 """A part that is known but not committed; by rank, in order of (ready time, code)."""
 ROW, PART, MEMBER, READY_NS, LEFT, START_NS, TASK_SIZE = range(7)
@@ -113,7 +126,7 @@ def _fingerprint() -> int:
     A function kept on disk that mentions it is thrown away when any of them changes.
     """
     code = 0
-    for name in ("layout", "lookup", "kernel", "steps"):
+    for name in ("layout", "lookup", "kernel", "steps", "steady"):
         with suppress(OSError):
             code = crc32((Path(__file__).parent / f"contraction_{name}.py").read_bytes(), code)
     return code

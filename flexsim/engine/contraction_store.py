@@ -18,6 +18,8 @@ from flexsim.ragged import offsets_of
 from flexsim.task_graph.columns import Int64
 
 _LEAST_VALUES = 1 << 16
+_MOST_WORK = 1 << 22
+"""Numbers of a replay for which room is kept."""
 Content = tuple[Int64, Int64, Int64]
 """Columns of the members (duration, how many resources it holds, how many tasks follow, how
 many come before, group of heads), what they hold, and what follows them."""
@@ -32,9 +34,11 @@ class Store:
         self._size_of: dict[int, int] = {}
         self._next_table = BUCKETS + NUM_BUCKETS
         self._first_entry = self._next_table + room
-        self.values = np.full(_LEAST_VALUES + room, -1, np.int64)
+        self.values = np.zeros(_LEAST_VALUES + room, np.int64)
+        self.values[BUCKETS : BUCKETS + NUM_BUCKETS] = -1
         self.values[NUM_VALUES], self.values[NUM_ENTRIES] = self._first_entry, 0
         self._scratch = np.zeros(2, np.int64)
+        self._workroom = np.zeros(0, np.int64)
 
     @property
     def num_values(self) -> int:
@@ -83,9 +87,20 @@ class Store:
             begin += size
         return found
 
+    def workroom(self, size: int) -> Int64:
+        """Return room for one replay at a time, with what the last has left in it."""
+        if size > _MOST_WORK:
+            return np.empty(size, np.int64)
+        if size > len(self._workroom):
+            self._workroom = np.empty(min(2 * size, _MOST_WORK), np.int64)
+        return self._workroom[:size]
+
     def grow(self) -> None:
-        """Make twice the room."""
-        self.values = np.concatenate([self.values, np.full_like(self.values, -1)])
+        """Make twice the room, which takes memory only where it is written to."""
+        values = np.zeros(2 * len(self.values), np.int64)
+        for some in (slice(self._next_table), slice(self._first_entry, len(self.values))):
+            values[some] = self.values[some]
+        self.values = values
 
     def kind(self, content: Content, num_held: int, num_groups: int) -> int:
         """Return the address of the kind with this content, resources and groups of heads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,10 @@ from flexsim.engine.contraction_layout import (
     CLOSINGS,
     END,
     ENTRY,
+    FINGERPRINT,
     FIRST_RESOURCE,
     GATE_NS,
+    GATE_SHIFTS,
     GROW,
     HEAD_SIZE,
     HEAP,
@@ -24,6 +27,7 @@ from flexsim.engine.contraction_layout import (
     HOLDINGS,
     LAST,
     LAST_READY_NS,
+    LEAVES_OUT,
     MICROBATCH,
     MOST_NEW,
     MOST_PARTS,
@@ -44,6 +48,16 @@ from flexsim.engine.contraction_layout import (
     RANK_SIZE,
     RANKS,
     RESULTS,
+    ROLE,
+    ROLE_SIZE,
+    ROLES,
+    RUN_ACTION,
+    RUN_LAG,
+    RUN_SIZE,
+    RUNS,
+    SEGMENT,
+    SHIFT_SIZE,
+    SHIFTS,
     STACK,
     STEP_HELD,
     STEP_KEY,
@@ -55,14 +69,27 @@ from flexsim.engine.contraction_layout import (
     WAITS,
     WAITS_SIZE,
     WHERE,
+    WINDOW,
     Machine,
 )
 from flexsim.engine.contraction_outline import Outline
 from flexsim.engine.contraction_store import Store
+from flexsim.numba_cache import inlined, kept_on_disk
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.plan import Plan
 
 _FEW_ENTRIES = 1_000
+
+
+@dataclass(frozen=True, eq=False)
+class Roles:
+    """What actions are to the windows that a replay leaves out; a value an action, but ``lag``."""
+
+    segment: Int64
+    role: Int64
+    window: Int64
+    lag: Int64
+    """By rank, how many actions behind anything is that waits for it, if not within a window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +106,8 @@ class Lineup:
     num_resources: int
     resources_a_rank: int = 0
     """0 where resources are not numbered rank by rank."""
+    roles: Roles | None = None
+    """Of actions where windows are left out."""
 
     @classmethod
     def of(cls, plan: Plan) -> Lineup:
@@ -106,27 +135,37 @@ class Work:
     ranks: Int64
     parts: Int64
     holdings: Int64
+    shifts: Int64
+    """By part; empty where no windows are left out."""
 
     @classmethod
-    def of(cls, lineup: Lineup, outline: Outline) -> Work:
-        """Return the room for a replay that has not begun."""
+    def of(cls, lineup: Lineup, outline: Outline, store: Store | None = None) -> Work:
+        """Return the room for a replay that has not begun.
+
+        That of a store lasts until the next replay takes it.
+        """
         shapes = _shapes(lineup, outline)
-        begin = HEAD_SIZE
-        at: dict[int, int] = {}
+        at, end = {}, HEAD_SIZE
         for table, (rows, columns) in shapes.items():
-            at[table] = begin
-            begin += rows * columns
-        values = np.zeros(begin, np.int64)
-        values[list(at)] = list(at.values())
-        views = {
-            table: values[at[table] : at[table] + shape[0] * shape[1]].reshape(shape)
-            for table, shape in shapes.items()
-        }
-        work = cls(values, views[WHERE], views[RANKS], views[PARTS], views[HOLDINGS])
-        _fill_head(values, lineup, outline)
-        _fill_actions(views[ACTIONS], work, lineup, outline)
-        _fill_ranks(views[STACK][:, 0], work, lineup)
-        return work
+            at[table] = end
+            end += rows * columns
+        values = np.empty(end, np.int64) if store is None else store.workroom(end)
+        values[: at[TASKS]] = 0
+        _fill_head(values, at, lineup, outline)
+        roles = lineup.roles or _NO_ROLES
+        begin(
+            values,
+            (lineup.template, lineup.microbatch, lineup.first, lineup.last),
+            (roles.segment, roles.role, roles.window, roles.lag),
+            (outline.first_template, lineup.resources_a_rank, lineup.num_resources),
+        )
+        views = (
+            values[at[table] : at[table] + shapes[table][0] * shapes[table][1]].reshape(
+                shapes[table]
+            )
+            for table in (WHERE, RANKS, PARTS, HOLDINGS, SHIFTS)
+        )
+        return cls(values, *views)
 
     @property
     def last(self) -> Int64:
@@ -153,7 +192,7 @@ def replay_steps(store: Store, work: Work) -> int:
 def _shapes(lineup: Lineup, outline: Outline) -> dict[int, tuple[int, int]]:
     """Return rows and columns of all tables."""
     num_actions, num_ranks = len(lineup.template), len(lineup.first)
-    most_held = MOST_PARTS * outline.most_held
+    most_held, some = MOST_PARTS * outline.most_held, int(lineup.roles is not None)
     return {
         ACTIONS: (num_actions, ACTION_SIZE),
         WHERE: (lineup.num_templates, lineup.num_microbatches),
@@ -168,39 +207,84 @@ def _shapes(lineup: Lineup, outline: Outline) -> dict[int, tuple[int, int]]:
         STEP_KEY: (MOST_PARTS * (1 + outline.most_groups) + 2 * most_held + 1, 1),
         STEP_HELD: (most_held, 1),
         NUMBERS: (MOST_PARTS, outline.most_held),
-        TASKS: (outline.most_members, TASK_SIZE),
-        HEAP: (outline.most_members, 1),
         RESULTS: (NUM_RESULTS, most_held),
+        ROLES: (some * num_actions, ROLE_SIZE),
+        SHIFTS: (some * 3 * num_actions, SHIFT_SIZE),
+        GATE_SHIFTS: (some * outline.num_gates, SHIFT_SIZE),
+        RUNS: (some * num_ranks, RUN_SIZE),
+        TASKS: (outline.most_members, TASK_SIZE),  # these two are filled step by step
+        HEAP: (outline.most_members, 1),
     }
 
 
-def _fill_head(values: Int64, lineup: Lineup, outline: Outline) -> None:
-    values[NUM_MICROBATCHES] = lineup.num_microbatches
-    values[NUM_RANKS] = values[HEIGHT] = len(lineup.first)
-    values[RANK_ROWS] = outline.first_rank
-    values[WAITS_SIZE], values[NUMBERS_SIZE] = outline.most_groups, outline.most_held
-    values[MOST_NEW] = max(_FEW_ENTRIES, len(lineup.template) // 4)
+def _fill_head(values: Int64, at: dict[int, int], lineup: Lineup, outline: Outline) -> None:
+    head = [0] * HEAD_SIZE
+    for table, address in at.items():
+        head[table] = address
+    head[NUM_MICROBATCHES] = lineup.num_microbatches
+    head[NUM_RANKS] = head[HEIGHT] = len(lineup.first)
+    head[RANK_ROWS] = outline.first_rank
+    head[WAITS_SIZE], head[NUMBERS_SIZE] = outline.most_groups, outline.most_held
+    head[MOST_NEW] = max(_FEW_ENTRIES, len(lineup.template) // 4)
+    head[LEAVES_OUT] = int(lineup.roles is not None)
+    values[:HEAD_SIZE] = head
 
 
-def _fill_actions(rows: Int64, work: Work, lineup: Lineup, outline: Outline) -> None:
-    template, microbatch = lineup.template, lineup.microbatch
-    rows[:, TEMPLATE] = outline.first_template + TEMPLATE_SIZE * template
-    rows[:, WAITING] = -1
-    np.maximum(microbatch, 0, out=rows[:, MICROBATCH])
-    work.where[:] = -1
-    work.where[template, rows[:, MICROBATCH]] = np.arange(len(template))
-    work.parts[:, END] = -1
+@inlined
+def _begin_roles(work: Int64, roles: tuple[Int64, Int64, Int64, Int64], first: Int64) -> None:
+    """Fill what a replay needs that leaves out windows."""
+    segment, role, window, lag = roles
+    for action in range(len(segment)):
+        at = work[ROLES] + ROLE_SIZE * action
+        work[at + SEGMENT], work[at + ROLE] = segment[action], role[action]
+        work[at + WINDOW] = window[action]
+    for rank in range(len(lag)):
+        at = work[RUNS] + RUN_SIZE * rank
+        work[at + RUN_LAG], work[at + RUN_ACTION] = lag[rank], first[rank] - 1
 
 
-def _fill_ranks(stack: Int64, work: Work, lineup: Lineup) -> None:
-    ranks = work.ranks
-    number = np.arange(len(ranks))
-    ranks[:, POSITION], ranks[:, LAST] = lineup.first, lineup.last
-    ranks[:, FIRST_RESOURCE] = lineup.resources_a_rank * number
-    pending = work.values[PENDING] + 2 * PENDING_SIZE * ranks[:, POSITION]
-    ranks[:, PENDING_BEGIN] = ranks[:, PENDING_END] = pending
-    ranks[:, ENTRY] = -1
-    ranks[:, CLOSES] = work.values[CLOSINGS] + number
-    work.values[work.values[CLOSINGS] + number] = NEVER_NS
-    stack[:] = (work.values[RANKS] + RANK_SIZE * number)[::-1]
-    work.holdings[:, LAST_READY_NS] = -1
+def _made(fingerprint: int) -> Callable[..., None]:
+    """Return the function that fills a working room, compiled from files of one fingerprint."""
+
+    @kept_on_disk
+    def begin(
+        work: Int64,
+        columns: tuple[Int64, Int32, Int64, Int64],
+        roles: tuple[Int64, Int64, Int64, Int64],
+        numbers: tuple[int, int, int],
+    ) -> None:
+        """Fill the tables of a working room whose head is filled: nothing is committed.
+
+        ``columns`` are templates and microbatches of actions, first and last (and one beyond) of
+        ranks; ``roles`` those of actions and the lag of ranks, empty where no windows are left out;
+        ``numbers`` where templates are, resources a rank, and resources.
+        """
+        template, microbatch, first, last = columns
+        first_template, resources_a_rank, num_resources = numbers
+        for place in range(work[WHERE], work[RANKS]):  # tables follow one another
+            work[place] = -1 + 0 * fingerprint
+        for action in range(len(template)):
+            at, number = work[ACTIONS] + ACTION_SIZE * action, max(0, microbatch[action])
+            work[at + TEMPLATE] = first_template + TEMPLATE_SIZE * template[action]
+            work[at + WAITING], work[at + MICROBATCH] = -1, number
+            work[work[WHERE] + template[action] * work[NUM_MICROBATCHES] + number] = action
+            for part in range(3):
+                work[work[PARTS] + PART_SIZE * (3 * action + part) + END] = -1
+        for rank in range(len(first)):
+            at = work[RANKS] + RANK_SIZE * rank
+            work[at + POSITION], work[at + LAST], work[at + ENTRY] = first[rank], last[rank], -1
+            work[at + FIRST_RESOURCE] = resources_a_rank * rank
+            work[at + PENDING_BEGIN] = work[PENDING] + 2 * PENDING_SIZE * first[rank]
+            work[at + PENDING_END] = work[at + PENDING_BEGIN]
+            work[at + CLOSES] = work[CLOSINGS] + rank
+            work[work[CLOSINGS] + rank] = NEVER_NS
+            work[work[STACK] + len(first) - 1 - rank] = at
+        for resource in range(num_resources):
+            work[work[HOLDINGS] + HOLDING_SIZE * resource + LAST_READY_NS] = -1
+        _begin_roles(work, roles, first)
+
+    return begin
+
+
+begin = _made(FINGERPRINT)
+_NO_ROLES = Roles(*np.zeros((4, 0), np.int64))

@@ -32,6 +32,18 @@ def family_keys(family: str) -> tuple[str, ...]:
     return FAMILY_KEYS[family]
 
 
+def samples_of(name: str | None, preset: str | None = None) -> str:
+    """Return what a batch of a family or preset is made of: images, sequences or samples.
+
+    Of what is not known it is samples.
+    """
+    family = PRESET_FIELDS.get(preset or "", {}).get("family", name)
+    keys = FAMILY_KEYS.get(family or "", ())
+    if "image" in keys:
+        return "images"
+    return "sequences" if "sequence" in keys else "samples"
+
+
 def _preset_fields(preset: str, name: str | None) -> Mapping[str, Any]:
     if preset not in PRESET_FIELDS:
         raise ModelError(f"model.preset = {preset!r}: {choices_text(preset, PRESET_FIELDS)}")

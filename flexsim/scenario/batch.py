@@ -15,7 +15,8 @@ from flexsim.engine.compiled import simulate
 from flexsim.engine.contraction import Memo, replay_contracted
 from flexsim.errors import FlexSimError
 from flexsim.scenario.express import Express
-from flexsim.scenario.prepare import setting_of, sizes_of
+from flexsim.scenario.forms import Forms
+from flexsim.scenario.prepare import Setting, setting_of
 from flexsim.scenario.runner import Result, planned_in_full, run
 from flexsim.scenario.schema import Scenario
 from flexsim.scenario.uniform import Nursery, setting_key
@@ -56,6 +57,7 @@ class Batch:
     def __init__(self) -> None:
         self._memo = Memo()
         self._nursery = Nursery()
+        self._forms = Forms(self._setting)
         self._express = Express()
 
     def run(self, scenario: Scenario) -> Outcome:
@@ -65,15 +67,17 @@ class Batch:
         except FlexSimError as problem:
             return Outcome(scenario, {}, str(problem))
 
+    def _setting(self, scenario: Scenario) -> Setting:
+        return self._nursery.once(setting_key(scenario), lambda: setting_of(scenario))
+
     def _metrics(self, scenario: Scenario) -> dict[str, Any]:
         if scenario.simulation.network != "analytic":
             return dict(run(scenario).metrics)
-        setting = self._nursery.once(setting_key(scenario), lambda: setting_of(scenario))
-        sizes = sizes_of(scenario, setting)
-        found = self._express.metrics(scenario, setting, sizes)
+        form, sizes = self._forms.of(scenario)
+        found = self._express.metrics(scenario, form, sizes)
         if found is not None:
             return found
-        uniform = self._nursery.grow(scenario, setting, sizes)
+        uniform = self._nursery.grow(scenario, form.setting, sizes)
         if uniform is None:
             return self._measured(*planned_in_full(scenario))
         return self._measured(uniform.plan, uniform.facts)

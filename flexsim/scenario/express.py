@@ -9,31 +9,24 @@ microbatches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
 from flexsim.cost.collectives import Communication
 from flexsim.engine.contraction_jump import jump_of
-from flexsim.engine.contraction_kit import Kit, Pattern, pattern_of
-from flexsim.engine.contraction_store import Store
-from flexsim.engine.contraction_uniform import (
-    Held,
-    Order,
-    Passes,
-    Ranks,
-    closing_of,
-    makespan_of,
-    order_of,
-    replay_passes,
-)
+from flexsim.engine.contraction_kit import Kit
+from flexsim.engine.contraction_passes import Course, Held, Passes, makespan_of, replay_passes
+from flexsim.engine.contraction_uniform import Order, Ranks, closing_of, order_of
 from flexsim.models import build_model
+from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import Sizes, in_file, in_schedule
-from flexsim.scenario.express_metrics import grown_anywhere, measured
+from flexsim.scenario.express_kits import Kits
+from flexsim.scenario.express_metrics import Figures, Measures, Sums, grown_anywhere
 from flexsim.scenario.express_task import End, Task, Whole
+from flexsim.scenario.forms import Form
 from flexsim.scenario.kept import Kept
 from flexsim.scenario.limits import check_magnitude
 from flexsim.scenario.prepare import Setting, degrees_of
@@ -51,24 +44,22 @@ from flexsim.scenario.uniform import (
 from flexsim.strategy import Degrees
 from flexsim.strategy.baselines import check_degrees, ranks_of_devices, sharding_of
 from flexsim.task_graph.columns import Int64
-from flexsim.task_graph.growth import Grown
-from flexsim.task_graph.merged_update import build_merged_update, names_on_several
+from flexsim.task_graph.merged_update import UpdateLayout, lay_out_update
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.short import (
     RESOURCES_A_RANK,
-    Short,
-    durations_of,
     num_short,
     places_in_short,
-    resources_in_rank,
 )
-from flexsim.task_graph.short_pieces import Load, anchors_of, load_of, shared_of
+from flexsim.task_graph.short_pieces import Load, load_of
 from flexsim.task_graph.site import Site
-from flexsim.task_graph.uniform import Seed, priced
+from flexsim.task_graph.uniform import Seed
+from flexsim.task_graph.update_sketch import num_sketched, sketch_update
 
-_ROOM, _LEAST_ROOM = 1 << 22, 1 << 18
-"""Numbers in the store for kits, and what is left of them when all are forgotten."""
-_MOST_KITS = 100_000
+_MOST_SEEDS = 200
+"""About a megabyte each, with what a stage of theirs holds."""
+_LEAST_ROOM = 1 << 18
+"""Numbers that are left in the store for kits when all are forgotten."""
 _MOST_VALUES = 1 << 23
 """Numbers in the store before all entries are forgotten."""
 
@@ -79,52 +70,84 @@ class Express:
     def __init__(self) -> None:
         """Remember nothing yet."""
         self._numbers: dict[Hashable, int] = {}
-        self._kept = Kept(100_000)
-        self._seeds = Kept(600)
+        self._kept, self._graphs, self._seeds = Kept(10_000), Kept(4), Kept(_MOST_SEEDS)
+        self._sites, self._layouts, self._ends = Kept(1_000), Kept(100), Kept(600)
+        self._priced, self._loads = Kept(3_000), Kept(2_000)
         self._orders = Kept(1_000)
-        self._replayed = Kept(6_000)
-        self._forget_kits()
+        self._replayed, self._followed_on = Kept(6_000), Kept(1_000)
+        self._common, self._built = Kept(600), Kept(600)
+        self._measures = Measures(self._seed)
+        self._kits = Kits()
 
-    def _forget_kits(self) -> None:
-        self._store, self._kits = Store(_ROOM), Kept(_MOST_KITS)
-        self._patterns = Kept(_MOST_KITS)
-
-    def metrics(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> dict[str, Any] | None:
+    def metrics(self, scenario: Scenario, form: Form, sizes: Sizes) -> dict[str, Any] | None:
         """Return the metrics of a scenario, or None where it has to take the long way.
 
         Raise the :class:`FlexSimError` that building in full would raise.
         """
+        with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
+            is_single = sizes.num_microbatches == 1
+            key = form.number, is_single, scenario.training.micro_batch
+            built = self._built.once(key, lambda: self._made(scenario, form, is_single))
+            if built is None:
+                return None
+            task = built.figures.task
+            self._check_magnitude(scenario, task.whole, task.model)
+            return self._simulated(built, sizes.num_microbatches)
+
+    def _made(self, scenario: Scenario, form: Form, is_single: bool) -> Built | None:
+        """Return all that scenarios of a form have in common that have one micro-batch too."""
+        key = form.number, is_single
+        found = self._common.once(key, lambda: self._made_common(scenario, form, is_single))
+        if found is None:
+            return None
+        task, end, sums = found
+        task = replace(task, times=scenario.training.micro_batch)
+        prices = self._prices(task)
+        return Built(prices, end, Figures.of(task, sums))
+
+    def _made_common(
+        self, scenario: Scenario, form: Form, is_single: bool
+    ) -> tuple[Task, End, Sums] | None:
+        """Return all that scenarios of a form have in common that have one microbatch, or more."""
+        task = self._prepared(scenario, form, is_single)
+        plain = None if task is None else self._seed(task)
+        if task is None or not isinstance(plain, Seed):
+            return None
+        end = self._end(task)
+        if end is None:
+            return None
+        load = self._load(task, plain)
+        return task, end, Sums.of(task, (plain, load, end))
+
+    def _prepared(self, scenario: Scenario, form: Form, is_single: bool) -> Task | None:
+        setting = form.setting
         if not may_grow(scenario, setting, most_zero=1) or scenario.strategy.shard is not None:
             return None
-        with in_file(scenario.source, "strategy"), in_schedule(scenario, sizes):
-            task = self._prepared(scenario, setting, sizes)
-            if task is None:
-                return None
-            return self._simulated(task)
-
-    def _prepared(self, scenario: Scenario, setting: Setting, sizes: Sizes) -> Task | None:
-        device_type = setting.devices.device_types[0]
-        training = scenario.training
-        model = (
-            scenario.source,
-            scenario.model,
-            (training.precision, training.software, training.optimizer),
-            scenario.simulation.collective_algorithm,
-            device_type,
-        )
-        whole = self._kept.once(("whole", model), lambda: _whole(scenario, setting))
+        model = self._number((_origin(scenario, setting), scenario.model))
+        whole = self._kept.once(("whole", model), lambda: self._whole(scenario, setting))
         if not whole.is_regular:
             return None
         self._check_magnitude(scenario, whole, model)
-        degrees = degrees_of(scenario, sizes, setting.costs.software)
+        degrees = degrees_of(scenario, form.sizes, setting.costs.software)
+        degrees = replace(degrees, num_microbatches=1 if is_single else 2)
         check_degrees(scenario.strategy.name or "", degrees)
-        if degrees.overlap_gradients or degrees.blocking_transfers:
+        if degrees.overlap_gradients:
             return None
         small = small_of(scenario, setting, replace(degrees, zero=0))
         if small is None:
             return None
-        kind, cluster = self._number((model, small)), self._number(setting_key(scenario))
-        return Task(scenario, setting, sizes, degrees, small, model, kind, cluster, whole)
+        kind = self._kind(model, small, scenario, setting)
+        cluster, turns = self._number(setting_key(scenario)), self._number(order_key(degrees))
+        return Task(scenario, setting, degrees, small, model, kind, cluster, turns, whole)
+
+    def _kind(self, model: Hashable, small: Small, scenario: Scenario, setting: Setting) -> int:
+        """Return the number of a small pipeline, which models that differ in layers share."""
+
+        def made() -> int:
+            config = replace(setting.config, layers=small.layers)
+            return self._number((_origin(scenario, setting), config, small))
+
+        return self._kept.once(("kind", model, small), made)
 
     def _number(self, key: Hashable) -> int:
         """Return a number that stands for a long key."""
@@ -134,75 +157,97 @@ class Express:
         batch = scenario.training.global_batch
         self._kept.once(
             ("magnitude", model, batch),
-            lambda: check_magnitude(scenario.source, whole.graph, batch),
+            lambda: check_magnitude(scenario.source, whole, batch),
         )
 
+    def _whole(self, scenario: Scenario, setting: Setting) -> Whole:
+        return _whole(self._graph(scenario, setting), setting.config.layers)
+
+    def _graph(self, scenario: Scenario, setting: Setting) -> OperatorGraph:
+        """Return the model with one sequence, which is large and hardly asked for."""
+        precision = scenario.training.precision
+        with in_file(scenario.source, "model"):
+            return self._graphs.once(
+                (setting.config, precision), lambda: build_model(setting.config, 1, precision)
+            )
+
     def _seed(self, task: Task) -> Seed | str:
-        return self._seeds.once(("seed", task.kind), lambda: seed_of(task.setting, task.small))
+        return self._seeds.once(task.kind, lambda: seed_of(task.setting, task.small))
 
-    def _simulated(self, task: Task) -> dict[str, Any] | None:
-        plain = self._seed(task)
-        if not isinstance(plain, Seed):
-            return None
-        end, prices = self._end(task), self._prices(task, plain)
-        if end is None:
-            return None
-        load = self._load(task, plain)
-        order, num_windows = self._order(task)
-        found = self._followed(task, (plain, load, prices), (order, num_windows), end)
-        if found is None and order.jump is not None:
-            key = order_key(task.degrees), "in full"
-            whole = self._orders.once(key, lambda: _ordered(task.degrees, jumps=False))
-            found = self._followed(task, (plain, load, prices), (whole, 0), end)
-        return None if found is None else measured(task, (plain, load, end), *found)
+    def _simulated(self, built: Built, num_microbatches: int) -> dict[str, Any] | None:
+        for attempt in range(2 + len(PATIENCE)):
+            order, num_windows = self._order(built.figures.task, num_microbatches, attempt)
+            found = self._followed(built, order, num_windows)
+            if found is not None:
+                return self._measures.measured(built.figures, found[0], num_microbatches, found[1])
+            if order.jump is None:
+                return None
+        return None
 
-    def _followed(
-        self, task: Task, built: tuple[Seed, Load, Prices], order: tuple[Order, int], end: End
-    ) -> tuple[Passes, int] | None:
+    def _followed(self, built: Built, order: Order, num_windows: int) -> tuple[Passes, int] | None:
         """Return the passes and when all ends; None where contraction is not exact."""
-        passes = self._passes(task, built, order[0])
+        passes = self._passes(built.figures.task, built.prices, (order, num_windows))
         if isinstance(passes, str):
             return None
-        makespan_ns = makespan_of(passes, end.closing, order[1])
+        makespan_ns = makespan_of(passes, built.end.closing)
         return None if isinstance(makespan_ns, str) else (passes, makespan_ns)
 
     def _load(self, task: Task, plain: Seed) -> Load:
-        key = "load", task.kind, task.layers
-        return self._seeds.once(key, lambda: load_of(grown_anywhere(plain, task.layers)))
+        key = task.kind, task.layers
+        return self._loads.once(key, lambda: load_of(grown_anywhere(plain, task.layers)))
 
-    def _order(self, task: Task) -> tuple[Order, int]:
-        """Return the order of a task's passes, and how many windows it leaves out.
+    def _order(self, task: Task, num_microbatches: int, attempt: int) -> tuple[Order, int]:
+        """Return the order of a task's passes, and how many windows it leaves out of each run.
 
         Iterations that differ in windows left out have one order in common.
         """
-        key = order_key(task.degrees)
-        return self._orders.once(key, lambda: self._made_order(task.degrees))
-
-    def _made_order(self, degrees: Degrees) -> tuple[Order, int]:
-        order = _ordered(degrees)
-        if order.jump is None:
-            return order, 0
-        shown = order_key(replace(degrees, num_microbatches=order.schedule.num_microbatches))
-        return self._orders.once((shown, "jump"), lambda: order), order.jump.num_windows
-
-    def _passes(self, task: Task, built: tuple[Seed, Load, Prices], order: Order) -> Passes | str:
-        """Return the passes of a task, which data, the batch and the update hardly change."""
-        prices, degrees = built[2], task.degrees
-        shape = degrees.pipeline, degrees.chunks, order.schedule.num_microbatches
-        key = (
-            task.kind,
-            task.times,
-            prices.key,
-            degrees.schedule,
-            shape,
-            order.jump is None,
+        return self._orders.once(
+            (task.turns, num_microbatches, attempt),
+            lambda: self._made_order(task, num_microbatches, attempt),
         )
-        return self._replayed.once(key, lambda: self._made_passes(task, built, order))
 
-    def _made_passes(
-        self, task: Task, built: tuple[Seed, Load, Prices], order: Order
-    ) -> Passes | str:
-        plain, load, prices = built
+    def _made_order(self, task: Task, num_microbatches: int, attempt: int) -> tuple[Order, int]:
+        schedule = schedule_of(task.with_microbatches(num_microbatches))
+        for patience in PATIENCE[attempt:]:
+            order = self._standing_for(schedule, task, patience)
+            if order is not None:
+                return order, order.num_windows(num_microbatches)
+        for patience in PATIENCE[: attempt <= len(PATIENCE)]:
+            order = self._standing_for(schedule, task, patience)
+            later = None if order is None else order.of_later_runs(schedule)
+            if later is not None:
+                return later, later.num_windows(num_microbatches)
+        return order_of(schedule, None, RESOURCES_A_RANK), 0
+
+    def _standing_for(self, schedule: Schedule, task: Task, patience: int) -> Order | None:
+        """Return a short order in place of a schedule, where there is one."""
+        for step in dict.fromkeys((1, task.degrees.pipeline)):
+            numbers = step, schedule.num_microbatches % step, patience
+            order = self._short_order(task, numbers)
+            if order is not None and order.stands_for(schedule):
+                return order
+        return None
+
+    def _short_order(self, task: Task, numbers: tuple[int, int, int]) -> Order | None:
+        return self._orders.once(
+            (task.turns, "short", numbers),
+            lambda: _ordered(task.with_microbatches, task.degrees.pipeline, numbers),
+        )
+
+    def _passes(self, task: Task, prices: Prices, order: tuple[Order, int]) -> Passes | str:
+        """Return the passes of a task, which data, the batch and the update hardly change."""
+        shown, num_windows = order
+        num_microbatches = shown.schedule.num_microbatches
+        turns = task.turns, num_microbatches, shown.leaves_out
+        key = task.kind, task.layers, task.times, prices.key, *turns
+        course = self._replayed.once(key, lambda: self._made_passes(task, prices, shown))
+        if isinstance(course, str):
+            return course
+        return self._followed_on.once((*key, num_windows), lambda: course.passes(num_windows))
+
+    def _made_passes(self, task: Task, prices: Prices, order: Order) -> Course | str:
+        plain = cast(Seed, self._seed(task))
+        load = self._load(task, plain)
         rows = load.of_templates(task.num_stages, plain)
         parts, left = load.parts[rows] * task.times, load.left[rows] * task.times
         held = Held(parts.sum(axis=1), parts, left)
@@ -211,13 +256,13 @@ class Express:
         ranks = self._ranks(task, plain, prices)
         if ranks is None:
             return "templates of stages cannot be contracted"
-        return replay_passes(ranks, order, held, self._store)
+        return replay_passes(ranks, order, held, self._kits.store)
 
     def _end(self, task: Task) -> End | None:
         """Return the update, for which chunks and recomputation make no difference."""
         like = self._kept.once(("like", task.kind), lambda: self._like(task.small))
-        key = "end", task.ranks, like, sharding_of(task.degrees)
-        return self._kept.once(key, lambda: self._made_end(task))
+        key = task.ranks, like, sharding_of(task.degrees)
+        return self._ends.once(key, lambda: self._made_end(task))
 
     def _like(self, small: Small) -> int:
         return self._number(("like", replace(small.degrees, recompute="none")))
@@ -227,33 +272,40 @@ class Express:
         small = small_of(task.scenario, setting, replace(degrees, zero=0))
         if small is None:
             return None
-        kind = self._number((task.model, small))
+        kind = self._kind(task.model, small, task.scenario, setting)
         plain = self._seed(replace(task, small=small, kind=kind))
         if not isinstance(plain, Seed):
             return None
-        site = _site(setting, degrees)
-        grown = Grown(plain, site, setting.config.layers // degrees.pipeline)
-        whole, sharing = task.whole.graph, sharding_of(degrees)
-        found = build_merged_update(grown, whole, setting.devices, setting.costs, sharing)
+        layout = self._layout(task, plain, degrees)
+        found = layout if isinstance(layout, str) else layout.on(self._site(task))
         if isinstance(found, str):
             return None
-        closing = closing_of(found, site.representatives)
-        if isinstance(closing, str):
-            return None
+        closing = closing_of(found)
         num_tasks = len(closing.rank)
         return End(closing, found.static_memory, num_tasks, found.num_tasks_unfolded)
 
+    def _layout(self, task: Task, plain: Seed, degrees: Degrees) -> UpdateLayout | str:
+        """Return the update apart from prices, which many sites have in common."""
+        sharing, layers = sharding_of(degrees), task.setting.config.layers // degrees.pipeline
+        shape = num_sketched((degrees.pipeline, degrees.data, layers), sharing)
+        key = task.model, self._like(task.small), degrees.pipeline, shape, sharing
+        return self._layouts.once(
+            key, lambda: _layout(task, plain, self._graph(task.scenario, task.setting), shape)
+        )
+
+    def _site(self, task: Task) -> Site:
+        return self._sites.once(task.ranks, lambda: _site(task.setting, task.degrees))
+
     def _ranks(self, task: Task, plain: Seed, prices: Prices) -> Ranks | None:
         """Return the ranks put together from kits, made now or before."""
-        if self._store.room < _LEAST_ROOM:
-            self._forget_kits()
-        elif self._store.num_values > _MOST_VALUES:
-            self._store.forget_entries()
-            self._kits = Kept(_MOST_KITS)
+        if self._kits.store.room < _LEAST_ROOM:
+            self._kits.forget()
+        elif self._kits.store.num_values > _MOST_VALUES:
+            self._kits.forget_entries()
         degrees, num_stages = task.degrees, task.num_stages
         is_pair = degrees.pipeline == 2 and degrees.chunks > 1
         shape = num_short(num_stages), is_pair
-        kits = [self._kit(task, plain, shape, column) for column in prices.distinct]
+        kits = [self._kits.kit(task, plain, shape, column) for column in prices.distinct]
         if any(isinstance(kit, str) for kit in kits):
             return None
         rank = np.arange(num_stages) % degrees.pipeline
@@ -261,51 +313,24 @@ class Express:
         found = cast(list[Kit], kits)
         return Ranks(tuple(found), prices.of_rank[rank], places, degrees.pipeline, RESOURCES_A_RANK)
 
-    def _kit(self, task: Task, plain: Seed, shape: tuple[int, bool], prices: Int64) -> Kit | str:
-        key = task.kind, task.times, task.layers, shape, prices.tobytes()
-        return self._kits.once(key, lambda: self._made_kit(task, plain, shape, prices))
+    def _prices(self, task: Task) -> Prices:
+        key = task.ranks, task.kind, task.times
+        return self._priced.once(key, lambda: self._made_prices(task))
 
-    def _made_kit(
-        self, task: Task, plain: Seed, shape: tuple[int, bool], prices: Int64
-    ) -> Kit | str:
-        seed = self._priced(task, plain)
-        key = "pattern", task.kind, task.layers, shape
-        pattern = self._patterns.once(
-            key, lambda: self._made_pattern(Short(seed, task.layers, shape[0], prices), shape[1])
-        )
-        if isinstance(pattern, str):
-            return pattern
-        duration_ns = durations_of(seed, task.layers, shape[0], prices)
-        if duration_ns.min(initial=1) < 1:
-            return "a message has no price"
-        return pattern.kit(duration_ns, self._store)
+    def _made_prices(self, task: Task) -> Prices:
+        key, plain = ("tariff", task.ranks, task.kind), cast(Seed, self._seed(task))
+        tariff = self._sites.once(key, lambda: self._site(task).tariff(plain))
+        distinct, of_rank = tariff.prices_ns(task.times)
+        return Prices(distinct, of_rank, distinct.tobytes() + of_rank.tobytes())
 
-    def _made_pattern(self, short: Short, is_pair: bool) -> Pattern | str:
-        templates, count = short.templates(), short.site.num_stages
-        in_rank = resources_in_rank(templates.resource_table, is_pair)
-        stages = np.array([short.like(stage) for stage in range(count)])
-        shared = shared_of(short, names_on_several(short.seed)) if count > 1 else []
-        at = [(0 if stage == 0 else count - 1, rows) for stage, rows in shared]
-        watched = anchors_of(short, stages), at
-        return pattern_of(templates, short.labels, in_rank, watched, self._store)
 
-    def _priced(self, task: Task, plain: Seed) -> Seed:
-        key = ("priced", task.kind, task.times)
-        return self._seeds.once(key, lambda: priced(plain, task.times))
+@dataclass(frozen=True, eq=False)
+class Built:
+    """What scenarios have in common that differ in their batch alone."""
 
-    def _prices(self, task: Task, plain: Seed) -> Prices:
-        return self._kept.once(
-            ("prices", task.ranks, task.kind, task.times),
-            lambda: self._made_prices(task, plain),
-        )
-
-    def _made_prices(self, task: Task, plain: Seed) -> Prices:
-        site = self._kept.once(("site", task.ranks), lambda: _site(task.setting, task.degrees))
-        messages = [m._replace(num_bytes=m.num_bytes * task.times) for m in plain.messages]
-        table = np.array([site.prices_ns(message, plain) for message in messages], np.int64)
-        table = table.reshape(len(messages), task.degrees.pipeline)
-        distinct, number = np.unique(table, axis=1, return_inverse=True)
-        return Prices(np.ascontiguousarray(distinct.T), number.reshape(-1), table.tobytes())
+    prices: Prices
+    end: End
+    figures: Figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,31 +345,44 @@ class Prices:
     """Equal for equal prices on as many ranks."""
 
 
-def _whole(scenario: Scenario, setting: Setting) -> Whole:
-    with in_file(scenario.source, "model"):
-        graph = build_model(setting.config, 1, scenario.training.precision)
-    names = tuple(operator.name for operator in graph.operators)
-    return Whole(graph, is_regular(graph, setting.config.layers), graph.flops, names)
+def _layout(
+    task: Task, plain: Seed, whole: OperatorGraph, shape: tuple[int, int, int]
+) -> UpdateLayout | str:
+    sharing = sharding_of(task.degrees)
+    costs, device_type = task.setting.costs, task.setting.devices.device_types[0]
+    pricing = costs.compute, costs.software, device_type
+    sketch = sketch_update(plain, shape, whole, pricing, sharing)
+    return sketch if isinstance(sketch, str) else lay_out_update(sketch, task.degrees.pipeline)
 
 
-def _ordered(degrees: Degrees, jumps: bool = True) -> Order:
-    """Return the actions of a pipeline's schedule as a replay takes them."""
-    schedule, jump = schedule_of(degrees), None
-    if jumps and degrees.schedule in STEPS:
-        shorter = partial(_shorter, degrees)
-        jump = jump_of(schedule, shorter, STEPS[degrees.schedule](degrees.pipeline))
-    return order_of(schedule, jump, RESOURCES_A_RANK)
+def _origin(scenario: Scenario, setting: Setting) -> Hashable:
+    """Return what seeds follow from beside the model and the small pipeline."""
+    training = scenario.training
+    trained = training.precision, training.software, training.optimizer
+    algorithm = scenario.simulation.collective_algorithm
+    return scenario.source, trained, algorithm, setting.devices.device_types[0]
 
 
-def _shorter(degrees: Degrees, num_microbatches: int) -> Schedule:
-    return schedule_of(replace(degrees, num_microbatches=num_microbatches))
+def _whole(graph: OperatorGraph, layers: int) -> Whole:
+    return Whole(
+        is_regular(graph, layers),
+        graph.num_parameters,
+        graph.flops,
+        graph.tokens_per_sequence,
+        tuple(operator.name for operator in graph.operators),
+    )
 
 
-STEPS: Mapping[str, Callable[[int], int]] = {
-    "1f1b": lambda num_ranks: 1,
-    "interleaved-1f1b": lambda num_ranks: num_ranks,
-}
-"""Schedules that repeat, and with how many microbatches."""
+def _ordered(
+    degrees_of: Callable[[int], Degrees], num_ranks: int, numbers: tuple[int, int, int]
+) -> Order | None:
+    """Return the actions of a short pipeline that stands for longer ones, if there is one."""
+    jump = jump_of(lambda count: schedule_of(degrees_of(count)), num_ranks, numbers)
+    return None if jump is None else order_of(jump.schedule, jump, RESOURCES_A_RANK)
+
+
+PATIENCE = (1, 8)
+"""Windows that runs may take to become steady, in one attempt after the other."""
 
 
 def _site(setting: Setting, degrees: Degrees) -> Site:

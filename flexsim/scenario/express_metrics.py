@@ -2,87 +2,183 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from flexsim.cost.collectives import Communication
 from flexsim.cost.profiles import load_device_profile
-from flexsim.engine.contraction_uniform import Passes
+from flexsim.engine.contraction_passes import Passes
 from flexsim.scenario.express_task import End, Task
+from flexsim.scenario.kept import Kept
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.growth import Grown, operator_in_long
 from flexsim.task_graph.short_pieces import Load
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.uniform import Seed
-from flexsim.timeline.memory import PeakMemory, peak_with
-from flexsim.timeline.metrics import IterationFacts, memory_metrics, speed
+from flexsim.timeline.memory_table import PARTS, Throughout
+from flexsim.timeline.metrics import IterationFacts, speed, stages_metrics, stages_of
+from flexsim.timeline.names import action_name
+
+_TEMPORARY = PARTS.index("temporary")
 
 
-def measured(
-    task: Task, built: tuple[Seed, Load, End], passes: Passes, makespan_ns: int
-) -> dict[str, Any]:
-    """Return the metrics of what was followed; they need no spans."""
-    seed, load, end = built
-    stages = load.of_templates(task.num_stages, seed)
-    facts = _facts(task, int(load.flops[stages[::2] // 2].sum()), seed)
-    peak = _peak(task, (load, stages, end), passes)
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What a task's metrics follow from beside passes, batch and micro-batch."""
+
+    num_replicas: int
+    """Of the seed."""
+    kernels: Int64
+    """The kernel that runs when most is held, by (global stage, action)."""
+    throughout: Throughout
+    """Without what receives from other stages."""
+    received: Int64
+    """What does for one sample, by rank."""
+    places: Int64
+    """Pipeline ranks, and a device of each."""
+    flops: int
+    """Of these replicas and one sample."""
+    num_tasks: tuple[int, int]
+    """Of a microbatch, and of the update."""
+    num_unfolded: tuple[int, int]
+    """The same on all devices."""
+
+    @classmethod
+    def of(cls, task: Task, built: tuple[Seed, Load, End]) -> Sums:
+        """Return the sums of a task."""
+        seed, load, end = built
+        templates = load.of_templates(task.num_stages, seed)
+        stages = templates[::2] // 2
+        devices = end.static.device.astype(np.int64)
+        members = int(load.num_members[stages].sum()) * task.degrees.data
+        return cls(
+            seed.num_replicas,
+            load.kernel[templates],
+            Throughout.of(end.static, devices),
+            load.received[stages].reshape(-1, task.degrees.pipeline).max(axis=0),
+            np.stack([np.arange(len(devices)), devices], axis=1),
+            int(load.flops[stages].sum()),
+            (int(load.num_tasks[templates].sum()), end.num_tasks),
+            (members, end.num_unfolded),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What the metrics of a task follow from beside its passes and its batch."""
+
+    task: Task
+    sums: Sums
+    throughout: Throughout
+    facts: IterationFacts
+    """Of an iteration with one microbatch."""
+
+    @classmethod
+    def of(cls, task: Task, sums: Sums) -> Figures:
+        """Return the figures of a task."""
+        received = sums.throughout.with_buffers(sums.received * task.times)
+        return cls(task, sums, received, _facts(task, sums))
+
+    def facts_of(self, num_microbatches: int) -> IterationFacts:
+        """Return the facts of an iteration."""
+        one = self.facts
+        return IterationFacts(
+            one.num_devices,
+            one.sequences * num_microbatches,
+            one.tokens_per_sequence,
+            one.model_flops * num_microbatches,
+            one.hardware_flops * num_microbatches,
+            one.peak_flops_per_s,
+            one.memory_capacity_bytes,
+        )
+
+
+def _facts(task: Task, sums: Sums) -> IterationFacts:
+    """Return the facts of one microbatch."""
+    profile = load_device_profile(task.setting.devices.device_types[0])
+    sequences, num_devices = task.times * task.degrees.data, task.degrees.num_devices
+    return IterationFacts(
+        num_devices=num_devices,
+        sequences=sequences,
+        tokens_per_sequence=task.whole.tokens_per_sequence,
+        model_flops=float(task.whole.flops * sequences),
+        hardware_flops=float(sums.flops * sequences // sums.num_replicas),
+        peak_flops_per_s=profile.peak_flops_per_s(task.scenario.training.precision) * num_devices,
+        memory_capacity_bytes=profile.memory_capacity_bytes,
+    )
+
+
+class Measures:
+    """Works metrics out, and keeps what follows from a task and its passes alone."""
+
+    def __init__(self, seed: Callable[[Task], Seed | str]) -> None:
+        """Take what returns the seed of a task, which has one."""
+        self._seed = seed
+        self._memory = Kept(400)
+        self._operators = Kept(20_000)
+
+    def measured(
+        self, figures: Figures, passes: Passes, num_microbatches: int, makespan_ns: int
+    ) -> dict[str, Any]:
+        """Return the metrics of what was followed; they need no spans."""
+        _, memory = self._memory.once(
+            (id(figures), *_fingerprint(passes)),
+            lambda: (figures, self._memory_of(figures, passes)),  # kept, so that its id stays
+        )
+        stages = memory["peak_memory_bytes_per_stage"]
+        num_tasks = _times(figures.sums.num_tasks, num_microbatches)
+        unfolded = _times(figures.sums.num_unfolded, num_microbatches)
+        return {
+            **speed(makespan_ns, figures.facts_of(num_microbatches)),
+            **memory,
+            "peak_memory_bytes_per_stage": [stage.copy() for stage in stages],
+            "num_devices": figures.facts.num_devices,
+            "num_tasks": num_tasks,
+            "num_tasks_folded_away": unfolded - num_tasks,
+        }
+
+    def _memory_of(self, figures: Figures, passes: Passes) -> dict[str, Any]:
+        parts, steps = figures.throughout.with_dynamic(passes.held)
+        stages = stages_of(figures.sums.places, parts)
+        fullest = max(range(len(stages)), key=lambda rank: stages[rank]["total"])
+        if passes.is_held[fullest] and not steps[fullest]:
+            moment = self._moment(figures, passes, fullest)
+        else:
+            moment = "the optimizer's step" if parts[fullest, _TEMPORARY] else ""
+        return stages_metrics(stages, figures.facts.memory_capacity_bytes, moment)
+
+    def _moment(self, figures: Figures, passes: Passes, rank: int) -> str:
+        """Return when a rank holds most: an action's name and an operator's."""
+        rows, task = passes.actions, figures.task
+        stage, kind = int(rows.stage[rank]), int(rows.kind[rank])
+        key = task.kind, task.layers, task.num_stages, stage, kind
+        operator = self._operators.once(key, lambda: self._operator(figures, stage, kind))
+        name = action_name(stage, kind, int(rows.microbatch[rank]))
+        return f"{name} {operator}" if operator else name
+
+    def _operator(self, figures: Figures, stage: int, kind: int) -> str:
+        """Return the operator during which an action holds most; "" for none."""
+        task, kernel = figures.task, int(figures.sums.kernels[2 * stage + kind])
+        grown = grown_anywhere(cast(Seed, self._seed(task)), task.layers)
+        number = operator_in_long(grown, (stage, kind), task.num_stages, kernel)
+        return task.whole.names[number] if 0 <= number < len(task.whole.names) else ""
+
+
+def _fingerprint(passes: Passes) -> tuple[bytes, ...]:
+    """Return what tells passes apart as far as memory is concerned."""
     rows = passes.actions
-    fullest = int(peak.total.argmax())
-    rank = int(peak.action[fullest])
-    if rank >= 0:
-        key = int(rows.stage[rank]), int(rows.kind[rank])
-        kernel = int(load.kernel[stages[2 * key[0] + key[1]]])
-        grown = grown_anywhere(seed, task.layers)
-        peak.operator[fullest] = operator_in_long(grown, key, task.num_stages, kernel)
-    num_microbatches = task.sizes.num_microbatches
-    num_tasks = int(load.num_tasks[stages].sum()) * num_microbatches + end.num_tasks
-    members = int(load.num_members[stages[::2] // 2].sum()) * task.degrees.data
-    return {
-        **speed(makespan_ns, facts),
-        **memory_metrics(peak, facts.memory_capacity_bytes, peak.moment(rows, task.whole.names)),
-        "num_devices": facts.num_devices,
-        "num_tasks": num_tasks,
-        "num_tasks_folded_away": members * num_microbatches + end.num_unfolded - num_tasks,
-    }
+    told = (passes.held, passes.is_held, rows.stage, rows.kind, rows.microbatch)
+    return tuple(each.tobytes() for each in told)
+
+
+def _times(counts: tuple[int, int], num_microbatches: int) -> int:
+    return counts[0] * num_microbatches + counts[1]
 
 
 def grown_anywhere(seed: Seed, layers: int) -> Grown:
     """Return a seed with all layers of a stage, wherever it stands."""
     nowhere: Int32 = np.zeros((1, 1), np.int32)
     return Grown(seed, Site(nowhere, 1, 1, cast(Communication, None)), layers)
-
-
-def _peak(task: Task, built: tuple[Load, Int64, End], passes: Passes) -> PeakMemory:
-    """Return what ranks hold at most; which operator runs then is not known yet.
-
-    Its actions are rows of those of the passes: one a rank.
-    """
-    load, stages, end = built
-    num_ranks = task.degrees.pipeline
-    received = load.received[stages[::2] // 2].reshape(-1, num_ranks).max(axis=0) * task.times
-    static = replace(end.static, buffers=received)
-    devices = static.device.astype(np.int64)
-    action, none = np.where(passes.is_held, np.arange(num_ranks), -1), np.full(num_ranks, -1)
-    peak = peak_with(static, devices, passes.held.copy(), action, none)
-    return replace(peak, rank=np.arange(num_ranks))
-
-
-def _facts(task: Task, flops: int, seed: Seed) -> IterationFacts:
-    """Return the facts of the iteration; ``flops`` are those of the seed's replicas, a sample."""
-    scenario, sizes = task.scenario, task.sizes
-    profile = load_device_profile(task.setting.devices.device_types[0])
-    peak = profile.peak_flops_per_s(scenario.training.precision)
-    batch = scenario.training.global_batch
-    executed = flops * task.times * task.degrees.data // seed.num_replicas
-    return IterationFacts(
-        num_devices=sizes.num_devices,
-        sequences=batch,
-        tokens_per_sequence=task.whole.graph.tokens_per_sequence,
-        model_flops=float(task.whole.flops * (batch // sizes.num_microbatches))
-        * sizes.num_microbatches,
-        hardware_flops=float(executed) * sizes.num_microbatches,
-        peak_flops_per_s=peak * sizes.num_devices,
-        memory_capacity_bytes=profile.memory_capacity_bytes,
-    )

@@ -1,13 +1,11 @@
-"""One scenario prepared for the express way, and keys of what its parts follow from."""
+"""What the express way knows of a scenario, whatever its batch."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flexsim.engine.contraction_uniform import Closing
-from flexsim.operator_graph import OperatorGraph
-from flexsim.scenario.checks import Sizes
 from flexsim.scenario.prepare import Setting
 from flexsim.scenario.schema import Scenario
 from flexsim.scenario.uniform import Small
@@ -19,19 +17,21 @@ from flexsim.task_graph.columns import StaticMemory
 class Whole:
     """What a model is, and what is asked of it again and again."""
 
-    graph: OperatorGraph
     is_regular: bool
+    num_parameters: int
     flops: int
+    """Of one sequence."""
+    tokens_per_sequence: int
     names: tuple[str, ...]
+    """Of all operators."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One scenario, prepared."""
+    """One scenario prepared, but for its batch: that of its tables and degrees has no meaning."""
 
     scenario: Scenario
     setting: Setting
-    sizes: Sizes
     degrees: Degrees
     small: Small
     model: Hashable
@@ -40,12 +40,11 @@ class Task:
     """Stands for the model and the small pipeline."""
     cluster: int
     """Stands for the model and the devices."""
+    turns: int
+    """Stands for what an order follows from beside the number of microbatches."""
     whole: Whole
-
-    @property
-    def times(self) -> int:
-        """Samples of a microbatch and replica."""
-        return self.scenario.training.micro_batch
+    times: int = 1
+    """Samples of a microbatch and replica."""
 
     @property
     def num_stages(self) -> int:
@@ -62,6 +61,10 @@ class Task:
         """Key of what follows from the ranks' devices."""
         degrees = self.degrees
         return self.cluster, degrees.tensor, degrees.pipeline, degrees.data, degrees.order
+
+    def with_microbatches(self, number: int) -> Degrees:
+        """Return the degrees with so many microbatches."""
+        return replace(self.degrees, num_microbatches=number)
 
 
 @dataclass(frozen=True, eq=False)

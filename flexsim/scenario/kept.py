@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
 Value = TypeVar("Value")
+_NOTHING = object()
 
 
 class Kept:
@@ -19,14 +20,14 @@ class Kept:
 
     def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return what was made for ``key``, now or before."""
-        found = self._found
-        if key in found:
-            found.move_to_end(key)
+        found = self._found.get(key, _NOTHING)
+        if found is _NOTHING:
+            found = self._found[key] = make()
+            if len(self._found) > self._most:
+                self._found.popitem(last=False)
         else:
-            found[key] = make()
-            if len(found) > self._most:
-                found.popitem(last=False)
-        return cast(Value, found[key])
+            self._found.move_to_end(key)
+        return cast(Value, found)
 
     def __len__(self) -> int:
         """Return how many things are kept."""

@@ -6,6 +6,7 @@ The bounds lie far above what is trained and below what overflows.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 
@@ -114,7 +115,19 @@ def check_counts(source: str, layers: int, sizes: Sizes) -> None:
         )
 
 
-def check_magnitude(source: str, operators: OperatorGraph, num_microbatches: int) -> None:
+class Sized(Protocol):
+    """The magnitude of a model."""
+
+    @property
+    def num_parameters(self) -> int:
+        """Elements of all weights."""
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of an iteration with one microbatch."""
+
+
+def check_magnitude(source: str, operators: Sized, num_microbatches: int) -> None:
     """Raise :class:`ScenarioError` for sizes whose bytes or nanoseconds cannot be counted."""
     parameters = operators.num_parameters
     if parameters > MOST_PARAMETERS:

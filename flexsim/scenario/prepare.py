@@ -175,6 +175,28 @@ def sizes_of(scenario: Scenario, setting: Setting) -> Sizes:
     return replace(sizes, slices=slices_of(scenario, setting.config, setting.costs.software))
 
 
+def sizes_of_batch(scenario: Scenario, setting: Setting, sizes: Sizes) -> Sizes:
+    """Return the sizes of a scenario from those of one that has another batch or micro-batch."""
+    number, left_over = divmod(
+        scenario.training.global_batch, sizes.data * scenario.training.micro_batch
+    )
+    if left_over or scenario.strategy.file is not None:
+        return sizes_of(scenario, setting)
+    if number == sizes.num_microbatches:
+        return sizes
+    found = Sizes(
+        sizes.tensor,
+        sizes.pipeline,
+        sizes.data,
+        sizes.chunks,
+        number,
+        sizes.context,
+        sizes.slices,
+    )
+    check_counts(scenario.source, setting.config.layers, found)
+    return found
+
+
 def degrees_of(scenario: Scenario, sizes: Sizes, software: SoftwareProfile) -> Degrees:
     """Return the degrees with what the software does by itself filled in."""
     table = scenario.strategy

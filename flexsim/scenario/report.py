@@ -64,6 +64,10 @@ class Reportable(Protocol):
         """Memory of one device."""
 
     @property
+    def samples(self) -> str:
+        """What the batch is made of: sequences, images, or samples of another kind."""
+
+    @property
     def engine(self) -> str:
         """Which engine replayed the tasks."""
 
@@ -107,7 +111,8 @@ def summary_table(result: Reportable) -> RenderableType:
 def speed_table(result: Reportable) -> Table:
     """Return how fast the iteration is, beside what was measured where that is known."""
     published = result.published or PublishedTable()
-    rows = [*_speed_rows(result.metrics, published), *_pass_rows(result.timeline, published)]
+    speed = _speed_rows(result.metrics, result.samples, published)
+    rows = [*speed, *_pass_rows(result.timeline, published)]
     is_compared = any(measured is not None for *_, measured in rows)
     table = report_table("One iteration", "simulated", *(("published", "error") * is_compared))
     for label, value, measured in rows:
@@ -161,13 +166,15 @@ def _source_line(published: PublishedTable | None) -> Text:
     return Text(f"published: {source}\n" if source else "", style="dim")
 
 
-def _speed_rows(metrics: Metrics, published: PublishedTable) -> list[SpeedRow]:
+def _speed_rows(metrics: Metrics, samples: str, published: PublishedTable) -> list[SpeedRow]:
+    """Return the rows of speed; tokens count where a sequence is made of them."""
     flops_per_s = metrics["hardware_flops"] / metrics["iteration_time_s"]
     per_device = flops_per_s / metrics["num_devices"] / 1e12
+    tokens = ("tokens a second", metrics["tokens_per_s"], published.tokens_per_s)
     return [
         ("iteration time", metrics["iteration_time_s"], published.iteration_time_s),
-        ("tokens a second", metrics["tokens_per_s"], published.tokens_per_s),
-        ("sequences a second", metrics["samples_per_s"], None),
+        *([tokens] if samples == "sequences" or published.tokens_per_s else []),
+        (f"{samples} a second", metrics["samples_per_s"], None),
         ("model FLOP utilization (MFU)", metrics["mfu"], published.mfu),
         ("hardware FLOP utilization (HFU)", metrics["hfu"], published.hfu),
         ("executed TFLOP/s a device", per_device, published.tflops_per_device),

@@ -79,6 +79,14 @@ class Result:
         """What was replayed on a network of links; empty where messages took a priced time."""
         return self.flow_run.sentence if self.flow_run else ""
 
+    @property
+    def samples(self) -> str:
+        """What the batch is made of: sequences, images, or samples of another kind."""
+        from flexsim.models.selection import samples_of
+
+        model = self.scenario.model if self.scenario else None
+        return samples_of(model.name, model.preset) if model else "samples"
+
     def waterfall(self) -> Waterfall:
         """Return what leads from ideal compute time to the iteration time, in exact steps."""
         from flexsim.scenario.explain import waterfall_of

@@ -343,7 +343,8 @@ class Scenario(Table):
     @property
     def source(self) -> str:
         """The file it was read from."""
-        return self._source
+        private = self.__pydantic_private__  # asked of every scenario of a sweep: no detour
+        return str(private["_source"]) if private else "scenario"
 
     @property
     def name(self) -> str:

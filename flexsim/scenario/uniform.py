@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeVar, cast
 
@@ -17,15 +18,17 @@ from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import CommunicationModel
 from flexsim.cost.optimizers import OPTIMIZERS
 from flexsim.cost.profiles import load_device_profile
-from flexsim.models import build_model
+from flexsim.models import ModelConfig, build_model
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import Sizes, in_file, in_schedule
 from flexsim.scenario.limits import check_magnitude
 from flexsim.scenario.prepare import Setting, degrees_of
 from flexsim.scenario.schema import Scenario
 from flexsim.strategy import Degrees
-from flexsim.strategy.baselines import check_degrees, megatron, ranks_of_devices
+from flexsim.strategy.baselines import check_degrees, megatron, ranks_of_devices, recomputed
 from flexsim.strategy.strategy import check_strategy
+from flexsim.task_graph.accumulation import added_bytes_per_parameter
+from flexsim.task_graph.findings import Findings
 from flexsim.task_graph.grown_plan import Parts, grown_plan, parts_of
 from flexsim.task_graph.grown_update import GrownUpdate, build_update
 from flexsim.task_graph.growth import Grown
@@ -167,8 +170,6 @@ def setting_key(scenario: Scenario) -> Hashable:
 
 def may_grow(scenario: Scenario, setting: Setting, most_zero: int = 0) -> bool:
     """Whether a pipeline may be uniform, as far as scenario and devices tell."""
-    software, training = setting.costs.software, scenario.training
-    adds_up = software.gradient_accumulation_bytes_per_parameter.get(training.precision, 0)
     return (
         scenario.strategy.name in _GROWN
         and scenario.strategy.fold
@@ -178,8 +179,6 @@ def may_grow(scenario: Scenario, setting: Setting, most_zero: int = 0) -> bool:
         and not _is_chosen(scenario)
         and scenario.strategy.context == scenario.strategy.expert == 1
         and scenario.strategy.chosen_schedule in GROWN_SCHEDULES
-        and not adds_up
-        and not software.host_runs_ahead
         and _prices_on_rings(setting.costs.communication)
         and len(set(setting.devices.device_types)) == 1
     )
@@ -225,6 +224,9 @@ def small_of(scenario: Scenario, setting: Setting, degrees: Degrees) -> Small | 
     layers, left_over = divmod(setting.config.layers, num_stages)
     if left_over or (degrees.pipeline == 1 and degrees.chunks > 1):
         return None
+    adds_up = added_bytes_per_parameter(
+        setting.costs.software, scenario.training.precision, degrees.num_microbatches
+    )
     small = replace(
         degrees,
         pipeline=1 if num_stages == 1 else 3,
@@ -232,7 +234,7 @@ def small_of(scenario: Scenario, setting: Setting, degrees: Degrees) -> Small | 
         chunks=1,
         order=Degrees.order,
         schedule=Degrees.schedule,
-        num_microbatches=1,
+        num_microbatches=2 if adds_up else 1,
     )
     blocks = (1 if layers == 1 else BLOCKS) * small.pipeline
     return Small(small, blocks, scenario.training.precision)
@@ -241,11 +243,25 @@ def small_of(scenario: Scenario, setting: Setting, degrees: Degrees) -> Small | 
 def seed_of(setting: Setting, small: Small) -> Seed | str:
     """Return the seed of a small pipeline, or why it has none."""
     config = replace(setting.config, layers=small.layers)
-    graph = build_model(config, small.degrees.data, small.precision)
-    strategy = megatron(graph, small.degrees)
-    check_strategy(strategy, graph, len(strategy.devices))
+    graph = _small_model(config, small.degrees.data, small.precision)
+    found = _findings(graph, replace(small.degrees, recompute=Degrees.recompute))
+    strategy = recomputed(found.strategy, graph, small.degrees)
     costs, device_type = setting.costs, setting.devices.device_types[0]
-    return build_seed(graph, strategy, costs.compute, costs.software, device_type)
+    compute, software = costs.compute, costs.software
+    return build_seed(graph, strategy, compute, software, device_type, findings=found)
+
+
+@lru_cache(maxsize=8)
+def _small_model(config: ModelConfig, sequences: int, precision: str) -> OperatorGraph:
+    return build_model(config, sequences, precision)
+
+
+@lru_cache(maxsize=16)
+def _findings(graph: OperatorGraph, degrees: Degrees) -> Findings:
+    """Return what seeds have in common that differ in recomputation only."""
+    strategy = megatron(graph, degrees)
+    check_strategy(strategy, graph, len(strategy.devices))
+    return Findings(graph, strategy)
 
 
 def place_of(degrees: Degrees) -> Hashable:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from functools import cache
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,7 +16,7 @@ from flexsim.scenario.schema import Scenario
 _MOST_TABLES = 8_192
 """Validated tables that are kept; some kilobytes each."""
 
-Changes = tuple[tuple[tuple[str, ...], Any], ...]
+Changes = Sequence[tuple[tuple[str, ...], Any]]
 """What is set in one table, in order: path below the table (none: the table itself) and value."""
 
 
@@ -56,7 +56,7 @@ class Variants:
         Raise :class:`ScenarioError` in one sentence where a key or a value is wrong.
         """
         changes = _by_table(values)
-        frame = self._framed()
+        frame = self._frame or self._framed()
         try:
             tables = {name: self._table(name, some) for name, some in changes.items()}
         except (ValidationError, _UnknownTableError):
@@ -76,12 +76,13 @@ class Variants:
 
     def _table(self, name: str, changes: Changes) -> Any:
         """Return a table of the base with changes, validated now or before."""
-        key = name, tuple((path, _frozen(value)) for path, value in changes)
-        if key not in self._tables:
+        key = name, *[(path, _frozen(value)) for path, value in changes]
+        found = self._tables.get(key)
+        if found is None:
             if len(self._tables) >= _MOST_TABLES:
                 self._tables.clear()
-            self._tables[key] = self._validated(name, changes)
-        return self._tables[key]
+            found = self._tables[key] = self._validated(name, changes)
+        return found
 
     def _validated(self, name: str, changes: Changes) -> Any:
         content = _changed({k: v for k, v in self._base.items() if k == name}, {name: changes})
@@ -102,15 +103,22 @@ def _validators() -> dict[str, TypeAdapter[Any]]:
     return {name: TypeAdapter(hints[name]) for name in Scenario.model_fields}
 
 
-def _by_table(values: Mapping[str, Any]) -> dict[str, Changes]:
+def _by_table(values: Mapping[str, Any]) -> Mapping[str, Changes]:
     """Return the values by their table, in the order given."""
-    found: dict[str, Changes] = {}
+    found: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
     for key, value in values.items():
-        table, *path = [part.strip() for part in key.split(".")]
-        if not all([table, *path]):
-            raise ScenarioError(f"{key!r} does not set a key: write it as strategy.tensor")
-        found[table] = (*found.get(table, ()), (tuple(path), value))
+        table, path = _place(key)
+        found.setdefault(table, []).append((path, value))
     return found
+
+
+@lru_cache(maxsize=4096)
+def _place(key: str) -> tuple[str, tuple[str, ...]]:
+    """Return the table of a dotted key, and the path below it."""
+    table, *path = [part.strip() for part in key.split(".")]
+    if not all([table, *path]):
+        raise ScenarioError(f"{key!r} does not set a key: write it as strategy.tensor")
+    return table, tuple(path)
 
 
 def _changed(base: Mapping[str, Any], changes: Mapping[str, Changes]) -> dict[str, Any]:
@@ -136,6 +144,8 @@ def _set(table: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _frozen(value: Any) -> Hashable:
     """Return what tells a value from others, types told apart (1, 1.0 and true)."""
+    if isinstance(value, int | float | str):
+        return type(value), value
     if isinstance(value, Mapping):
         return "table", tuple((key, _frozen(each)) for key, each in value.items())
     if isinstance(value, list | tuple):

@@ -131,7 +131,7 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
     meshes = [_mesh(degrees, tensor_axes, stage) for stage in ranks_of_devices(degrees)]
     stage_of = _stages(graph, degrees)
     placement = ranks_of_stages(degrees)
-    return Strategy(
+    found = Strategy(
         name="megatron",
         configs=_configs(graph, stage_of, [meshes[rank] for rank in placement], degrees),
         stage_of=stage_of,
@@ -139,8 +139,6 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         schedule=degrees.schedule,
         num_chunks=degrees.chunks,
         num_microbatches=degrees.num_microbatches,
-        recompute=segments_of(graph, stage_of, degrees),
-        remade=cheap_runs(graph) if degrees.recompute == CHEAP else (),
         offload=degrees.offload,
         overlap_gradients=degrees.overlap_gradients,
         scatter_gather=degrees.scatter_gather,
@@ -152,6 +150,14 @@ def megatron(graph: OperatorGraph, degrees: Degrees) -> Strategy:
         num_slices=degrees.num_slices,
         num_iterations=degrees.iterations,
     )
+    return recomputed(found, graph, degrees)
+
+
+def recomputed(strategy: Strategy, graph: OperatorGraph, degrees: Degrees) -> Strategy:
+    """Return a strategy that repeats in the backward what the degrees say, and nothing else."""
+    remade = cheap_runs(graph) if degrees.recompute == CHEAP else ()
+    segments = segments_of(graph, strategy.stage_of, degrees)
+    return replace(strategy, recompute=segments, remade=remade)
 
 
 BASELINES: Mapping[str, Callable[[OperatorGraph, Degrees], Strategy]] = {

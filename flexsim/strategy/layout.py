@@ -78,7 +78,15 @@ class Layout:
 
     def local_elements(self, shape: tuple[int, ...]) -> int:
         """Return the number of elements of the largest part."""
-        return prod(self.local_shape(shape))
+        found = self._elements.get(shape)
+        if found is None:
+            found = self._elements[shape] = prod(self.local_shape(shape))
+        return found
+
+    @cached_property
+    def _elements(self) -> dict[tuple[int, ...], int]:
+        """Elements of the largest part by shape, counted once."""
+        return {}
 
     def with_partial(self, partial: Iterable[tuple[str, str]]) -> Layout:
         """Return the same split with other partial axes, in mesh order."""

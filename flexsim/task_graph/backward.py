@@ -34,7 +34,7 @@ class BackwardPass(Pass):
         self.contributions: dict[str, list[Contribution]] = {}
         self.kept: dict[tuple[int, Mesh], Store] = {}
         self.rebuilt: dict[str, RecomputePass] = {}
-        self.smallest: dict[tuple[object, ...], Layout] = {}
+        self.smallest = program.found.smallest
         self.segment_of = {
             name: segment for segment in program.strategy.recompute for name in segment
         }
@@ -124,12 +124,13 @@ class BackwardPass(Pass):
         needs: list[int] = []
         fetched: list[int] = []
         for use in step.reads:
-            if _is_gradient(use):
+            if use.tensor.startswith(GRADIENT):
                 layout = self.layout(operator, use)
                 sized = (use.tensor, self.program.size(use.tensor))
                 needs += self.carrier.bring(self.gradients, sized, layout, reader)
             elif use.tensor in self.fed:
-                fetched += self.fetches.bring(operator, use, reader)
+                if self.fetches.is_on:
+                    fetched += self.fetches.bring(operator, use, reader)
             else:
                 needs += self._saved(operator, use, reader)
         kind = _KIND[step.pass_name]
@@ -242,7 +243,3 @@ class RecomputePass(ForwardPass):
         if use.tensor in self.store:
             return super()._target(operator, step, use)
         return self.layout(operator, use)
-
-
-def _is_gradient(use: Use) -> bool:
-    return use.tensor.startswith(GRADIENT)

@@ -19,6 +19,10 @@ _MOVED = TASK_CODE["pipeline"]
 _RESHARDED = TASK_CODE["reshard"]
 
 
+Plans = dict[tuple[object, ...], tuple[int, tuple[Step, ...]]]
+"""From which of several layouts to go to another, and how, by both and by the tensor's size."""
+
+
 class Reader(NamedTuple):
     """Who reads: an operator's index, its global stage and the action that it belongs to.
 
@@ -49,12 +53,13 @@ class Carrier:
         pricing: Pricing,
         scatter_gather: bool,
         transitions: Transitions | None = None,
+        plans: Plans | None = None,
     ) -> None:
-        """Write into ``notebook`` with durations from ``pricing``."""
+        """Write into ``notebook`` with durations from ``pricing``; ``plans`` are known ones."""
         self._notebook = notebook
         self._pricing = pricing
         self._scatter_gather = scatter_gather
-        self._plans: dict[tuple[object, ...], tuple[int, tuple[Step, ...]]] = {}
+        self._plans: Plans = {} if plans is None else plans
         self._transitions = transitions or Transitions()
         self._messages: dict[int, _Message] = {}
 

@@ -24,6 +24,7 @@ class Pass:
         self.cuts = program.cuts
         self.fed = program.fed
         self.fetches = program.fetches
+        self.offload = program.offload
 
     def reader(self, operator: Operator, action: int, gate: tuple[int, ...] = ()) -> Reader:
         """Return who reads: the operator in one of its actions, held back by ``gate``."""
@@ -36,11 +37,12 @@ class Pass:
     def write_row(
         self, operator: Operator, step: Step, kind: str, reader: Reader, needs: tuple[int, ...]
     ) -> int:
-        """Write the row of one step and return its number."""
+        """Write the row of one step, which waits for ``needs`` once each; return its number."""
         cut, notebook = self.cuts.of(operator), self.program.notebook
         priced = self.program.pricing.compute(operator, cut.config, step)
         notebook.flops += priced.flops
-        needs = unique((*needs, *self.program.offload.needs(operator, reader)))
+        if self.offload.is_on:
+            needs = unique((*needs, *self.offload.needs(operator, reader)))
         written = notebook.write(
             Row(
                 reader.stage,
@@ -56,8 +58,10 @@ class Pass:
             )
         )
         self.program.touched[written] = operator, step
-        self.fetches.wrote(operator, reader, written)
-        self.program.offload.wrote(operator, reader, written)
+        if self.fetches.is_on:
+            self.fetches.wrote(operator, reader, written)
+        if self.offload.is_on:
+            self.offload.wrote(operator, reader, written)
         return written
 
 
@@ -82,7 +86,8 @@ class ForwardPass(Pass):
         partial: set[tuple[str, str]] = set()
         for use in step.reads:
             if use.tensor in self.fed:
-                fetched += self.fetches.bring(operator, use, reader)
+                if self.fetches.is_on:
+                    fetched += self.fetches.bring(operator, use, reader)
                 continue
             target = self._target(operator, step, use)
             needs += self.bring(use.tensor, target, reader)

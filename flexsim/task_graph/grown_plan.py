@@ -125,16 +125,23 @@ def _stage_memory(grown: Grown, templates: Templates) -> StageMemory:
         memory.received[stage, at] = seed.received[like]
         for action in (F, B):
             curve = replace(seed.curves[like, action], extra=grown.extra)
-            found = _stage_curves(curve, templates, (stage, action), (at, len(devices)))
+            durations_ns = grown.strips[like, action].duration_ns
+            found = _stage_curves(
+                (curve, durations_ns), templates, (stage, action), (at, len(devices))
+            )
             fill_peaks(memory, (stage, action), found)
             curves[stage, action] = found
     return replace(memory, curves=curves)
 
 
 def _stage_curves(
-    curve: Curve, templates: Templates, key: tuple[int, int], place: tuple[int, int]
+    of_pass: tuple[Curve, Int64], templates: Templates, key: tuple[int, int], place: tuple[int, int]
 ) -> StageCurves:
-    """Return the curve of one pass on the device at ``place``: its position among how many."""
+    """Return the curve of one pass on the device at ``place``: its position among how many.
+
+    With the curve comes what tasks last when kernels wait for no host.
+    """
+    curve, durations_ns = of_pass
     number = template_of(key[1], key[0], templates.num_stages)
     span = slice(*templates.offsets[number : number + 2].tolist())
     is_kernel = templates.kind[span] < NUM_COMPUTE_KINDS
@@ -144,7 +151,7 @@ def _stage_curves(
         (curve,),
         on_it,
         templates.operator[span][is_kernel],
-        end_shares(templates.duration_ns[span][is_kernel]),
+        end_shares(durations_ns[is_kernel]),
     )
 
 

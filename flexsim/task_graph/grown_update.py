@@ -17,9 +17,11 @@ from flexsim.strategy.strategy import Strategy
 from flexsim.task_graph.columns import Int64, StaticMemory
 from flexsim.task_graph.folding import fold_rows
 from flexsim.task_graph.growth import Grown
+from flexsim.task_graph.issue import issued_rows
 from flexsim.task_graph.members import templates_of
 from flexsim.task_graph.memory import static_memory
 from flexsim.task_graph.parts import WeightPart
+from flexsim.task_graph.places import ragged_ranges
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Notebook
@@ -52,7 +54,7 @@ def build_update(
     program = Program(whole, long, Notebook(), pricing)
     parts = _parts(grown, whole)
     write_update_of(program, parts, costs.software)
-    rows = program.notebook.rows
+    rows = issued_rows(program.notebook.rows, costs.software)
     folding = fold_rows(rows, long, ())
     if len(folding.devices) != grown.site.num_ranks:
         return "the devices of a rank do not update alike"
@@ -77,7 +79,7 @@ def build_update(
 def anchors(grown: Grown) -> Int64:
     """Return the tasks that complete gradients, part by part in the order of completion.
 
-    The parts of the last stage come first.
+    The parts of the last stage come first. Where gradients are added up it is one task a stage.
     """
     stages = [(stage, grown.like(stage)) for stage in reversed(range(grown.site.num_stages))]
     positions = {
@@ -89,7 +91,12 @@ def anchors(grown: Grown) -> Int64:
 
 
 def positions_of_parts(grown: Grown, stage: int) -> Int64:
-    """Return the rows of a stage's parts, part by part, as :func:`_of_stage` orders them."""
+    """Return the rows of a stage's parts, part by part, as :func:`parts_in_turn` has them.
+
+    Where gradients are added up it is the row that does so.
+    """
+    if grown.seed.added_bytes_per_parameter:
+        return np.array([grown.strips[stage, B].num_tasks - 1])
     strip = grown.seed.strips.of[stage, B]
     rows, last, again = grown.seed.rows_of_parts(stage)
     length = strip.end - strip.begin
@@ -112,19 +119,17 @@ def parts_of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
     strip = grown.seed.strips.of[stage, B]
     found = []
     for part in grown.seed.parts[stage]:
-        inside = strip.end > strip.begin
-        again = inside and all(strip.begin <= row < strip.end for row in part.rows)
-        found.append((part, 1 + grown.extra if again else 1))
+        found.append((part, 1 + grown.extra if strip.repeats(part.rows) else 1))
     return [(part, times) for part, times in found if times]
 
 
-def _of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
+def parts_in_turn(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
     """Return the parts of a stage with all its layers, and the repetition that each is of."""
     strip = grown.seed.strips.of[stage, B]
     length = strip.end - strip.begin
     found = []
     for part in grown.seed.parts[stage]:
-        if length and all(strip.begin <= row < strip.end for row in part.rows):
+        if strip.repeats(part.rows):
             for copy in range(grown.extra + 1):
                 rows = tuple(row + copy * length for row in part.rows)
                 found.append((replace(part, rows=rows), copy))
@@ -134,19 +139,35 @@ def _of_stage(grown: Grown, stage: int) -> list[tuple[WeightPart, int]]:
     return sorted(found, key=lambda pair: max(pair[0].rows))
 
 
+def turns(grown: Grown, stage: int) -> list[tuple[int, int]]:
+    """Return the same as numbers of parts of the small pipeline, and repetitions."""
+    strip, parts = grown.seed.strips.of[stage, B], grown.seed.parts[stage]
+    copies = np.array([1 + grown.extra if strip.repeats(part.rows) else 1 for part in parts])
+    length = (strip.end - strip.begin) * np.array([strip.repeats(part.rows) for part in parts])
+    last = np.array([max(part.rows) for part in parts])
+    last = np.where(length > 0, last, strip.place(last, grown.extra))
+    number = np.repeat(np.arange(len(parts)), copies)
+    copy = ragged_ranges(np.zeros_like(copies), copies)
+    order = np.argsort(last[number] + copy * length[number], kind="stable")
+    return list(zip(number[order].tolist(), copy[order].tolist(), strict=True))
+
+
 def _parts(grown: Grown, whole: OperatorGraph) -> list[WeightPart]:
     """Return the parts of all stages, with anchors in place of rows: anchor k is row -1 - k."""
     names, found, count = Names(grown, whole), [], 0
-    like = {s: _of_stage(grown, s) for s in range(grown.seed.num_stages)}
+    added = grown.seed.added_bytes_per_parameter > 0
+    like = {s: parts_in_turn(grown, s) for s in range(grown.seed.num_stages)}
     on_rank = [Layouts(mesh_of(grown, rank)) for rank in range(grown.site.num_ranks)]
     for stage in reversed(range(grown.site.num_stages)):
         there = on_rank[grown.site.rank(stage)].of
         for part, copy in like[grown.like(stage)]:
             layouts = there(part.layout), there(part.gradient)
             rows = tuple(range(-1 - count, -1 - count - len(part.rows), -1))
+            rows = (-1 - count,) if added else rows
             name = names.whole(part, stage, copy)
             found.append(WeightPart(name, *layouts, rows, stage, part.num_parameters))
-            count += len(rows)
+            count += 0 if added else len(rows)
+        count += added
     return found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int32, Int64, ResourceTable
+from flexsim.task_graph.issue import issued_ns
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 from flexsim.task_graph.places import Sorted
 from flexsim.task_graph.rows import B, F
@@ -104,14 +105,15 @@ class Grown:
         return Ends(*(Sorted(np.full(len(side), device, np.int32), side) for side in sides))
 
     def _durations_ns(self, strips: list[Strip]) -> Int64:
-        """Return all durations, with the price of every message in place of its symbol."""
+        """Return all durations, with prices for symbols of messages, and waits for the host."""
         durations_ns = np.concatenate([strip.duration_ns for strip in strips])
         symbolic = np.flatnonzero(durations_ns >= SYMBOL)
         template = np.searchsorted(self.offsets, symbolic, side="right") - 1
         stage = template // 2
         prices = self.prices
         durations_ns[symbolic] = prices[durations_ns[symbolic] - SYMBOL, stage]
-        return durations_ns
+        parts = np.split(durations_ns, self.offsets[1:-1])
+        return np.concatenate([issued_ns(*pair) for pair in zip(strips, parts, strict=True)])
 
     @cached_property
     def prices(self) -> Int64:

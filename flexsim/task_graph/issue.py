@@ -10,8 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flexsim.cost.profiles import SoftwareProfile
+from flexsim.ragged import Csr
+from flexsim.task_graph.columns import Int64
+from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 from flexsim.task_graph.rows import Row
+from flexsim.task_graph.strips import Strip
 
 
 def issued_rows(rows: Sequence[Row], software: SoftwareProfile) -> Sequence[Row]:
@@ -30,6 +37,56 @@ def issued_rows(rows: Sequence[Row], software: SoftwareProfile) -> Sequence[Row]
         for index, wait_ns in queue.last_waits():
             waits[index] += wait_ns
     return [_longer(row, wait_ns) for row, wait_ns in zip(rows, waits, strict=True)]
+
+
+def issuing_rows(rows: Sequence[Row], software: SoftwareProfile) -> Sequence[Row] | None:
+    """Return rows with what the host takes for each that issues the kernels of its action.
+
+    It issues messages among all of its devices, too, and no others. None where several sets of
+    devices work on one action.
+    """
+    if not software.host_runs_ahead:
+        return rows
+    message_ns = round(software.host_time_per_kernel_ns)
+    host: dict[tuple[int, int], bytes] = {}
+    for row in rows:
+        if row.is_compute:
+            devices = row.places.devices.tobytes()
+            if host.setdefault((row.stage, row.action), devices) != devices:
+                return None
+    return [
+        row if row.is_compute else row._replace(issue_ns=message_ns * _is_on(row, host))
+        for row in rows
+    ]
+
+
+def _is_on(row: Row, host: dict[tuple[int, int], bytes]) -> bool:
+    return host.get((row.stage, row.action)) == row.places.devices.tobytes()
+
+
+def issued_ns(strip: Strip, duration_ns: Int64) -> Int64:
+    """Return what the tasks of a strip last where kernels wait for their issue.
+
+    ``duration_ns`` is what they last without.
+    """
+    if not strip.issue_ns.any():
+        return duration_ns
+    columns = duration_ns, strip.kind < NUM_COMPUTE_KINDS, strip.issue_ns
+    return duration_ns + waits_of_actions(columns, strip.needs, np.zeros(1, np.int64))
+
+
+def waits_of_actions(
+    columns: tuple[Int64, NDArray[np.bool_], Int64], needs: Csr, first: Int64
+) -> Int64:
+    """Return how long each task waits for its issue; an action begins at each of ``first``.
+
+    ``columns`` are durations, what is a kernel, and what the host takes for it; ``needs`` are
+    tasks of the same action. Each action has one host.
+    """
+    from flexsim.task_graph.issue_kernel import waits_ns
+
+    found: Int64 = waits_ns(*columns, needs.offsets, needs.values, first)
+    return found
 
 
 def _actions(rows: Sequence[Row]) -> Iterator[list[int]]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from flexsim.operator_graph.records import GRADIENT, Operator, Step
+from flexsim.operator_graph.records import GRADIENT, Operator, Step, gradient
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.task_graph.columns import DYNAMIC_PARTS, Int64
@@ -59,7 +59,6 @@ class _Lives(Moments):
     changes: dict[Pass, list[tuple[int, int, int, Mesh]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    _sizes: dict[tuple[int, int], int] = field(default_factory=dict)
     _names_of: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def run(self) -> dict[Pass, dict[Mesh, Int64]]:
@@ -101,11 +100,14 @@ class _Lives(Moments):
                 part = RECOMPUTE if row.kind == _RECOMPUTED else TEMPORARY
                 until = self._until(index, tensor, readers)
                 self._live((index, until), part, num_bytes, layout.mesh)
-                mine = [r for r in readers.get(index, ()) if self._reads(r, index, tensor)]
-                self._narrow((index, until), mine, (part, num_bytes, layout.mesh))
+                if self.program.narrow_gradients:
+                    mine = [r for r in readers.get(index, ()) if self._reads(r, index, tensor)]
+                    self._narrow((index, until), mine, (part, num_bytes, layout.mesh))
 
     def _at_hand(self, num_bytes: int, layout: Layout, readers: Sequence[int]) -> int:
         """Return what there is of partial sums at a time: of those that go round, some blocks."""
+        if not self._ring_sizes:
+            return num_bytes
         ways = [self._ring_sizes[reader] for reader in readers if reader in self._ring_sizes]
         return at_hand(num_bytes, ways[0]) if ways and layout.partial else num_bytes
 
@@ -122,12 +124,15 @@ class _Lives(Moments):
         cut = self.program.cuts.of(operator)
         writes = cut.writes if step.pass_name == "F" else cut.widest_writes
         found = [(step.maps[at].write.tensor, layout) for at, layout in writes(operator, step)]
-        return [pair for pair in found if self._counts(pair[0])]
+        return [pair for pair in found if pair[0] not in self._added_at_once]
 
-    def _counts(self, tensor: str) -> bool:
-        """Whether a tensor has memory of its own; a weight's gradient is added to its sum."""
-        is_weight = tensor.removeprefix(GRADIENT) in self.program.graph.weights
-        return not is_weight or self.program.strategy.sharding.gradients
+    @cached_property
+    def _added_at_once(self) -> frozenset[str]:
+        """Tensors without memory of their own: gradients of weights that are added to sums."""
+        if self.program.strategy.sharding.gradients:
+            return frozenset()
+        weights = self.program.graph.weights
+        return frozenset((*weights, *map(gradient, weights)))
 
     def _saved_bytes(self, row: Row, tensor: str, mesh: Mesh) -> int:
         if row.action != F:
@@ -137,10 +142,10 @@ class _Lives(Moments):
 
     def _until(self, index: int, tensor: str, readers: dict[int, list[int]]) -> int:
         """Return the last row on this stage that needs what row ``index`` wrote."""
-        last = index
+        last, here = index, self.rows[index]
         for reader in readers.get(index, ()):
             row = self.rows[reader]
-            if row.stage != self.rows[index].stage or row.action != self.rows[index].action:
+            if row.stage != here.stage or row.action != here.action:
                 continue
             if row.is_compute and not self._reads(reader, index, tensor):
                 continue
@@ -153,9 +158,10 @@ class _Lives(Moments):
 
         Gradients may be handed on under another name: then it reads them all.
         """
-        if index not in self.program.touched:
+        reader = self.program.touched.get(index)
+        if reader is None:
             return True
-        names = self._names(self.program.touched[index][1])
+        names = self._names(reader[1])
         if not tensor.startswith(GRADIENT) or writer not in self.program.touched:
             return tensor in names or tensor.startswith(GRADIENT)
         step = self.program.touched[writer][1]
@@ -163,9 +169,10 @@ class _Lives(Moments):
         return tensor in names or not known
 
     def _names(self, step: Step) -> frozenset[str]:
-        if id(step) not in self._names_of:
-            self._names_of[id(step)] = frozenset(use.tensor for use in step.reads)
-        return self._names_of[id(step)]
+        found = self._names_of.get(id(step))
+        if found is None:
+            found = self._names_of[id(step)] = frozenset([use.tensor for use in step.reads])
+        return found
 
     def _message(self, index: int, row: Row, readers: dict[int, list[int]]) -> None:
         """Let what a message brings live until the last kernel that reads it."""
@@ -191,8 +198,9 @@ class _Lives(Moments):
         until = max([index, *here], key=self.moment)
         part = GATHERED if row.kind == _PARAMETER else BUFFERS
         self._live((index, until), part, num_bytes, self._mesh(row))
-        mine = [r for r in here if self.rows[r].kind != _RECOMPUTED]
-        self._narrow((index, until), mine, (part, num_bytes, self._mesh(row)))
+        if self.program.narrow_gradients:
+            mine = [r for r in here if self.rows[r].kind != _RECOMPUTED]
+            self._narrow((index, until), mine, (part, num_bytes, self._mesh(row)))
 
     def _narrow(
         self, span: tuple[int, int], readers: list[int], what: tuple[int, int, Mesh]
@@ -200,7 +208,7 @@ class _Lives(Moments):
         """Let half of a gradient go early if later only products in fp8 read it."""
         index, until = span
         late = self.pass_of(until)
-        if not self.program.narrow_gradients or self.pass_of(index) == late:
+        if self.pass_of(index) == late:
             return
         if not all(self._is_product(r) for r in readers if self.pass_of(r) == late):
             return
@@ -307,27 +315,23 @@ class _Lives(Moments):
         """Return the last row of each stage's backward that reads a saved tensor."""
         segment_of = {n: s for s in self.program.strategy.recompute for n in s}
         writer = self.program.graph.writer
-        found: dict[tuple[int, str], int] = {}
+        found: dict[tuple[int, str], tuple[tuple[int, int], int]] = {}
         for index, (operator, step) in self.program.touched.items():
             row = self.rows[index]
             if row.action != B:
                 continue
-            segment = segment_of.get(operator.name, ())
+            segment, moment = segment_of.get(operator.name, ()), self.moment(index)
             for tensor in self._names(step):
                 if not (segment and writer.get(tensor) in segment):
                     key = row.stage, tensor
                     before = found.get(key)
-                    if before is None or self.moment(before) < self.moment(index):
-                        found[key] = index
-        return found
+                    if before is None or before[0] < moment:
+                        found[key] = moment, index
+        return {key: index for key, (_, index) in found.items()}
 
     def size(self, tensor: str, layout: Layout) -> int:
         """Return the bytes of a tensor's largest part."""
-        size = self.program.size(tensor)
-        key = id(size), id(layout)
-        if key not in self._sizes:
-            self._sizes[key] = size.local_bytes(layout)
-        return self._sizes[key]
+        return self.program.size(tensor).local_bytes(layout)
 
     def _matrix(self, key: Pass) -> dict[Mesh, Int64]:
         events: dict[Mesh, list[tuple[int, int, int]]] = defaultdict(list)

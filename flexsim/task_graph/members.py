@@ -150,7 +150,7 @@ class _Members:
         widths = np.array([places.groups.shape[1] for places in self.places], np.int64)
         counts = np.repeat(widths[self.place[self.order]], self.counts[self.order])
         device, peer = self._held()
-        streams = [0 if row.is_compute else row.kind for row in self.rows]
+        streams = [0 if row.is_compute or row.blocks else row.kind for row in self.rows]
         kind = np.repeat(
             np.array(streams)[self.order], (widths[self.place] * self.counts)[self.order]
         )

@@ -1,8 +1,4 @@
-"""The update of a uniform pipeline with one part for all layers that lie alike.
-
-Where sums do not depend on their order, a rank's equal weights count as one as large as all of
-them together. Ranks of many layers then update for the work of a single one.
-"""
+"""The update of a uniform pipeline, laid out from the sketch of a short one."""
 
 from __future__ import annotations
 
@@ -12,28 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from flexsim.cost.costs import Costs
-from flexsim.cost.profiles import SoftwareProfile
 from flexsim.device_graph import DeviceGraph
 from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.ragged import Csr
+from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.sharding import Sharding
 from flexsim.task_graph.columns import Int64, StaticMemory
-from flexsim.task_graph.fetches import shard_axes_of
-from flexsim.task_graph.folding import fold_rows
-from flexsim.task_graph.grown_update import Layouts, Names, long_strategy, mesh_of, parts_of_stage
 from flexsim.task_graph.growth import Grown
-from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
-from flexsim.task_graph.members import templates_of
-from flexsim.task_graph.memory import static_memory
-from flexsim.task_graph.parts import WeightPart, bucket_bytes, gradient_bytes
-from flexsim.task_graph.pricing import Pricing
-from flexsim.task_graph.program import Program
-from flexsim.task_graph.rows import Notebook
-from flexsim.task_graph.templates import Templates
-from flexsim.task_graph.uniform import Seed
-from flexsim.task_graph.update import write_update_of
+from flexsim.task_graph.issue import waits_of_actions
+from flexsim.task_graph.site import Site
+from flexsim.task_graph.sketch_rows import Joint
+from flexsim.task_graph.update_copies import Copies
+from flexsim.task_graph.update_sketch import UpdateSketch, num_sketched, sketch_update
+from flexsim.task_graph.ways import UNEQUAL
 
-_MOST = 2.0**52
-"""Up to here whole numbers of 64 bits are counted exactly by floating-point numbers."""
+_COLUMNS = ("weights", "gradients", "optimizer", "framework", "step")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +33,17 @@ class MergedUpdate:
     those of a rank, or (from ``num_ranks`` on) those of ``shared`` part k - num_ranks.
     """
 
-    templates: Templates
+    rank: Int64
+    kind: Int64
+    """The stream that each task holds, 0 for compute."""
+    duration_ns: Int64
+    num_bytes: Int64
+    holds: Csr
+    """The ranks on which each task holds its stream."""
+    edges: tuple[Int64, Int64]
     heads: Int64
+    entries: Int64
+    """Kernels before which no other of their rank runs."""
     waits: tuple[Int64, Int64]
     """Anchors, and the tasks that wait for them."""
     shared: tuple[tuple[int, tuple[int, ...]], ...]
@@ -61,128 +59,132 @@ def build_merged_update(
 
     ``sharding`` says what replicas keep shares of.
     """
-    long = replace(long_strategy(grown), sharding=sharding)
-    program = Program(whole, long, Notebook(), Pricing(whole, devices, costs))
-    merged = _Merged(grown, whole, program, costs.software)
-    if merged.reason:
-        return merged.reason
-    write_update_of(program, merged.parts, costs.software)
-    rows = program.notebook.rows
-    folding = fold_rows(rows, long, ())
-    num_ranks = grown.site.num_ranks
-    if len(folding.devices) != num_ranks:
-        return "the devices of a rank do not update alike"
-    kept = [row._replace(needs=tuple(n for n in row.needs if n >= 0)) for row in folding.rows]
-    templates = templates_of(kept, 0, num_ranks)
-    order = np.argsort([row.stage for row in kept], kind="stable")
-    task = np.empty(len(kept), np.int64)
-    task[order] = np.arange(len(kept))
-    waits = [(-1 - n, task[i]) for i, row in enumerate(folding.rows) for n in row.needs if n < 0]
-    anchors, waiting = np.array(waits, np.int64).reshape(-1, 2).T
-    static = static_memory(program, merged.parts, costs.software, folding.devices)
-    return MergedUpdate(
-        templates,
-        _heads(templates, grown),
-        (anchors, waiting),
-        tuple(merged.shared),
-        replace(static, num_alike=folding.class_sizes),
-        sum(row.places.num_members for row in rows),
+    site, layers = grown.site, grown.seed.num_blocks + grown.extra
+    shape = num_sketched((site.num_ranks, site.num_replicas, layers), sharding)
+    pricing = costs.compute, costs.software, devices.device_types[0]
+    sketch = sketch_update(grown.seed, shape, whole, pricing, sharding)
+    if isinstance(sketch, str):
+        return sketch
+    return lay_out_update(sketch, site.num_ranks).on(site)
+
+
+def lay_out_update(sketch: UpdateSketch, num_ranks: int) -> UpdateLayout:
+    """Return the update of a pipeline with one stage a rank, wherever its ranks stand."""
+    copies = Copies(sketch, num_ranks)
+    tasks = copies.tasks
+    return UpdateLayout(
+        sketch,
+        copies.task,
+        copies.rank,
+        copies.like,
+        copies.holds(),
+        copies.pairs((tasks, tasks), sketch.edges),
+        copies.pairs((tasks, tasks), (sketch.heads, sketch.heads))[0],
+        copies.pairs((tasks, tasks), (sketch.entries, sketch.entries))[0],
+        copies.pairs((copies.anchors, tasks), sketch.waits),
+        tuple((joint, copies.places(joint.task)) for joint in sketch.joints),
     )
 
 
-def _heads(templates: Templates, grown: Grown) -> Int64:
-    """Return the tasks that follow what ends last on their rank's representative."""
-    found = []
-    for rank, ends in enumerate(templates.ends):
-        here = ends.heads.devices == grown.site.representatives[rank]
-        found.append(ends.heads.members[here] + templates.offsets[rank])
-    return np.concatenate([np.zeros(0, np.int64), *found])
+@dataclass(frozen=True, eq=False)
+class UpdateLayout:
+    """The update of all ranks without what their devices add; see :class:`MergedUpdate`."""
 
+    sketch: UpdateSketch
+    task: Int64
+    """What each task is in the sketch."""
+    rank: Int64
+    like: Int64
+    """What each rank is in the sketch."""
+    holds: Csr
+    edges: tuple[Int64, Int64]
+    heads: Int64
+    entries: Int64
+    waits: tuple[Int64, Int64]
+    joints: tuple[tuple[Joint, Int64], ...]
+    """Collectives, and the tasks that are one."""
 
-class _Merged:
-    """The parts of all ranks, merged; ``reason`` says why they cannot be."""
+    def on(self, site: Site) -> MergedUpdate | str:
+        """Return the update on given devices, or why those of a rank do not update alike.
 
-    def __init__(
-        self, grown: Grown, whole: OperatorGraph, program: Program, software: SoftwareProfile
-    ) -> None:
-        self.grown, self.whole, self.program = grown, whole, program
-        self.names = Names(grown, whole)
-        self.shared: list[tuple[int, tuple[int, ...]]] = []
-        self._on_several = names_on_several(grown.seed)
-        self.parts = list(self._parts())
-        self.reason = self._why_not(software)
-
-    def _parts(self) -> Iterator[WeightPart]:
-        grown = self.grown
-        like = {s: self._merged(s) for s in range(grown.seed.num_stages)}
-        for rank in reversed(range(grown.site.num_ranks)):
-            layouts = Layouts(mesh_of(grown, rank))
-            for part, times in like[grown.like(rank)]:
-                yield self._on_rank(part, times, rank, layouts)
-
-    def _merged(self, stage: int) -> list[tuple[WeightPart, int]]:
-        """Return parts of a stage of the small pipeline, of equal ones the first, and how many."""
-        found: dict[object, tuple[WeightPart, int]] = {}
-        small = self.grown.seed.graph
-        for part, times in parts_of_stage(self.grown, stage):
-            width, shape = small.bytes_per_element(part.name), small.shape(part.name)
-            key: object = part.layout, part.gradient, shape, width, part.num_parameters
-            if part.name in self._on_several:
-                key = part.name
-            first, before = found.get(key, (part, 0))
-            found[key] = first, before + times
-        return list(found.values())
-
-    def _on_rank(self, part: WeightPart, times: int, rank: int, layouts: Layouts) -> WeightPart:
-        """Return a merged part of a rank; its row is the anchor that its gradients stand for."""
-        name = self.names.whole(part, rank, 0)
-        anchor = rank
-        if part.name in self._on_several:
-            anchor = self.grown.site.num_ranks + len(self.shared)
-            self.shared.append((self.grown.like(rank), part.rows))
-        layout = layouts.of(part.layout)
-        return WeightPart(
-            name,
-            layout,
-            layouts.of(part.gradient),
-            (-1 - anchor,),
-            rank,
-            part.num_parameters * times,
-            shape=self.program.graph.shape(name),
-            shard_axes=shard_axes_of(self.program, layout),
+        All are of the type that the sketch was made for.
+        """
+        first, sketch = site.representatives, self.sketch
+        if (np.diff(first) <= 0).any() or (site.devices < first[:, None]).any():
+            return "ranks are not in the order of their devices"
+        duration_ns, mesh = sketch.duration_ns[self.task], self._places_on(site)
+        for tasks, price_ns in self._prices_ns(site, mesh):
+            duration_ns[tasks] = price_ns
+        if (duration_ns == UNEQUAL).any():
+            return "the devices of a rank do not update alike"
+        return MergedUpdate(
+            self.rank,
+            sketch.kind[self.task],
+            self._issued_ns(duration_ns),
+            sketch.num_bytes[self.task],
+            self.holds,
+            self.edges,
+            self.heads,
+            self.entries,
+            self.waits,
+            sketch.shared,
+            self._static(site),
+            self._num_members(mesh),
         )
 
-    def _why_not(self, software: SoftwareProfile) -> str:
-        """Return why sums would depend on their order, or tasks on the order of parts."""
-        program = self.program
-        if program.strategy.overlap_gradients or software.factored_moment_bytes:
-            return "updates start part by part"
-        for part in self.parts:
-            shares = part.num_shares
-            if shares & (shares - 1) or part.num_parameters % shares:
-                return "shares of weights are not whole"
-        total = sum(gradient_bytes(program, part, software) for part in self.parts)
-        if total >= bucket_bytes(program, software) or total * 2**10 >= _MOST:
-            return "gradients are reduced in several buckets"
-        if not self._are_computed():
-            return "a gradient is completed by communication"
-        return ""
+    def _issued_ns(self, duration_ns: Int64) -> Int64:
+        """Return what tasks last where kernels wait for their issue, each rank by itself."""
+        issue_ns, (before, after) = self.sketch.issue_ns[self.task], self.edges
+        if not issue_ns.any():
+            return duration_ns
+        inside = self.rank[before] == self.rank[after]
+        needs = Csr.from_pairs(len(duration_ns), after[inside], before[inside].astype(np.int32))
+        first = np.flatnonzero(np.diff(self.rank, prepend=-1))
+        is_kernel = self.sketch.kind[self.task] == 0
+        return duration_ns + waits_of_actions((duration_ns, is_kernel, issue_ns), needs, first)
 
-    def _are_computed(self) -> bool:
-        """Whether all gradients are completed by kernels of their device."""
-        seed = self.grown.seed
-        return all(
-            seed.strips.of[stage, 1].kind[row] < NUM_COMPUTE_KINDS
-            for stage, parts in enumerate(seed.parts)
-            for part in parts
-            for row in part.rows
+    def _places_on(self, site: Site) -> Mesh:
+        """Return the places of a rank's devices, on axes as those of the sketch."""
+        mesh = self.sketch.mesh
+        places = np.arange(site.devices.shape[1])
+        return Mesh(mesh.names, places.reshape(site.num_replicas, *mesh.shape[1:]))
+
+    def _prices_ns(self, site: Site, mesh: Mesh) -> Iterator[tuple[Int64, Int64 | int]]:
+        """Yield tasks that are one collective, and what they take."""
+        inside: dict[tuple[str, tuple[str, ...]], list[tuple[int, Int64]]] = {}
+        for joint, tasks in self.joints:
+            if joint.axes:
+                inside.setdefault((joint.kind, joint.axes), []).append((joint.num_bytes, tasks))
+            else:
+                yield tasks, self._across_ns(joint, int(tasks[0]), site)
+        for (kind, axes), some in inside.items():
+            sizes = [num_bytes for num_bytes, _ in some]
+            on_ranks = site.sums_ns(kind, sizes, mesh.groups(axes))
+            for (_, tasks), prices in zip(some, on_ranks, strict=True):
+                yield tasks, prices[self.rank[tasks]]
+
+    def _across_ns(self, joint: Joint, task: int, site: Site) -> int:
+        """Return what a collective of several ranks takes."""
+        groups = site.devices[self.holds.row(task)].T
+        if joint.is_whole:
+            groups = np.sort(groups.reshape(1, -1))
+        return site.joint_ns(joint.kind, joint.num_bytes, groups)
+
+    def _static(self, site: Site) -> StaticMemory:
+        """Return what the first device of every rank holds, which stands for all of its rank."""
+        static = self.sketch.static_memory
+        columns = {name: getattr(static, name) for name in _COLUMNS}
+        return replace(
+            static,
+            device=site.representatives,
+            num_alike=np.full(site.num_ranks, site.devices.shape[1]),
+            **{name: found[self.like] for name, found in columns.items() if found is not None},
         )
 
-
-def names_on_several(seed: Seed) -> frozenset[str]:
-    """Return the weights that several stages of the small pipeline hold."""
-    stages: dict[str, set[int]] = {}
-    for stage, parts in enumerate(seed.parts):
-        for part in parts:
-            stages.setdefault(part.name, set()).add(stage)
-    return frozenset(name for name, found in stages.items() if len(found) > 1)
+    def _num_members(self, mesh: Mesh) -> int:
+        """Return how many tasks there are on all devices."""
+        total = mesh.size * len(self.task)
+        for joint, tasks in self.joints:
+            members = 1 if joint.is_whole else mesh.size // mesh.degree(joint.axes)
+            total += (members - mesh.size) * len(tasks)
+        return total

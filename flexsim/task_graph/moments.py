@@ -87,7 +87,7 @@ class Moments:
 
     def place(self, index: int) -> tuple[Pass, int]:
         """Return the pass of a row and the moment after which what it read may go."""
-        if index in self.kernel_of:
-            key, kernel = self.kernel_of[index]
-            return key, SLOTS * kernel + 1
+        found = self.kernel_of.get(index)
+        if found is not None:
+            return found[0], SLOTS * found[1] + 1
         return self.pass_of(index), max(SLOTS * self.after[index] + 2, 0)

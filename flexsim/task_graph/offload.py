@@ -8,6 +8,7 @@ are on the device. Both ways run beside each other and beside compute.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +45,7 @@ class Offload:
     program: Program
     _passes: dict[tuple[int, int], _Pass] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def is_on(self) -> bool:
         """Whether activations are offloaded at all."""
         return ACTIVATIONS in self.program.strategy.offload

@@ -70,6 +70,8 @@ def weight_parts(program: Program) -> list[WeightPart]:
 
 def _at_one_stage(contributions: list[Contribution]) -> list[Contribution]:
     """Return the contributions of a mesh as those of the first of its stages."""
+    if len(contributions) == 1:
+        return contributions
     first: dict[Mesh, int] = {}
     for one in contributions:
         mesh = one.layout.mesh

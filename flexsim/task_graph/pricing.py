@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.cost.costs import Costs
+from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import Issuing, Work
 from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.operator_graph.keys import Key
@@ -61,10 +62,14 @@ class Pricing:
         self._steps: dict[tuple[object, ...], Prices] = {}
         self._prices: dict[tuple[Key, ParallelConfig], Prices] = {}
 
+    @property
+    def software(self) -> SoftwareProfile:
+        """How the training stack drives the devices."""
+        return self._costs.software
+
     def compute(self, operator: Operator, config: ParallelConfig, step: Step) -> Priced:
         """Price every part of one step, once for all layers that repeat it."""
-        widths = self._graph.widths
-        key = (step.key, *[widths[use.tensor] for use in step.reads + step.writes])
+        key = self.key(step)
         prices = self._prices.get((operator.key, config))
         if prices is None:
             prices = self._prices[operator.key, config] = self._prices_of(operator, config)
@@ -72,6 +77,11 @@ class Pricing:
         if found is None:
             found = prices[key] = self._price(operator, config, step)
         return found
+
+    def key(self, step: Step) -> tuple[object, ...]:
+        """Return what is equal for steps that do the same with tensors of equal widths."""
+        widths = self._graph.widths
+        return (step.key, *[widths[use.tensor] for use in step.reads + step.writes])
 
     def _prices_of(self, operator: Operator, config: ParallelConfig) -> Prices:
         """Return where to look prices up: in one place for devices of the same types."""
@@ -113,6 +123,12 @@ class Pricing:
             return 0
         return max((self._costs.compute.issue_ns(work) for work in works), default=0)
 
+    def issue_of_step_ns(self, step: Step, boxes: Sequence[Mapping[str, int]]) -> int:
+        """Return the same for a step on parts of these sizes."""
+        if not self._costs.software.host_runs_ahead:
+            return 0
+        return self.issue_ns([work_of(self._graph, step, box) for box in boxes])
+
     def collective(self, kind: str, num_bytes: int, places: Places) -> NDArray[np.int64]:
         """Return the duration of a collective on every group."""
         key = (kind, num_bytes, places)
@@ -150,16 +166,24 @@ class Pricing:
 def work_of(graph: OperatorGraph, step: Step, box: Mapping[str, int]) -> Work:
     """Return what one part with a ``box`` of sizes does in ``step``."""
     nominal = step.nominal_flops(box)
+    product = _product(step, box)
     work = Work(
         kind=step.kernel,
         step=step.pass_name,
         flops=round(nominal * step.work_fraction),
         num_bytes=_step_bytes(graph, step, box),
-        matmul=_product(step, box),
+        matmul=product,
         precision=graph.stored_precision,
         fusion=step.fusion,
+        is_grouped=product is not None and product[0] > 1 and _has_weight(graph, step),
     )
     return _in_fp8(graph, step, box, work) if graph.precision == "fp8" else work
+
+
+def _has_weight(graph: OperatorGraph, step: Step) -> bool:
+    """Whether a step is a product with a weight, or makes the gradient of one."""
+    touched = {use.tensor.removeprefix(GRADIENT) for use in (*step.reads, *step.writes)}
+    return step.kernel == "matmul" and not touched.isdisjoint(graph.weights)
 
 
 def _in_fp8(graph: OperatorGraph, step: Step, box: Mapping[str, int], work: Work) -> Work:
@@ -169,8 +193,7 @@ def _in_fp8(graph: OperatorGraph, step: Step, box: Mapping[str, int], work: Work
     gradient that it reads; each is read once and written twice, by row and by column, so that
     the weight gradient finds both.
     """
-    touched = {use.tensor.removeprefix(GRADIENT) for use in (*step.reads, *step.writes)}
-    if work.matmul is None or step.kernel != "matmul" or touched.isdisjoint(graph.weights):
+    if work.matmul is None or not _has_weight(graph, step):
         return work
     reads = {use.tensor: use.num_elements(box) for use in step.reads if use.dense}
     fresh = [n for t, n in reads.items() if step.pass_name == "F" or t.startswith(GRADIENT)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from flexsim.operator_graph.graph import OperatorGraph
-from flexsim.operator_graph.records import Operator, Step, Use, gradient
+from flexsim.operator_graph.records import Operator, Step, Use
 from flexsim.strategy.layout import Layout
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.strategy import Strategy
@@ -18,6 +18,7 @@ from flexsim.strategy.transition import TensorSize
 from flexsim.task_graph.bring import Carrier
 from flexsim.task_graph.cuts import Cuts
 from flexsim.task_graph.fetches import Fetches
+from flexsim.task_graph.findings import Findings
 from flexsim.task_graph.gradients import Contribution
 from flexsim.task_graph.needs import Needs
 from flexsim.task_graph.offload import Offload
@@ -50,22 +51,53 @@ class Program:
     """Tensors that are kept in fp8."""
     narrow_gradients: bool = False
     """Whether what only products of weight gradients read later is kept in fp8 for them."""
+    findings: Findings | None = None
+    """Those of a program with the same graph and configs; None: it makes its own."""
+
+    @cached_property
+    def found(self) -> Findings:
+        """What follows from the graph and the configs alone."""
+        return self.findings or Findings(self.graph, self.strategy)
 
     @cached_property
     def cuts(self) -> Cuts:
         """The layouts of what operators touch."""
-        return Cuts(self.strategy)
-
-    @cached_property
-    def carrier(self) -> Carrier:
-        """What writes communication."""
-        spread = self.strategy.scatter_gather
-        return Carrier(self.notebook, self.pricing, spread, self.transitions)
+        return self.found.cuts
 
     @cached_property
     def transitions(self) -> Transitions:
         """How tensors get from layout to layout."""
-        return Transitions()
+        return self.found.transitions
+
+    @cached_property
+    def needs(self) -> Needs:
+        """The layouts in which forwards read each tensor."""
+        return self.found.needs
+
+    @cached_property
+    def uses(self) -> dict[str, list[tuple[Operator, Use]]]:
+        """Who reads each tensor or weight in the forward, but the operator that writes it."""
+        return self.found.uses
+
+    @cached_property
+    def fed(self) -> frozenset[str]:
+        """Tensors that need no bringing: weights in their place, and the model's inputs."""
+        return self.found.fed
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of every operator."""
+        return self.found.index
+
+    @cached_property
+    def _sizes(self) -> dict[str, TensorSize]:
+        return self.found.sizes
+
+    @cached_property
+    def carrier(self) -> Carrier:
+        """What writes communication."""
+        spread, found = self.strategy.scatter_gather, self.found
+        return Carrier(self.notebook, self.pricing, spread, found.transitions, found.plans)
 
     @cached_property
     def fetches(self) -> Fetches:
@@ -76,32 +108,6 @@ class Program:
     def offload(self) -> Offload:
         """What moves saved activations to the host and back."""
         return Offload(self)
-
-    @cached_property
-    def uses(self) -> dict[str, list[tuple[Operator, Use]]]:
-        """Who reads each tensor or weight in the forward, but the operator that writes it."""
-        found: dict[str, list[tuple[Operator, Use]]] = {}
-        for operator in self.graph.operators:
-            for step in operator.forward:
-                for use in step.reads:
-                    if use.tensor in operator.inputs:
-                        found.setdefault(use.tensor, []).append((operator, use))
-        return found
-
-    @cached_property
-    def fed(self) -> frozenset[str]:
-        """Tensors that need no bringing: weights in their place, and the model's inputs."""
-        return frozenset((*self.graph.weights, *self.graph.inputs))
-
-    @cached_property
-    def needs(self) -> Needs:
-        """The layouts in which forwards read each tensor."""
-        return Needs(self.uses, self.cuts, self.transitions)
-
-    @cached_property
-    def index(self) -> dict[str, int]:
-        """Position of every operator."""
-        return {op.name: i for i, op in enumerate(self.graph.operators)}
 
     def keep(self, tensor: str, layout: Layout, stage: int) -> None:
         """Note that a stage's forward keeps a tensor for its backward."""
@@ -122,17 +128,6 @@ class Program:
         """Return the bytes of a tensor's largest part as the forward keeps it."""
         num_bytes = self.size(tensor).local_bytes(layout)
         return num_bytes // self.graph.widths[tensor] if tensor in self.narrow else num_bytes
-
-    @cached_property
-    def _sizes(self) -> dict[str, TensorSize]:
-        """Sizes of tensors, weights and gradients; equal ones are one object."""
-        distinct: dict[tuple[tuple[int, ...], int, bool], TensorSize] = {}
-        sizes: dict[str, TensorSize] = {}
-        for name in (*self.graph.tensors, *self.graph.weights):
-            key = self.graph.shape(name), self.graph.widths[name], self.graph.is_unordered(name)
-            size = distinct.get(key) or distinct.setdefault(key, TensorSize(*key))
-            sizes[name] = sizes[gradient(name)] = size
-        return sizes
 
     def stage(self, operator: Operator) -> int:
         """Return the global stage of an operator."""

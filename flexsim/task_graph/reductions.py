@@ -15,10 +15,12 @@ from flexsim.cost.profiles import SoftwareProfile
 from flexsim.errors import StrategyError
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.transition import Collective, TensorSize
+from flexsim.task_graph.fetches import message_of
 from flexsim.task_graph.kinds import COLLECTIVE_CODE, TASK_CODE
 from flexsim.task_graph.parts import WeightPart, gradient_bytes
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import B, Row, U, unique
+from flexsim.task_graph.shares import shares_ns
 
 
 class Reduction(NamedTuple):
@@ -34,7 +36,10 @@ def reductions(program: Program, part: WeightPart) -> list[Reduction]:
     """Return the collectives that bring a part's gradient to where the weight is kept."""
     found: list[Reduction] = []
     for step in synchronization(program, part):
-        found += _in_shares(part, step) if part.num_shares > 1 else [_whole(part, step)]
+        if part.num_shares > 1:
+            found += _in_shares(part, step, program.pricing.software)
+        else:
+            found.append(_whole(part, step))
     return found
 
 
@@ -49,13 +54,14 @@ def _whole(part: WeightPart, step: Collective) -> Reduction:
     return Reduction(step.kind, step.mesh, step.axes, 1.0 / part.gradient_shares)
 
 
-def _in_shares(part: WeightPart, step: Collective) -> list[Reduction]:
+def _in_shares(part: WeightPart, step: Collective, software: SoftwareProfile) -> list[Reduction]:
     """Return the scattering sum over the replicas that keep shares, then what is left to sum."""
     scattered = tuple(name for name in step.axes if name in part.shard_axes)
     rest = tuple(name for name in step.axes if name not in part.shard_axes)
     found = []
     if scattered:
-        found.append(Reduction("reduce-scatter", step.mesh, scattered, 1.0))
+        kind = "reduce-scatter" if software.scatters_gradients else step.kind
+        found.append(Reduction(kind, step.mesh, scattered, 1.0))
     if rest and step.mesh.degree(rest) > 1:
         found.append(Reduction(step.kind, step.mesh, rest, 1.0 / part.num_shares))
     return found
@@ -92,15 +98,27 @@ def _scattered(
 
 def _write_scatter(program: Program, parts: list[WeightPart], software: SoftwareProfile) -> int:
     first = parts[0]
-    num_bytes = max(1, round(sum(gradient_bytes(program, part, software) for part in parts)))
-    places = program.notebook.on_groups(first.layout.mesh, first.shard_axes)
-    duration = program.pricing.collective("reduce-scatter", num_bytes, places)
-    counts = np.full(places.num_members, num_bytes, np.int64)
+    mesh = first.layout.mesh
+    sizes = _message_bytes(program, parts, software)
+    places = program.notebook.on_groups(mesh, first.shard_axes)
+    duration = shares_ns(program.pricing, "reduce-scatter", sizes, places, mesh)
+    counts = np.full(places.num_members, max(1, sum(sizes)), np.int64)
     needs = unique(row for part in parts for row in part.rows)
     code = TASK_CODE["gradient"]
     collective = COLLECTIVE_CODE["reduce-scatter"]
     row = Row(first.stage, B, code, -1, places, duration, counts, needs, False, collective)
-    return program.notebook.write(row)
+    return program.notebook.write(row._replace(blocks=software.shares_one_by_one))
+
+
+def _message_bytes(
+    program: Program, parts: list[WeightPart], software: SoftwareProfile
+) -> list[int]:
+    """Return the sizes of the messages in which the gradients of ``parts`` scatter."""
+    sizes: dict[object, float] = {}
+    for part in parts:
+        key = message_of(program, part.name) if software.shares_one_by_one else ""
+        sizes[key] = sizes.get(key, 0.0) + gradient_bytes(program, part, software)
+    return [round(size) for size in sizes.values()]
 
 
 def gather_weights(

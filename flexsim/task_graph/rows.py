@@ -37,6 +37,8 @@ class Row(NamedTuple):
     """Index into :data:`flexsim.task_graph.kinds.COLLECTIVES`: 0 for all but collectives."""
     issue_ns: int = 0
     """What a host takes to issue a kernel, where hosts run ahead."""
+    blocks: bool = False
+    """Whether a collective holds its members' compute streams."""
 
 
 class Have(NamedTuple):
@@ -79,6 +81,10 @@ class Notebook:
         if key not in self._groups:
             self._groups[key] = Places(mesh.groups(axes))
         return self._groups[key]
+
+    def axes_of(self, places: Places) -> tuple[str, ...] | None:
+        """Return the axes along which :meth:`on_groups` made places; None where it did not."""
+        return next((key[1] for key, found in self._groups.items() if found is places), None)
 
     def on_twins(self, source: Mesh, target: Mesh) -> Places:
         """Return one member a pair of devices with equal coordinates."""

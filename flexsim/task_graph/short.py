@@ -5,17 +5,19 @@ Stages of a uniform pipeline differ by what stands before and behind them only: 
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import cast
 
 import numpy as np
 
 from flexsim.cost.collectives import Communication
 from flexsim.task_graph.columns import Int64, ResourceTable
+from flexsim.task_graph.enquiry import KERNEL
 from flexsim.task_graph.growth import Grown, likes
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS, TASK_KINDS
 from flexsim.task_graph.rows import B, F
 from flexsim.task_graph.site import Site
+from flexsim.task_graph.stretch import stretched_order
+from flexsim.task_graph.strips import Strip
 from flexsim.task_graph.symbolic import SYMBOL
 from flexsim.task_graph.uniform import Seed
 
@@ -39,23 +41,16 @@ def places_in_short(num_stages: int) -> Int64:
 
 
 class Short(Grown):
-    """A short pipeline of one stage a rank, with messages priced as on one rank of a long one."""
+    """A short pipeline of one stage a rank, whose tasks have labels in place of durations."""
 
-    def __init__(self, seed: Seed, layers_per_stage: int, num_stages: int, priced: Int64) -> None:
-        """Take the price of every message."""
+    def __init__(self, seed: Seed, layers_per_stage: int, num_stages: int) -> None:
+        """Grow a seed to so many stages."""
         ranks = np.arange(num_stages, dtype=np.int32)[:, None]
         site = Site(ranks, 1, 1, cast(Communication, None))
         super().__init__(seed, site, layers_per_stage)
-        self._priced = priced
 
-    @cached_property
-    def prices(self) -> Int64:
-        """The price of every message at every stage."""
-        return np.repeat(self._priced[:, None], self.site.num_stages, axis=1)
-
-    @property
-    def labels(self) -> Int64:
-        """Equal numbers, from 1, for members that are one task of the small pipeline."""
+    def _durations_ns(self, strips: list[Strip]) -> Int64:
+        """Return equal numbers, from 1, for members that are one task of the small pipeline."""
         sizes = [
             self.strips[stage, action].num_tasks
             for stage in range(self.seed.num_stages)
@@ -66,15 +61,25 @@ class Short(Grown):
         return np.concatenate([np.arange(first[key], first[key + 1]) for key in keys])
 
 
-def durations_of(seed: Seed, layers_per_stage: int, num_stages: int, priced: Int64) -> Int64:
-    """Return what the members of a short pipeline's templates last, with messages priced."""
-    strips = seed.stretched(layers_per_stage - seed.num_blocks)
+def codes_of(seed: Seed, layers_per_stage: int, num_stages: int) -> Int64:
+    """Return, for all members of a short pipeline's templates, what they last by number.
+
+    Questions of the seed come first, then its messages: see :func:`durations_of`.
+    """
+    extra, strips = layers_per_stage - seed.num_blocks, seed.strips.of
+    symbols = {key: _stretched_symbols(strip, extra) for key, strip in strips.items()}
     likes_of = likes(num_stages, seed).tolist()
-    rows = [strips[like, action].duration_ns for like in likes_of for action in (F, B)]
-    duration_ns = np.concatenate(rows)
-    symbolic = np.flatnonzero(duration_ns >= SYMBOL)
-    duration_ns[symbolic] = priced[duration_ns[symbolic] - SYMBOL]
-    return duration_ns
+    symbol = np.concatenate([symbols[like, action] for like in likes_of for action in (F, B)])
+    return np.where(symbol < SYMBOL, symbol - KERNEL, symbol - SYMBOL + len(seed.questions))
+
+
+def _stretched_symbols(strip: Strip, extra: int) -> Int64:
+    return strip.duration_ns[stretched_order(strip, extra)]
+
+
+def durations_of(codes: Int64, kernels_ns: Int64, priced: Int64) -> Int64:
+    """Return what members last, from the answers to all questions and prices of all messages."""
+    return np.concatenate([kernels_ns, priced])[codes]
 
 
 def resources_in_rank(table: ResourceTable, is_pair: bool) -> Int64:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.grown_update import positions_of_parts
 from flexsim.task_graph.growth import Grown, likes
 from flexsim.task_graph.memory_curves import NUM_PARTS
 from flexsim.task_graph.rows import B, F
+from flexsim.task_graph.strips import Crossing, Strip
 from flexsim.task_graph.symbolic import SYMBOL
 from flexsim.task_graph.uniform import Seed
 
@@ -48,21 +50,26 @@ def load_of(grown: Grown) -> Load:
     seed, count = grown.seed, grown.seed.num_stages
     keys = [(stage, action) for stage in range(count) for action in (F, B)]
     peaks = [replace(seed.curves[key], extra=grown.extra).peak() for key in keys]
-    strips = [grown.strips[key] for key in keys]
-    members = [int(_members(strip.duration_ns, seed).sum()) for strip in strips]
+    strips = [seed.strips.of[key] for key in keys]
+    members = [_num_members(strip, seed, grown.extra) for strip in strips]
     return Load(
         np.array([peak.parts for peak in peaks], np.int64).reshape(-1, NUM_PARTS),
         np.array([peak.left for peak in peaks], np.int64).reshape(-1, NUM_PARTS),
         np.array([peak.kernel for peak in peaks]),
         seed.received,
         _flops(seed, grown.extra),
-        np.array([strip.num_tasks for strip in strips]),
-        np.array(members).reshape(-1, 2).sum(axis=1),
+        np.array([strip.num_tasks + strip.shift(grown.extra) for strip in strips]),
+        np.array(members, np.int64).reshape(-1, 2).sum(axis=1),
     )
 
 
 def _flops(seed: Seed, extra: int) -> Int64:
     return seed.flops.of_stage + extra * seed.flops.of_layer
+
+
+def _num_members(strip: Strip, seed: Seed, extra: int) -> int:
+    members = _members(strip.duration_ns, seed)
+    return int(members.sum() + extra * members[strip.begin : strip.end].sum())
 
 
 def _members(duration_ns: Int64, seed: Seed) -> Int64:
@@ -80,11 +87,44 @@ def anchors_of(grown: Grown, stages: Int64) -> list[Int64]:
 
 
 def shared_of(grown: Grown, names: frozenset[str]) -> list[tuple[int, Int64]]:
-    """Return the stages of the seed that hold weights of ``names``, and the rows of each."""
+    """Return the stages of the seed that hold weights of ``names``, and the rows of each.
+
+    There are none where gradients are added up, since all of a stage are complete at once.
+    """
     seed = grown.seed
+    if seed.added_bytes_per_parameter:
+        return []
     return [
         (stage, seed.strips.of[stage, B].place(np.array(part.rows, np.int64), grown.extra))
         for stage in reversed(range(seed.num_stages))
         for part in seed.parts[stage]
         if part.name in names
     ]
+
+
+def structure_of(seed: Seed, names: frozenset[str]) -> bytes:
+    """Return bytes that are equal for seeds whose tasks wait for and hold the same.
+
+    What tasks last may differ; ``names`` are the weights that several stages hold.
+    """
+    strips, crossings = seed.strips.of.items(), seed.strips.crossings
+    shared = [[s, *p.rows] for s, some in enumerate(seed.parts) for p in some if p.name in names]
+    columns = [
+        np.array([seed.num_blocks, seed.strategy.blocking_transfers]),
+        *(column for key, strip in strips for column in _columns(key, strip)),
+        *(column for crossing in crossings for column in _edges(crossing)),
+        *(column for stage in range(seed.num_stages) for column in seed.rows_of_parts(stage)),
+        *map(np.array, shared),
+    ]
+    lengths = np.array([column.nbytes for column in columns])
+    return b"".join(column.tobytes() for column in (lengths, *columns))
+
+
+def _columns(key: tuple[int, int], strip: Strip) -> list[NDArray[np.integer]]:
+    ends = [strip.exits, strip.tails, strip.entries, strip.heads, strip.sends]
+    edges = [strip.sources, strip.targets, strip.added]
+    return [np.array([*key, strip.begin, strip.end]), strip.kind, strip.toward, *edges, *ends]
+
+
+def _edges(crossing: Crossing) -> list[Int64]:
+    return [np.array([crossing.source, crossing.target]), crossing.sources, crossing.targets]

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.cost.collectives import Communication, Pace
 from flexsim.cost.rings import Rings
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.symbolic import Message
+from flexsim.task_graph.ways import (
+    Leg,
+    Tariff,
+    Ways,
+    fares_of,
+    joined_ways,
+    leg_of,
+    one_price,
+    tariff_of,
+)
 
 if TYPE_CHECKING:
     from flexsim.task_graph.uniform import Seed
-
-UNEQUAL = -2
-"""The price of a message that costs more on some devices of a rank than on others."""
-
-
-class _Ways(NamedTuple):
-    """Distinct ways on which messages go, and the way of every (rank, member)."""
-
-    distinct: Rings | Pace
-    number: Int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +39,8 @@ class Site:
     num_chunks: int
     num_replicas: int
     communication: Communication
-    _ways: dict[Hashable, _Ways] = field(default_factory=dict, repr=False)
-    _prices: dict[Hashable, Int64] = field(default_factory=dict, repr=False)
+    _ways: dict[Hashable, Ways] = field(default_factory=dict, repr=False)
+    _alike: dict[int, tuple[list[int], list[int]]] = field(default_factory=dict, repr=False)
 
     @property
     def num_ranks(self) -> int:
@@ -63,72 +64,81 @@ class Site:
 
     def prices_ns(self, message: Message, seed: Seed) -> Int64:
         """Return what a message of a small pipeline costs on every rank of this one."""
-        key = message, seed.devices_per_rank, seed.num_replicas
-        if key not in self._prices:
-            self._prices[key] = self._price(message, seed)
-        return self._prices[key]
+        leg = leg_of(message, seed.devices_per_rank, seed.num_replicas)
+        prices: Int64 = self._on_ranks(message.kind, [message.num_bytes], self._ways_of(leg))[0]
+        return prices
 
-    def _price(self, message: Message, seed: Seed) -> Int64:
-        ways = self._ways_of(message, seed)
-        if isinstance(ways.distinct, Pace):
-            prices = self.communication.paced_ns(message.num_bytes, ways.distinct)
-            prices = np.where(np.isinf(ways.distinct.bandwidth_bytes_per_s), 0, prices)
-        else:
-            kind, num_bytes = message.kind, message.num_bytes
-            prices = self.communication.ring_ns(kind, num_bytes, ways.distinct)
-        table = np.maximum(prices, 1)[ways.number]
-        equal = (table == table[:, :1]).all(axis=1)
-        return np.where(equal, table[:, 0], UNEQUAL)
+    def sums_ns(self, kind: str, sizes: Sequence[int], groups: NDArray[np.integer]) -> Int64:
+        """Return what collectives of ``sizes`` cost, a row each, on every rank.
 
-    def _ways_of(self, message: Message, seed: Seed) -> _Ways:
-        """Return the ways of a message, which do not depend on its size."""
-        width = seed.devices_per_rank // seed.num_replicas
-        inside = message.members % seed.devices_per_rank
-        near = (inside < width).all(axis=1)
-        members = inside[near]
-        if message.kind != "transfer":
-            key: Hashable = width, members.shape, members.tobytes()
-            if key not in self._ways:
-                self._ways[key] = self._ring_ways(members)
-            return self._ways[key]
-        receivers = (message.receivers % seed.devices_per_rank)[near, None]
-        ahead = 1 if message.receivers[0] > message.members[0, 0] else -1
-        key = width, ahead, members.tobytes(), receivers.tobytes()
+        ``groups`` are places of a rank's devices.
+        """
+        key = groups.shape, groups.tobytes()
+        return self._on_ranks(kind, sizes, self._once(key, lambda: self._ring_ways(groups)))
+
+    def joint_ns(self, kind: str, num_bytes: int, groups: NDArray[np.integer]) -> int:
+        """Return what a collective of several ranks costs; ``groups`` are devices."""
+        known = self.communication.in_first_hosts(groups.reshape(1, -1)).reshape(groups.shape)
+        key = kind, num_bytes, known.shape, known.tobytes()
+        find = self.communication.collective_ns
+        before = self.communication.before
+        return before.of_groups(key, lambda: one_price(find(kind, num_bytes, known)))
+
+    def tariff(self, seed: Seed) -> Tariff:
+        """Return what the messages of a small pipeline go on here."""
+        ways = [self._ways_of(leg) for leg in seed.legs]
+        return tariff_of(self.communication, seed.messages, ways, self.num_ranks)
+
+    def _on_ranks(self, kind: str, sizes: Sequence[int], ways: Ways) -> Int64:
+        fares = fares_of(self.communication, kind, ways)
+        prices = np.array(fares.of_sets(sizes), np.int64)
+        on_ranks: Int64 = prices[:, list(ways.set_of_rank)]
+        return on_ranks
+
+    def _once(self, key: Hashable, find: Callable[[], Ways]) -> Ways:
         if key not in self._ways:
-            self._ways[key] = self._transfer_ways(members, receivers, ahead)
+            self._ways[key] = find()
         return self._ways[key]
 
-    def _spread(self, positions: Int64, rank: int) -> Int32:
-        """Return groups of devices of a rank: positions in the first replica, on all replicas."""
-        starts = self.devices.shape[1] // self.num_replicas * np.arange(self.num_replicas)
-        places = positions[None] + starts[:, None, None]
-        groups: Int32 = self.devices[rank][places].reshape(-1, positions.shape[1])
-        return groups
+    def _ways_of(self, leg: Leg) -> Ways:
+        return self._once(leg, lambda: self._leg_ways(leg))
 
-    def _ring_ways(self, positions: Int64) -> _Ways:
-        ranks = range(self.num_ranks)
-        rings = [self.communication.rings_of(self._spread(positions, rank)) for rank in ranks]
-        columns = [np.concatenate([getattr(ring, f.name) for ring in rings]) for f in fields(Rings)]
-        first, number = _distinct(columns)
-        distinct = Rings(*(column[first] for column in columns))
-        return _Ways(distinct, number.reshape(self.num_ranks, -1))
+    def _leg_ways(self, leg: Leg) -> Ways:
+        members = leg.spread(leg.members, self.num_replicas)
+        if not leg.ahead:
+            return self._ring_ways(members)
+        receivers = leg.spread(leg.receivers, self.num_replicas)
+        return self._transfer_ways(members[:, 0], receivers[:, 0], leg.ahead)
 
-    def _transfer_ways(self, senders: Int64, receivers: Int64, ahead: int) -> _Ways:
+    def _ring_ways(self, groups: NDArray[np.integer]) -> Ways:
+        first, alike = self._ranks_alike(0)
+        rings = [self.communication.rings_of(self.devices[rank][groups]) for rank in first]
+        return joined_ways(Rings, rings, alike)
+
+    def _transfer_ways(self, senders: Int64, receivers: Int64, ahead: int) -> Ways:
+        first, alike = self._ranks_alike(ahead)
+        following = np.roll(self.devices, -ahead, axis=0)
         paces = [
-            self.communication.pace_of(
-                self._spread(senders, rank)[:, 0],
-                self._spread(receivers, (rank + ahead) % self.num_ranks)[:, 0],
-            )
-            for rank in range(self.num_ranks)
+            self._pace_of(self.devices[rank][senders], following[rank][receivers]) for rank in first
         ]
-        columns = [np.concatenate([getattr(pace, f.name) for pace in paces]) for f in fields(Pace)]
-        first, number = _distinct(columns)
-        distinct = Pace(*(column[first] for column in columns))
-        return _Ways(distinct, number.reshape(self.num_ranks, -1))
+        return joined_ways(Pace, paces, alike)
 
+    def _pace_of(self, sources: Int32, targets: Int32) -> Pace:
+        known = self.communication.in_first_hosts(np.concatenate([sources, targets])[None])
+        ends = known.reshape(2, -1)
+        find = self.communication.pace_of
+        key = "pace", ends.tobytes()
+        return self.communication.before.of_groups(key, lambda: find(ends[0], ends[1]))
 
-def _distinct(columns: list[np.ndarray]) -> tuple[Int64, Int64]:
-    """Return the first of each set of equal rows, and the set of every row."""
-    table = np.stack([column.astype(np.float64) for column in columns], axis=1)
-    _, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
-    return first.astype(np.int64), number.reshape(-1).astype(np.int64)
+    def _ranks_alike(self, ahead: int) -> tuple[list[int], list[int]]:
+        """Return the first of ranks that stand alike, and which of them every rank is like.
+
+        Ranks are alike here together with those ``ahead`` of them (0: on their own).
+        """
+        if ahead not in self._alike:
+            around = [self.devices, np.roll(self.devices, -ahead, axis=0)]
+            known = self.communication.in_first_hosts(np.concatenate(around, axis=1))
+            number: dict[bytes, int] = {}
+            alike = [number.setdefault(row.tobytes(), len(number)) for row in known]
+            self._alike[ahead] = [alike.index(n) for n in number.values()], alike
+        return self._alike[ahead]

@@ -34,19 +34,38 @@ def _one_each(rows: Sequence[Row], who: Incidence, stand_ins: Sequence[StandIn])
     for key, row in who.samples.items():
         places, members = stand_ins[number[row.places]]
         cells[key] = places, row.duration_ns[members], row.num_bytes[members]
-    return [
-        Row(r.stage, r.action, r.kind, r.operator, *cells[key], r.needs, r.is_compute, r.collective)
-        for r, key in zip(rows, who.keys, strict=True)
-    ]
+    return [_on(row, *cells[key]) for row, key in zip(rows, who.keys, strict=True)]
+
+
+def _on(row: Row, places: Places, duration_ns: Int64, num_bytes: Int64) -> Row:
+    """Return a row on other places; kernels have been issued by now."""
+    return Row(
+        row.stage,
+        row.action,
+        row.kind,
+        row.operator,
+        places,
+        duration_ns,
+        num_bytes,
+        row.needs,
+        row.is_compute,
+        row.collective,
+        blocks=row.blocks,
+    )
 
 
 def _several(rows: Sequence[Row], who: Incidence, stand_ins: Sequence[list[StandIn]]) -> list[Row]:
-    """Write every row once for each of its stand-ins; what needed the row needs all of them."""
+    """Write every row once for each of its stand-ins; what needed the row needs all of them.
+
+    Needs below 0 are no rows and stay as they are.
+    """
     found: list[Row] = []
     copies: list[range] = []
     for row in rows:
         some = stand_ins[who.number[row.places]]
-        needs = tuple(copy for need in row.needs for copy in copies[need])
+        outside = tuple(need for need in row.needs if need < 0)
+        inside = [copies[need] for need in row.needs if need >= 0]
+        needs = (*outside, *(copy for some in inside for copy in some))
         copies.append(range(len(found), len(found) + len(some)))
         for places, members in some:
             durations, num_bytes = row.duration_ns[members], row.num_bytes[members]

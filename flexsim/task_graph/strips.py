@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
 from flexsim.operator_graph.graph import OperatorGraph
+from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int32, Int64, UInt8
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 from flexsim.task_graph.members import templates_of
@@ -24,6 +27,14 @@ _Cell = tuple[Places, Int64, Int64]
 
 BLOCKS = 3
 """Layers of a stage that is to grow: the first, the one that is repeated, the last."""
+
+
+class Last(NamedTuple):
+    """What the last task of a strip takes, moves and takes its host."""
+
+    duration_ns: int
+    num_bytes: int
+    issue_ns: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +63,32 @@ class Strip:
     sends: Int64
     begin: int
     end: int
+    issue_ns: Int64
+    """What the device's host takes to issue each task, where hosts run ahead; else 0."""
+    added: Int64
+    """Tasks before ``end`` that the last task waits for, beside those that edges lead from."""
 
     @property
     def num_tasks(self) -> int:
         """Number of tasks."""
         return len(self.kind)
+
+    @cached_property
+    def needs(self) -> Csr:
+        """The tasks of this strip that each task waits for."""
+        return Csr.from_pairs(self.num_tasks, self.targets, self.sources.astype(np.int32))
+
+    def repeats(self, tasks: Sequence[int]) -> bool:
+        """Whether tasks belong to the layer that may be repeated."""
+        return self.begin < self.end and all(self.begin <= task < self.end for task in tasks)
+
+    def with_last(self, last: Last) -> Strip:
+        """Return the strip with another last task in place of its own."""
+        columns = self.duration_ns.copy(), self.num_bytes.copy(), self.issue_ns.copy()
+        for column, value in zip(columns, last, strict=True):
+            column[-1] = value
+        duration_ns, num_bytes, issue_ns = columns
+        return replace(self, duration_ns=duration_ns, num_bytes=num_bytes, issue_ns=issue_ns)
 
     def place(self, position: Int64, extra: int) -> Int64:
         """Return where tasks outside the repeated layer lie after ``extra`` repetitions."""
@@ -87,22 +119,33 @@ class Strips:
 
 
 def strips_of(
-    rows: Sequence[Row], graph: OperatorGraph, stage_of: Sequence[int], num_blocks: int
+    rows: Sequence[Row],
+    graph: OperatorGraph,
+    stage_of: Sequence[int],
+    num_blocks: int,
+    sums: Sequence[int] = (),
 ) -> Strips | str:
     """Return the strips of a program on one replica, or why it has none.
 
-    ``stage_of`` has the stage of every operator; ``num_blocks`` layers make a stage.
+    ``stage_of`` has the stage of every operator; ``num_blocks`` layers make a stage. ``sums`` are
+    rows that wait for tasks of all layers, each the last of its stage's backward.
     """
     single = _alone(rows)
     if single is None:
         return "the devices of a rank do not work alike"
     num_stages = max(stage_of) + 1
-    templates = templates_of(single, num_stages, 0)
     labels = _labels(single, graph, stage_of, num_stages)
+    middles = [_middle(each, num_blocks) for each in labels]
+    if None in middles:
+        return "a layer's tasks do not stand together"
+    spans = [middle or (0, 0) for middle in middles]
+    single, added = _without_added(single, sums, spans)
+    templates, issue_ns = templates_of(single, num_stages, 0), _issue_ns(single, num_stages)
     strips = {}
     for number in range(2 * num_stages):
-        found = _strip(templates, number, labels[number], num_blocks)
-        if found is None:
+        found = _strip(templates, number, spans[number])
+        found = replace(found, issue_ns=issue_ns[number], added=added[number])
+        if not _repeats(found):
             return "a layer's tasks do not stand together"
         strips[divmod(number, 2)] = found
     crossings = _crossings(templates)
@@ -129,26 +172,36 @@ def _alike(strips: dict[tuple[int, int], Strip], crossings: Sequence[Crossing]) 
 def _alone(rows: Sequence[Row]) -> list[Row] | None:
     """Return rows as the first device of their rank takes part in them; None if some differ."""
     cells: dict[tuple[int, int, int], _Cell | None] = {}
+    places: dict[tuple[int, int], Places] = {}
     found = []
     for row in rows:
         key = id(row.places), id(row.duration_ns), id(row.num_bytes)
         if key not in cells:
-            cells[key] = _cell(row)
+            cells[key] = _cell(row, places)
         cell = cells[key]
         if cell is None:
             return None
-        found.append(row._replace(places=cell[0], duration_ns=cell[1], num_bytes=cell[2]))
+        found.append(Row._make((*row[:4], *cell, *row[7:])))
     return found
 
 
-def _cell(row: Row) -> _Cell | None:
+def _cell(row: Row, places: dict[tuple[int, int], Places]) -> _Cell | None:
     """Return places, duration and bytes of the first device; None where devices differ."""
-    places = row.places
-    if np.ptp(row.duration_ns) or np.ptp(row.num_bytes) or row.duration_ns[0] < 0:
+    duration_ns, num_bytes = row.duration_ns, row.num_bytes
+    first = duration_ns[0]
+    if first < 0 or (duration_ns != first).any() or (num_bytes != num_bytes[0]).any():
         return None
-    first = np.array([[places.groups.min()]], np.int32)
-    targets = None if places.targets is None else np.array([places.targets.min()], np.int32)
-    return Places(first, targets), row.duration_ns[:1], row.num_bytes[:1]
+    targets = row.places.targets
+    ends = int(row.places.groups.min()), -1 if targets is None else int(targets.min())
+    if ends not in places:
+        places[ends] = _places(*ends)
+    return places[ends], duration_ns[:1], num_bytes[:1]
+
+
+def _places(device: int, target: int) -> Places:
+    """Return a single member on one device, or from there to another."""
+    targets = None if target < 0 else np.array([target], np.int32)
+    return Places(np.array([[device]], np.int32), targets)
 
 
 def _labels(
@@ -164,16 +217,45 @@ def _labels(
     return found
 
 
-def _strip(templates: Templates, number: int, labels: list[str], num_blocks: int) -> Strip | None:
+def positions(rows: Sequence[Row]) -> list[int]:
+    """Return the position of every row in its template."""
+    counts: dict[tuple[int, int], int] = {}
+    found = []
+    for row in rows:
+        key = row.stage, row.action
+        found.append(counts.get(key, 0))
+        counts[key] = found[-1] + 1
+    return found
+
+
+def _without_added(
+    rows: list[Row], sums: Sequence[int], spans: Sequence[tuple[int, int]]
+) -> tuple[list[Row], list[Int64]]:
+    """Let sums wait for what follows the repeated layer alone; return what else, by template."""
+    position, rows = positions(rows), list(rows)
+    added = [np.zeros(0, np.int64) for _ in spans]
+    for index in sums:
+        number, needs = 2 * rows[index].stage + 1, rows[index].needs
+        _, end = spans[number]
+        added[number] = np.array([position[n] for n in needs if position[n] < end], np.int64)
+        rows[index] = rows[index]._replace(needs=tuple(n for n in needs if position[n] >= end))
+    return rows, added
+
+
+def _issue_ns(rows: Sequence[Row], num_stages: int) -> list[Int64]:
+    found: list[list[int]] = [[] for _ in range(2 * num_stages)]
+    for row in rows:
+        found[2 * row.stage + (row.action != 0)].append(row.issue_ns)
+    return [np.array(some, np.int64) for some in found]
+
+
+def _strip(templates: Templates, number: int, middle: tuple[int, int]) -> Strip:
     span = slice(*templates.offsets[number : number + 2].tolist())
     inside = (templates.template_of_member[templates.sources] == number) & (
         templates.template_of_member[templates.targets] == number
     )
-    ends = templates.ends[number]
-    middle = _middle(labels, num_blocks)
-    if middle is None:
-        return None
-    strip = Strip(
+    ends, nothing = templates.ends[number], np.zeros(0, np.int64)
+    return Strip(
         operator=templates.operator[span],
         copy=np.zeros(span.stop - span.start, np.int32),
         kind=templates.kind[span],
@@ -189,8 +271,9 @@ def _strip(templates: Templates, number: int, labels: list[str], num_blocks: int
         sends=ends.sends.members,
         begin=middle[0],
         end=middle[1],
+        issue_ns=nothing,
+        added=nothing,
     )
-    return strip if _repeats(strip) else None
 
 
 def _middle(labels: list[str], num_blocks: int) -> tuple[int, int] | None:
@@ -222,7 +305,7 @@ def _repeats(strip: Strip) -> bool:
     one, next_one = np.arange(strip.begin, strip.end), np.arange(strip.end, strip.end + length)
     if next_one[-1] >= strip.num_tasks:
         return False
-    columns = (strip.kind, strip.duration_ns, strip.num_bytes, strip.toward)
+    columns = (strip.kind, strip.duration_ns, strip.num_bytes, strip.toward, strip.issue_ns)
     alike = all(np.array_equal(column[one], column[next_one]) for column in columns)
     here = _into(strip, strip.begin, strip.end) + length
     there = _into(strip, strip.end, strip.end + length)
@@ -258,60 +341,3 @@ def _crossings(templates: Templates) -> tuple[Crossing, ...]:
             )
         )
     return tuple(found)
-
-
-def stretched(strip: Strip, extra: int) -> Strip:
-    """Return a strip whose repeatable layer stands there ``1 + extra`` times.
-
-    Where ``extra`` is -1 it is left out; the layer after it takes its inputs.
-    """
-    if not extra:
-        return strip
-    length = strip.end - strip.begin
-    middle = np.arange(strip.begin, strip.end)
-    first, copies = np.arange(strip.end if extra > 0 else strip.begin), max(extra, 0)
-    order = np.concatenate([first, np.tile(middle, copies), np.arange(strip.end, strip.num_tasks)])
-    sources, targets = _stretched_edges(strip, extra)
-    weights = np.setdiff1d(strip.tails, strip.exits)
-    again = weights[(weights >= strip.begin) & (weights < strip.end)]
-    more = (again[None, :] + length * np.arange(1, extra + 1)[:, None]).reshape(-1)
-    once = strip.tails if extra > 0 else np.setdiff1d(strip.tails, again)
-    tails = np.concatenate([strip.place(once, extra), more])
-    copy = np.zeros(len(order), np.int32)
-    copy[strip.end : strip.end + copies * length] = np.repeat(np.arange(1, extra + 1), length)
-    return replace(
-        strip,
-        operator=strip.operator[order],
-        copy=copy,
-        kind=strip.kind[order],
-        duration_ns=strip.duration_ns[order],
-        num_bytes=strip.num_bytes[order],
-        toward=strip.toward[order],
-        sources=sources,
-        targets=targets,
-        exits=strip.place(strip.exits, extra),
-        tails=np.sort(tails),
-        entries=strip.place(strip.entries, extra),
-        heads=strip.place(strip.heads, extra),
-        sends=strip.place(strip.sends, extra),
-    )
-
-
-def _stretched_edges(strip: Strip, extra: int) -> tuple[Int64, Int64]:
-    length = strip.end - strip.begin
-    into = (strip.targets >= strip.begin) & (strip.targets < strip.end)
-    after = strip.targets >= strip.end
-    jumps = length * np.arange(1, extra + 1)[:, None]
-    shift = length * extra
-    before = ~after if extra > 0 else ~after & ~into
-    sources = [
-        strip.sources[before],
-        (strip.sources[into] + jumps).reshape(-1),
-        strip.sources[after] + shift,
-    ]
-    targets = [
-        strip.targets[before],
-        (strip.targets[into] + jumps).reshape(-1),
-        strip.targets[after] + shift,
-    ]
-    return np.concatenate(sources), np.concatenate(targets)

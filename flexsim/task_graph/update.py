@@ -8,7 +8,7 @@ or cut differently are summed over all that hold them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from flexsim.cost.profiles import SoftwareProfile
 from flexsim.cost.work import Work
 from flexsim.strategy.mesh import Mesh
 from flexsim.strategy.strategy import OPTIMIZER
+from flexsim.task_graph.accumulation import accumulated
 from flexsim.task_graph.kinds import COLLECTIVE_CODE, TASK_CODE
 from flexsim.task_graph.offload_update import Step, parameters_of, write_host_step
 from flexsim.task_graph.parts import (
@@ -34,7 +35,7 @@ from flexsim.task_graph.reductions import (
     reductions,
     scatter_gradients,
 )
-from flexsim.task_graph.rows import B, Row, U, unique
+from flexsim.task_graph.rows import Row, U, unique
 from flexsim.task_graph.shared_update import SharedBucket, shared_buckets
 
 NORM_BYTES = 4
@@ -60,7 +61,7 @@ def write_update(program: Program, software: SoftwareProfile) -> list[WeightPart
     parts = weight_parts(program)
     check_shares(program, parts)
     parts = scatter_gradients(program, parts, software)
-    parts = _accumulated(program, parts, software)
+    parts = accumulated(program, parts, software)
     write_update_of(program, parts, software)
     return parts
 
@@ -86,38 +87,6 @@ def write_update_of(program: Program, parts: list[WeightPart], software: Softwar
         row = _write_copies(program, software, together, needs)
         ready |= dict.fromkeys(keys, (row,))
     _write_optimizer(program, software, parts, ready)
-
-
-def _accumulated(
-    program: Program, parts: list[WeightPart], software: SoftwareProfile
-) -> list[WeightPart]:
-    """Write, by stage, the pass that adds a microbatch's gradients to their sum.
-
-    Nothing is written where the weight-gradient products add to the sum themselves, or where
-    there is one microbatch only.
-    """
-    precision = program.graph.stored_precision
-    traffic = software.gradient_accumulation_bytes_per_parameter.get(precision, 0)
-    if not traffic or program.strategy.num_microbatches == 1:
-        return parts
-    together: dict[tuple[int, Mesh], list[WeightPart]] = {}
-    for part in parts:
-        together.setdefault((part.stage, part.layout.mesh), []).append(part)
-    row_of = {key: _write_accumulation(program, some, traffic) for key, some in together.items()}
-    return [replace(part, rows=(row_of[part.stage, part.layout.mesh],)) for part in parts]
-
-
-def _write_accumulation(program: Program, parts: list[WeightPart], traffic: float) -> int:
-    stage, mesh = parts[0].stage, parts[0].layout.mesh
-    kept = sum(part.num_parameters / part.gradient_shares for part in parts)
-    num_bytes = round(kept * traffic)
-    work = Work("elementwise", "W", 0, num_bytes, num_kernels=len(parts))
-    duration = program.pricing.durations([work], np.zeros(mesh.size, np.int64), mesh)
-    counts = np.full(mesh.size, num_bytes, np.int64)
-    needs = unique(row for part in parts for row in part.rows)
-    code, places = TASK_CODE["weight-gradient"], program.notebook.on_mesh(mesh)
-    row = Row(stage, B, code, -1, places, duration, counts, needs, True)
-    return program.notebook.write(row._replace(issue_ns=program.pricing.issue_ns([work])))
 
 
 def _buckets(program: Program, parts: list[WeightPart], software: SoftwareProfile) -> list[_Bucket]:

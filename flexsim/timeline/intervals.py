@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.ragged import offsets_of
-from flexsim.task_graph.columns import Int32, Int64
+from flexsim.task_graph.columns import Int32, Int64, TaskGraph
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
 
 if TYPE_CHECKING:
@@ -61,7 +61,19 @@ def busy_rows(timeline: Timeline) -> BusyRows:
     other = np.where(is_channel & (devices[other] == table.peer), other, -1)
     computes = (table.kind < NUM_COMPUTE_KINDS) & ~is_channel
     streams = Held(held.offsets, held.values, line, other, computes.astype(np.uint8))
-    return _sorted_rows(streams, len(devices), timeline.start_ns)
+    found = _sorted_rows(streams, len(devices), timeline.start_ns)
+    return _with_blocking_messages(found, timeline.task_graph)
+
+
+def _with_blocking_messages(rows: BusyRows, graph: TaskGraph) -> BusyRows:
+    """Return the rows with messages that hold compute streams told from computation."""
+    computes = np.flatnonzero(rows.row < 0)
+    if len(computes) == np.count_nonzero(graph.is_compute):
+        return rows
+    row = rows.row.copy()
+    messages = computes[~graph.is_compute[~row[computes]]]
+    row[messages] = ~row[messages]
+    return BusyRows(rows.first, row)
 
 
 def rows_of_resources(timeline: Timeline) -> BusyRows:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flexsim.task_graph.columns import (
     DYNAMIC_PARTS,
@@ -16,15 +15,23 @@ from flexsim.task_graph.columns import (
     StaticMemory,
 )
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS
+from flexsim.timeline.memory_table import PARTS, STATIC_PARTS, Throughout
 from flexsim.timeline.names import action_name
 from flexsim.timeline.spans import Timeline
 
-STATIC_PARTS = ("weights", "gradients", "optimizer")
-PARTS = (*STATIC_PARTS, *DYNAMIC_PARTS, "overhead")
-"""What the memory of a device is made up of; ``overhead`` is what the software occupies itself
-and what its allocator loses to fragmentation."""
+__all__ = [
+    "PARTS",
+    "STATIC_PARTS",
+    "PeakMemory",
+    "action_spans_ns",
+    "lasting_peak_bytes",
+    "peak_memory",
+    "peak_of_actions",
+    "ranks_of",
+    "spans_apart_ns",
+]
 
-_ACTIVATIONS, _RECOMPUTE, _GATHERED, _TEMPORARY = 0, 1, 2, 3
+_ACTIVATIONS, _RECOMPUTE, _GATHERED = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,36 +98,14 @@ def peak_of_actions(
     Ranks are not known from these; they are -1.
     """
     devices = np.union1d(static.device, activation.device).astype(np.int64)
-    return peak_with(static, devices, *_peak_of_dynamic(spans_ns, activation, devices))
-
-
-def peak_with(
-    static: StaticMemory, devices: Int64, dynamic: Int64, action: Int64, operator: Int64
-) -> PeakMemory:
-    """Return the peak of ``devices`` (sorted) that hold ``dynamic`` at most, by part, then.
-
-    ``action`` and ``operator`` run at that moment. The arrays become the peak's own.
-    """
-    row = np.searchsorted(devices, static.device)
-    held = {part: _scattered(len(devices), row, getattr(static, part)) for part in STATIC_PARTS}
-    if static.step is not None:
-        step = _scattered(len(devices), row, static.step)
-        steps = step > dynamic.sum(axis=1)
-        dynamic[steps], action[steps], operator[steps] = 0, -1, -1
-        dynamic[steps, _TEMPORARY] = step[steps]
-    overhead = np.round(dynamic.sum(axis=1) * static.fragmentation).astype(np.int64)
-    if static.buffers is not None:
-        dynamic[:, DYNAMIC_PARTS.index("buffers")] += _scattered(len(devices), row, static.buffers)
-    if static.framework is not None:
-        overhead += _scattered(len(devices), row, static.framework)
+    dynamic, action, operator = _peak_of_dynamic(spans_ns, activation, devices)
+    parts, steps = Throughout.of(static, devices).with_dynamic(dynamic)
     return PeakMemory(
         device=devices,
         rank=np.full(len(devices), -1),
-        **held,
-        **dict(zip(DYNAMIC_PARTS, dynamic.T, strict=True)),
-        overhead=overhead,
-        action=action,
-        operator=operator,
+        **dict(zip(PARTS, parts.T, strict=True)),
+        action=np.where(steps, -1, action),
+        operator=np.where(steps, -1, operator),
     )
 
 
@@ -155,12 +140,6 @@ def _no_static() -> StaticMemory:
 def _no_activations() -> ActivationMemory:
     ids, num_bytes = np.zeros(0, np.int32), np.zeros(0, np.int64)
     return ActivationMemory(ids, ids, num_bytes, num_bytes, num_bytes)
-
-
-def _scattered(length: int, row: NDArray[np.integer], num_bytes: Int64) -> Int64:
-    result = np.zeros(length, np.int64)
-    np.add.at(result, row, num_bytes)
-    return result
 
 
 def _peak_of_dynamic(

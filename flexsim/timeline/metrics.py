@@ -19,6 +19,7 @@ _MEMORY = (
     "peak_memory_at",
     "fits_memory",
 )
+_OF_STAGE = ("stage", "device", *PARTS, "total")
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,31 @@ def memory_metrics(
     """Return the metrics of memory, None where there is none; ``moment`` is that of the peak."""
     if peak is None:
         return dict.fromkeys(_MEMORY)
-    largest = int(peak.total.max(initial=0))
+    return stages_metrics(_per_stage(peak), capacity_bytes, moment)
+
+
+def stages_metrics(
+    stages: list[dict[str, int]], capacity_bytes: int, moment: str | None
+) -> dict[str, object]:
+    """Return the metrics of memory from those of stages (:func:`stages_of`)."""
+    largest = max((stage["total"] for stage in stages), default=0)
     return {
         "peak_memory_bytes": largest,
-        "peak_memory_bytes_per_stage": _per_stage(peak),
+        "peak_memory_bytes_per_stage": stages,
         "peak_memory_at": moment,
         "fits_memory": largest <= capacity_bytes,
     }
+
+
+def stages_of(places: Int64, parts: Int64) -> list[dict[str, int]]:
+    """Return what pipeline ranks hold, by name.
+
+    A row of ``places`` is a rank and its fullest device, one of ``parts`` what that holds, a
+    column each of :data:`~flexsim.timeline.memory.PARTS`.
+    """
+    total = np.add.reduce(parts, axis=1, keepdims=True)
+    rows = np.concatenate([places, parts, total], axis=1).tolist()
+    return [dict(zip(_OF_STAGE, row, strict=True)) for row in rows]
 
 
 def _per_stage(peak: PeakMemory) -> list[dict[str, int]]:
@@ -155,10 +174,8 @@ def _per_stage(peak: PeakMemory) -> list[dict[str, int]]:
     order = np.lexsort((-peak.total, peak.rank))
     ranks, first = np.unique(peak.rank[order], return_index=True)
     fullest = order[first]
-    columns = [getattr(peak, part)[fullest].tolist() for part in PARTS]
-    rows = zip(ranks.tolist(), peak.device[fullest].tolist(), *columns, strict=True)
-    keys = ("stage", "device", *PARTS)
-    return [{**dict(zip(keys, row, strict=True)), "total": sum(row[2:])} for row in rows]
+    parts = np.stack([getattr(peak, part)[fullest] for part in PARTS], axis=1)
+    return stages_of(np.stack([ranks, peak.device[fullest]], axis=1), parts)
 
 
 def _mean(values: Int64, weights: Int64) -> float:

@@ -6,7 +6,7 @@ import pytest
 from command_line import flexsim
 
 from flexsim.scenario.batch import run_many
-from flexsim.scenario.fitting import sentence, ways_to_fit
+from flexsim.scenario.fitting import Advice, advice_on, sentence, ways_to_fit
 from flexsim.scenario.load import load_scenario
 
 TABLES = """
@@ -61,5 +61,21 @@ def test_the_command_says_what_would_help(path):
     assert "strategy." in answer.out.split("cheapest way first")[1]
 
 
-def test_where_nothing_helps_it_says_so():
-    assert sentence([]).startswith("no way of recomputation")
+def test_where_nothing_helps_it_tells_what_comes_nearest_and_what_more_devices_would_do(path):
+    alone = ["cluster.devices=1", "strategy.tensor=1", "model.layers=4", "model.hidden=24576"]
+    alone += ["training.global_batch=2", "training.micro_batch=1"]
+    advice = advice_on(load_scenario(path, alone))
+    capacity_bytes = 80 * 2**30
+    assert not advice.ways
+    assert advice.nearest.peak_bytes > capacity_bytes >= advice.larger.peak_bytes
+    changes = [f"{key}={value}".replace("'", '"') for key, value in advice.larger.changes.items()]
+    metrics = run_many([load_scenario(path, [*alone, *changes])])[0].metrics
+    assert metrics["peak_memory_bytes"] == advice.larger.peak_bytes
+    assert metrics["num_devices"] == advice.larger.changes["cluster.devices"] > 1
+    told = sentence(advice, capacity_bytes)
+    assert "makes it fit; the nearest lacks" in told
+    assert f"\non more devices it would fit with\n  {advice.larger}" in told
+
+
+def test_where_nothing_can_be_tried_it_says_so():
+    assert sentence(Advice([]), 80 * 2**30).startswith("no way of recomputation")

@@ -48,7 +48,7 @@ def metrics(stages):
 TWO_STAGES = (stage(0, 16), stage(1, 9))
 
 
-def report(published=None, stages=TWO_STAGES, colours=False, width=80):
+def report(published=None, stages=TWO_STAGES, colours=False, width=80, samples="sequences"):
     content = changed("published", published) if published else changed()
     scenario = Scenario.from_dict(content, "gpt3.toml")
     graph = make_task_graph(
@@ -60,6 +60,7 @@ def report(published=None, stages=TWO_STAGES, colours=False, width=80):
     result = SimpleNamespace(
         title="GPT-3 on 64 A100",
         metrics=metrics(list(stages)),
+        samples=samples,
         task_graph=graph,
         timeline=Timeline(graph, times[:-1], times[1:]),
         memory_capacity_bytes=80 * GIB,
@@ -93,6 +94,20 @@ def test_without_published_numbers_there_is_no_column_for_them():
     text = report()
     assert "published" not in text
     assert row(text, "iteration time") == ["13.89 s"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "rows", "others"),
+    [
+        ("sequences", ["tokens a second", "sequences a second"], ["images"]),
+        ("images", ["images a second"], ["tokens", "sequences"]),
+        ("samples", ["samples a second"], ["tokens", "sequences"]),
+    ],
+)
+def test_speed_counts_what_the_batch_is_made_of(samples, rows, others):
+    text = report(samples=samples)
+    assert all(word in text for word in rows)
+    assert not any(word in text for word in others)
 
 
 def test_published_passes_stand_beside_the_simulated_ones():

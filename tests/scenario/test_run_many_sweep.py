@@ -73,17 +73,15 @@ def test_no_configuration_takes_the_long_way(variants, monkeypatch):
         assert batch.run(variants.scenario(values)).metrics["iteration_time_s"] > 0
 
 
-def without_jumps(degrees, jumps=True):
-    """Return the whole order."""
-    return express_ordered(degrees, jumps=False)
-
-
-express_ordered = flexsim.scenario.express._ordered
-
-
 @pytest.mark.parametrize(
     ("schedule", "chunks", "pipeline", "batch"),
-    [("1f1b", 1, 4, 512), ("1f1b", 1, 2, 96), ("interleaved-1f1b", 3, 8, 512)],
+    [
+        ("1f1b", 1, 4, 512),
+        ("1f1b", 1, 2, 96),
+        ("interleaved-1f1b", 3, 8, 512),
+        ("gpipe", 1, 4, 512),
+        ("gpipe", 1, 1, 512),
+    ],
 )
 def test_a_steady_state_may_be_left_out(variants, monkeypatch, schedule, chunks, pipeline, batch):
     values = {
@@ -94,15 +92,15 @@ def test_a_steady_state_may_be_left_out(variants, monkeypatch, schedule, chunks,
         "strategy.schedule": schedule,
     }
     replayed: list[int] = []
-    follow = flexsim.engine.contraction_uniform.follow_actions
+    follow = flexsim.engine.contraction_passes.follow_actions
     monkeypatch.setattr(
-        "flexsim.engine.contraction_uniform.follow_actions",
+        "flexsim.engine.contraction_passes.follow_actions",
         lambda spans, lineup, *rest: (
             replayed.append(len(lineup[0])) or follow(spans, lineup, *rest)
         ),
     )
     short = Batch().run(variants.scenario(values)).metrics
-    monkeypatch.setattr("flexsim.scenario.express._ordered", without_jumps)
+    monkeypatch.setattr("flexsim.scenario.express.PATIENCE", ())
     whole = Batch().run(variants.scenario(values)).metrics
     assert short == whole
     assert 2 * replayed[0] < replayed[1]

@@ -53,9 +53,16 @@ def test_merged_parts_update_as_all_parts_do(case):
     plain = build_update(long, whole, devices, costs)
     assert not isinstance(merged, str), merged
     assert not isinstance(plain, str), plain
-    for name in ("offsets", "kind", "duration_ns", "num_bytes", "sources", "targets"):
-        one, other = getattr(merged.templates, name), getattr(plain.templates, name)
-        assert np.array_equal(one, other), name
+    table, held = plain.templates.resource_table, plain.templates.held
+    rank = np.searchsorted(long.site.representatives, table.device)
+    assert np.array_equal(merged.rank, plain.templates.template_of_member)
+    assert np.array_equal(merged.kind, table.kind[held.values[held.offsets[:-1]]])
+    for name in ("duration_ns", "num_bytes"):
+        assert np.array_equal(getattr(merged, name), getattr(plain.templates, name)), name
+    assert np.array_equal(merged.holds.offsets, held.offsets)
+    assert np.array_equal(merged.holds.values, rank[held.values])
+    edges = plain.templates.sources, plain.templates.targets
+    assert sorted(zip(*merged.edges, strict=True)) == sorted(zip(*edges, strict=True))
     for name in ("device", "weights", "gradients", "optimizer", "step", "num_alike"):
         one, other = getattr(merged.static_memory, name), getattr(plain.static_memory, name)
         assert np.array_equal(one, other), name
