@@ -8,6 +8,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 SCENARIO ?= scenarios/gpt3-175b-64xa100.toml
+DRAWN := build/gallery
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test bench gallery docs truth lint format clean
@@ -33,12 +34,26 @@ bench: $(STAMP)  ## measure speed and memory (BENCH="--most 100000" for a short 
 	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' \
 		--benchmark-columns=min,median,max,rounds --benchmark-sort=fullname $(BENCH)
 
-gallery: $(STAMP)  ## draw the schedules, and where the time of SCENARIO goes, into plots/gallery
+gallery: $(STAMP)  ## draw all of plots/gallery anew: schedules, SCENARIO, links, and sweeps
+	rm -rf $(DRAWN)
 	for format in png svg; do $(BIN)/flexsim list schedules --plot plots/gallery/schedules.$$format; done
-	$(BIN)/flexsim run $(SCENARIO) --waterfall --critical-path --output build/gallery
-	name=$$(basename $(SCENARIO) .toml); \
-	cp build/gallery/waterfall.png plots/gallery/$$name-waterfall.png; \
-	cp build/gallery/critical_path.png plots/gallery/$$name-critical-path.png
+	$(BIN)/flexsim run $(SCENARIO) --waterfall --critical-path --output $(DRAWN)
+	name=plots/gallery/$$(basename $(SCENARIO) .toml); cp $(DRAWN)/bubbles.png $$name.png; \
+	cp $(DRAWN)/waterfall.png $$name-waterfall.png; cp $(DRAWN)/critical_path.png $$name-critical-path.png
+	$(BIN)/python scenarios/compare_schedules.py $(DRAWN)
+	cp $(DRAWN)/comparison.png plots/gallery
+	$(BIN)/flexsim run scenarios/korthikanti-22b-8xa100-full.toml --output $(DRAWN)/links --quiet \
+		--set title="GPT 22B on 16 A100 of two hosts, tensor 8, data 2" --set cluster.hosts=2 \
+		--set strategy.data=2 --set training.global_batch=8 --set simulation.network=links
+	cp $(DRAWN)/links/links.png plots/gallery/links-22b-16xa100.png
+	for name in gpt-18b-splits micro-batches model-sizes weak-scaling; do \
+		$(BIN)/flexsim sweep scenarios/sweeps/$$name.toml --output $(DRAWN)/$$name.csv --quiet || exit 1; \
+	done
+	cp $(DRAWN)/gpt-18b-splits-heat-map.png plots/gallery/sweep-heat-map.png
+	cp $(DRAWN)/gpt-18b-splits-pareto.png plots/gallery/sweep-pareto.png
+	cp $(DRAWN)/micro-batches-lines.png plots/gallery/sweep-lines.png
+	cp $(DRAWN)/model-sizes-pareto.png plots/gallery/sweep-fronts.png
+	cp $(DRAWN)/weak-scaling-scaling.png plots/gallery/sweep-scaling.png
 
 docs: $(STAMP)  ## build the documentation into build/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

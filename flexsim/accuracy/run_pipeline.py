@@ -29,7 +29,7 @@ def pipeline_of(cells: Cells, degrees: Degrees) -> dict[str, Any]:
     found |= {"schedule": schedule} if schedule else {}
     if schedule.startswith(_SPLIT_SCHEDULES):
         found |= {"gradient_norm": False, "blocking_transfers": False}
-    return found | _layers(layers, stages * chunks, light_ends)
+    return found | _layers(cells, layers, stages * chunks, light_ends)
 
 
 def _chunks(cells: Cells, schedule: str, layers_a_device: int) -> int:
@@ -47,12 +47,26 @@ def _chunks(cells: Cells, schedule: str, layers_a_device: int) -> int:
     return next((n for n in range(2, layers_a_device + 1) if layers_a_device % n == 0), 1)
 
 
-def _layers(layers: int, stages: int, light_ends: bool) -> dict[str, list[int]]:
-    """Return layers by stage where they are not equal: the ends have one less, or the first do."""
+def _layers(cells: Cells, layers: int, stages: int, light_ends: bool) -> dict[str, list[int]]:
+    """Return layers by stage where they are not equal.
+
+    Where two layers more would make them equal, embedding and head count as one each. DeepSpeed
+    fills its first stages (runtime/utils.py, partition_balanced); others have the larger ones last.
+    """
     if layers % stages == 0:
         return {}
-    if light_ends:
+    if light_ends or (layers + 2) % stages == 0:
         inner = math.ceil(layers / stages)
         return {"layers_per_stage": [inner - 1, *[inner] * (stages - 2), inner - 1]}
+    if "deepspeed" in cells.words("software"):
+        return {"layers_per_stage": _filled(layers, stages)}
     least, more = divmod(layers, stages)
     return {"layers_per_stage": [least + (stage >= stages - more) for stage in range(stages)]}
+
+
+def _filled(layers: int, stages: int) -> list[int]:
+    """Return stages that are filled one after the other; each of the rest is left one layer."""
+    most, found = math.ceil(layers / stages), list[int]()
+    for stage in range(stages):
+        found.append(min(most, layers - sum(found) - (stages - stage - 1)))
+    return found

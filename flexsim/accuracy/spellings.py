@@ -100,8 +100,9 @@ class Software:
 SOFTWARE = (
     Software(r"megatron-?lm fork|zero.?bubble", "megatron-lm-zero-bubble", True),
     Software(r"bigscience|deepspeed.*(2021|2022)|mt-?nlg|bloom", "megatron-deepspeed-2022", True),
+    Software(r"deepspeed.*zero-?3|zero-?3.*deepspeed", "deepspeed-zero3-2021", True),
     Software(r"deepspeed|vtrain", "megatron-deepspeed", True),
-    Software(r"torchtitan|core|mcore|megatron-?lm (v?0\.\d)", "megatron-lm", False),
+    Software(r"torchtitan|core|mcore|megatron-?lm (v?0\.\d)", "megatron-core", False),
     Software(r"megatron.*(\bv0\b|2019)", "megatron-lm-2019", True),
     Software(r"megatron|ptd-?p", "megatron-lm", True),
     Software(r"xla|gspmd|pax|t5x|pathways|jax|lingvo", "xla-spmd", False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,7 +105,15 @@ def _read_run(folder: Path, name: str, summary: dict[str, Any]) -> ComparedRun:
     table = read_table(folder / _BUBBLES, columns)
     times = {f"{end}_s": table[f"{end}_ns"] / NS_PER_S for end in ("start", "end")}
     metrics = checked_metrics(summary["metrics"])
-    return ComparedRun(name, metrics, Bars.of(table.assign(**times)))
+    return ComparedRun(name, metrics, Bars.of(table.assign(**times)), _samples(summary))
+
+
+def _samples(summary: dict[str, Any]) -> str:
+    """Return what the batch of a run is made of, by the scenario that its summary holds."""
+    from flexsim.models.selection import samples_of
+
+    model = tomllib.loads(summary["scenario"]).get("model", {})
+    return samples_of(model.get("name"), model.get("preset"))
 
 
 def _content(runs: Sequence[ComparedRun]) -> dict[str, Any]:
@@ -121,12 +130,14 @@ def _content(runs: Sequence[ComparedRun]) -> dict[str, Any]:
 
 def _report(runs: Sequence[ComparedRun], written: Sequence[Path]) -> None:
     from flexsim.cli.console import out
-    from flexsim.plotting.differences import difference_table
+    from flexsim.plotting.differences import difference_table, samples_of_all
+    from flexsim.plotting.quantities import batches_of
 
     console = out()
     table = difference_table(runs)
     for run in runs[1:]:
-        console.print(_table(runs[0].name, run.name, table[table["run"] == run.name]))
+        with batches_of(samples_of_all(runs)):
+            console.print(_table(runs[0].name, run.name, table[table["run"] == run.name]))
         console.print()
     for path in written:
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)

@@ -38,7 +38,7 @@ def _asked(what: str, metavar: str | None = None) -> Any:
 
 X = Annotated[str | None, _asked("Across: a key.", "COLUMN")]
 Y = Annotated[str | None, _asked("The metric; mfu unless given.", "COLUMN")]
-By = Annotated[str | None, _asked("A line a value, or the rows of a heat map.", "COLUMN")]
+By = Annotated[str | None, _asked("A line or front a value, or the rows of a heat map.", "COLUMN")]
 Kind = Annotated[str | None, _asked("lines, heat-map, pareto, scaling or parallel.")]
 Where = Annotated[str | None, _asked("Draw only rows for which it holds.", "EXPRESSION")]
 Best = Annotated[int, typer.Option(min=1, max=200, help="Lines of a parallel picture.")]
@@ -72,8 +72,7 @@ def _rows(results: Path, where: str | None) -> tuple[PlotRows, Path]:
 
     path = _file_of(results)
     found = read_results(path)
-    title = path.stem if f"{path.name}" not in _RESULTS else path.absolute().parent.name
-    rows = plot_rows(found.rows, found.keys, str(path), title)
+    rows = plot_rows(found.rows, found.keys, (str(path), found.name))
     return (rows if where is None else rows_where(rows, where)), path
 
 

@@ -143,9 +143,9 @@ def _report(
     console = out()
     console.print(summary_table(result), *further, sep="\n")
     if result.metrics.get("fits_memory") is False and result.scenario:
-        from flexsim.scenario.fitting import sentence, ways_to_fit
+        from flexsim.scenario.fitting import advice_on, sentence
 
-        told = sentence(ways_to_fit(result.scenario))
+        told = sentence(advice_on(result.scenario), result.memory_capacity_bytes)
         console.print(told, style="bold red", highlight=False, markup=False, soft_wrap=True)
     if result.engine == "compiled" and result.scenario and not result.scenario.simulation.engine:
         console.print(

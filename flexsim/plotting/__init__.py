@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flexsim.plotting.sweep_lines import draw_lines, lines_table
     from flexsim.plotting.sweep_parallel import draw_parallel, parallel_table
     from flexsim.plotting.sweep_pareto import draw_pareto, pareto_table
-    from flexsim.plotting.sweep_scaling import draw_scaling, scaling_table
+    from flexsim.plotting.sweep_scaling import draw_efficiency, draw_scaling, scaling_table
     from flexsim.plotting.topology import draw_topology
     from flexsim.plotting.validation import draw_errors, draw_validation
     from flexsim.plotting.waterfall import draw_waterfall
@@ -41,6 +41,7 @@ _HOME = {
     "draw_bubbles": "flexsim.plotting.bubbles",
     "draw_critical_path": "flexsim.plotting.critical_path",
     "draw_devices": "flexsim.plotting.search_timelines",
+    "draw_efficiency": "flexsim.plotting.sweep_scaling",
     "draw_errors": "flexsim.plotting.validation",
     "draw_heat_map": "flexsim.plotting.sweep_heat_map",
     "draw_lines": "flexsim.plotting.sweep_lines",
@@ -75,6 +76,7 @@ __all__ = [
     "draw_bubbles",
     "draw_critical_path",
     "draw_devices",
+    "draw_efficiency",
     "draw_errors",
     "draw_heat_map",
     "draw_lines",

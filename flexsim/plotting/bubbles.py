@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from flexsim.plotting.bars import BAR_CODE, BAR_KINDS, Bars
 from flexsim.plotting.bubble_table import bubble_bars, bubble_table
 from flexsim.plotting.halves import row_offsets
 from flexsim.plotting.raster import raster
+from flexsim.plotting.saving import save_figure
 from flexsim.plotting.style import TEXT_COLOR, kind_rgb, text_color_on, tint
 from flexsim.timeline.spans import Timeline
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bubble_figure", "bubble_table", "draw_bubbles", "save_bubbles"]
 
-_DPI = 150
-_COMPRESSION = 1
 """Of PNG pictures: half the time of the default level for a quarter more bytes."""
 _MOST_SHAPES = 6000
 _NARROWEST_SHAPE_PT = 1.2
@@ -51,19 +50,9 @@ def save_bubbles(
     paths = [directory / "bubbles.png", directory / "bubbles.svg"]
     with mpl.rc_context({"svg.hashsalt": "flexsim"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        _write_png(figure, paths[0])
+        save_figure(figure, paths[0], compression=1)
         _write_svg(figure, paths[1])
     return paths
-
-
-def _write_png(figure: Figure, path: Path) -> None:
-    """Draw and lay out once; ``Figure.savefig`` does so twice."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure.set_dpi(_DPI)
-    canvas: Any = FigureCanvasAgg(figure)
-    with whole_file(path) as temporary:
-        canvas.print_png(temporary, pil_kwargs={"compress_level": _COMPRESSION})
 
 
 def _write_svg(figure: Figure, path: Path) -> None:
@@ -78,15 +67,20 @@ def _write_svg(figure: Figure, path: Path) -> None:
 
 def bubble_figure(table: pd.DataFrame | Bars, title: str, subtitle: str = "") -> Figure:
     """Return a figure that suits the number of ranks and bars of a :func:`bubble_table`."""
+    bars = _bars(table)
+    return titled_figure(bars, title, subtitle, lambda ax: draw_bubbles(bars, ax))
+
+
+def titled_figure(bars: Bars, title: str, subtitle: str, draw: Callable[[Axes], None]) -> Figure:
+    """Return a figure that suits so many bars: what ``draw`` draws, a title, a line below it."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    bars = _bars(table)
     width_in, height_in = size_of_figure(bars)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     figure = Figure(figsize=(width_in, height_in), layout=layout)
     ax = figure.subplots()
-    draw_bubbles(bars, ax)
+    draw(ax)
     wrapped = textwrap.fill(title, int(width_in * 8), max_lines=2, placeholder=" …")
     ax.set_title(wrapped, loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR, pad=26,
                  parse_math=False)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 _WIDTH_IN = 14.0
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN = 0.75, 1.85, 0.45, 0.95
 _ABOVE_IN = 0.42
+_EQUAL = 1e-6
+"""Runs whose model FLOPs differ by no more than this share do the same work."""
+_TIME = ("{} takes as long as {}", "{} takes {} % {} time than {}", "more", "less")
+_SPEED = (
+    "{} does as many model FLOPs a second as {}",
+    "{} does {} % {} model FLOPs a second than {}",
+    *("more", "fewer"),
+)
+"""Of runs that do not do the same work, for which times would mislead."""
 _ROW_IN, _MOST_ROWS_IN, _LEAST_ROWS_IN = 0.32, 4.5, 1.0
 
 
@@ -96,12 +106,20 @@ def _title(runs: Sequence[ComparedRun]) -> str:
     first, last = runs[0], runs[-1]
     if len(runs) != 2:
         return f"{len(runs)} runs on one time axis"
-    change = last.metrics["iteration_time_s"] / first.metrics["iteration_time_s"] - 1
-    percent = f"{100 * abs(change):.1f}"
+    times = [run.metrics["iteration_time_s"] for run in (first, last)]
+    work = [run.metrics.get("model_flops", 1.0) for run in (first, last)]
+    if not math.isclose(*work, rel_tol=_EQUAL):
+        return _changed(last.name, (work[1] / times[1]) / (work[0] / times[0]), first.name, _SPEED)
+    return _changed(last.name, times[1] / times[0], first.name, _TIME)
+
+
+def _changed(name: str, ratio: float, base: str, words: tuple[str, str, str, str]) -> str:
+    """Return by how much a run differs from its base, in ``words``: the same, and more or less."""
+    same, differs, more, less = words
+    percent = f"{100 * abs(ratio - 1):.1f}"
     if percent == "0.0":
-        return f"{last.name} takes as long as {first.name}"
-    word = "more" if change > 0 else "less"
-    return f"{last.name} takes {percent} % {word} time than {first.name}"
+        return same.format(name, base)
+    return differs.format(name, percent, more if ratio > 1 else less, base)
 
 
 def save_comparison(runs: Sequence[ComparedRun], directory: Path) -> list[Path]:

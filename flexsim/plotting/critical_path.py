@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flexsim.files import whole_file
 from flexsim.plotting.bars import BAR_CODE, Bars
 from flexsim.plotting.bubble_table import BAR_OF_ACTION, bubble_bars, chunks_of
 from flexsim.plotting.bubbles import (
@@ -16,9 +14,9 @@ from flexsim.plotting.bubbles import (
     bar_corners,
     draw_bubbles,
     num_chunks_of,
-    size_of_figure,
+    titled_figure,
 )
-from flexsim.plotting.style import TEXT_COLOR
+from flexsim.plotting.saving import save_figure
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.kinds import NUM_COMPUTE_KINDS, TASK_KINDS
 from flexsim.timeline.critical_path import CriticalPath
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 150
 _PALE = 0.72
 _MOST_KINDS = 5
 _BAR_OF_TASK = np.array([BAR_CODE.get(kind, BAR_CODE["communication"]) for kind in TASK_KINDS])
@@ -92,27 +89,15 @@ def draw_critical_path(table: pd.DataFrame | Bars, path: pd.DataFrame | Bars, ax
 
 def critical_path_figure(timeline: Timeline, path: CriticalPath, title: str) -> Figure:
     """Return the picture of a critical path, with its time by kind under the title."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     bars = bubble_bars(timeline)
-    width_in, height_in = size_of_figure(bars)
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    figure = Figure(figsize=(width_in, height_in), layout=layout)
-    ax = figure.subplots()
-    draw_critical_path(bars, path_bars(timeline, path), ax)
-    wrapped = textwrap.fill(title, int(width_in * 8), max_lines=2, placeholder=" …")
-    ax.set_title(wrapped, loc="left", fontsize=13, fontweight="bold", color=TEXT_COLOR, pad=26,
-                 parse_math=False)  # fmt: skip
-    ax.annotate(_kinds_text(path), (0, 1), xytext=(0, 9), xycoords="axes fraction",
-                textcoords="offset points", fontsize=10.5, color=TEXT_COLOR)  # fmt: skip
-    return figure
+    lines = path_bars(timeline, path)
+    told = _kinds_text(path)
+    return titled_figure(bars, title, told, lambda ax: draw_critical_path(bars, lines, ax))
 
 
 def save_critical_path(timeline: Timeline, path: CriticalPath, title: str, file: Path) -> None:
     """Write ``critical_path.png``, or another file whose ending says its format."""
-    with whole_file(file) as temporary:
-        critical_path_figure(timeline, path, title).savefig(temporary, dpi=_DPI)
+    save_figure(critical_path_figure(timeline, path, title), file)
 
 
 def _kinds_text(path: CriticalPath) -> str:

@@ -15,9 +15,11 @@ from flexsim.timeline.spans import Timeline
 if TYPE_CHECKING:
     import pandas as pd
 
+_RATES = {"sequences": "tokens_per_s"}
+"""The rate that people know, by what batches are made of; for others that of samples."""
+_RATE = "samples_per_s"
 _ALWAYS = (
     "iteration_time_s",
-    "tokens_per_s",
     "mfu",
     "hfu",
     "bubble_fraction",
@@ -34,6 +36,8 @@ class ComparedRun:
     name: str
     metrics: Mapping[str, Any]
     bars: Bars
+    samples: str = "sequences"
+    """What its batch is made of: sequences, images, or samples of another kind."""
 
 
 class Simulated(Protocol):
@@ -47,15 +51,25 @@ class Simulated(Protocol):
     def timeline(self) -> Timeline:
         """When each task ran."""
 
+    @property
+    def samples(self) -> str:
+        """What the batch is made of."""
+
 
 def compared_run(name: str, result: Simulated) -> ComparedRun:
     """Return a simulated result as a run to compare."""
-    return ComparedRun(name, result.metrics, bubble_bars(result.timeline))
+    return ComparedRun(name, result.metrics, bubble_bars(result.timeline), result.samples)
+
+
+def samples_of_all(runs: Sequence[ComparedRun]) -> str:
+    """Return what the batches of all runs are made of."""
+    found = {run.samples for run in runs}
+    return found.pop() if len(found) == 1 else "samples"
 
 
 def checked_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return metrics that were read from a file; raise :class:`KeyError` where one lacks."""
-    for name in (*_ALWAYS, _EXPOSED):
+    for name in (*_ALWAYS, *_RATES.values(), _RATE, _EXPOSED):
         metrics[name]
     return metrics
 
@@ -71,9 +85,10 @@ def difference_table(runs: Sequence[ComparedRun]) -> pd.DataFrame:
 
     columns = ["metric", "run", "base_run", "base", "value", "difference", "relative"]
     found = [_numbers(run.metrics) for run in runs]
+    rate = _RATES.get(samples_of_all(runs), _RATE)
     rows = [
         (metric, run.name, runs[0].name, _of(found[0], metric), _of(numbers, metric))
-        for metric in _shown(found)
+        for metric in _shown(found, rate)
         for run, numbers in zip(runs[1:], found[1:], strict=True)
     ]
     table = pd.DataFrame(rows, columns=columns[:5]).astype({"base": float, "value": float})
@@ -83,7 +98,8 @@ def difference_table(runs: Sequence[ComparedRun]) -> pd.DataFrame:
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    plain = {name: metrics.get(name) for name in (*_ALWAYS, _MEMORY)}
+    names = (*_ALWAYS, *_RATES.values(), _RATE, _MEMORY)
+    plain = {name: metrics.get(name) for name in names}
     exposed = metrics.get(_EXPOSED, {})
     return plain | {f"{_EXPOSED}.{kind}": time_s for kind, time_s in exposed.items()}
 
@@ -93,11 +109,11 @@ def _of(numbers: Mapping[str, float | None], metric: str) -> float | None:
     return numbers.get(metric, 0.0 if _is_exposed(metric) else None)
 
 
-def _shown(found: Sequence[Mapping[str, float | None]]) -> list[str]:
+def _shown(found: Sequence[Mapping[str, float | None]], rate: str) -> list[str]:
     """Return the metrics in order: communication by kind where any run exposes some."""
     kinds = dict.fromkeys(name for numbers in found for name in numbers if _is_exposed(name))
     shown = [name for name in kinds if any(numbers.get(name) for numbers in found)]
-    return [*_ALWAYS, *shown, _MEMORY]
+    return [_ALWAYS[0], rate, *_ALWAYS[1:], *shown, _MEMORY]
 
 
 def _is_exposed(name: str) -> bool:

@@ -25,7 +25,8 @@ _LEAST_DIGIT_PT = 4.8
 _MUTED = "#666666"
 _NAMES = {
     "forward": "forward",
-    "backward": "backward, or input gradient where the weight gradient is apart",
+    "backward": "backward",
+    "input-gradient": "input gradient",
     "weight-gradient": "weight gradient",
     "idle": "idle",
 }

@@ -10,13 +10,13 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexsim.device_graph.graph import SHARED
-from flexsim.files import whole_file
+from flexsim.plotting.saving import save_figure
 from flexsim.plotting.style import TEXT_COLOR
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.timeline.links import LinkFacts, host_of_links
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 MOST_STRIPS = 64
 """Links with a strip of their own; with more, the others are drawn as their mean."""
 _NUM_BINS = 600
-_DPI = 150
 _COLORS = "magma_r"
 _IDLE_COLOR = "#F2F2F2"
 _IDLE_SHARE = 1e-4
@@ -189,11 +188,6 @@ def _counts_text(facts: LinkFacts) -> str:
 def save_link_picture(facts: LinkFacts, title: str, path: Path) -> Path:
     """Write the picture of the links and return its path."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    with mpl.rc_context({"text.parse_math": False}), whole_file(path) as temporary:
-        figure = link_figure(facts, title)
-        figure.set_dpi(_DPI)
-        canvas: Any = FigureCanvasAgg(figure)  # savefig lays out and draws twice
-        canvas.print_png(temporary)
-    return path
+    with mpl.rc_context({"text.parse_math": False}):
+        return save_figure(link_figure(facts, title), path)

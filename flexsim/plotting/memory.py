@@ -7,15 +7,14 @@ rank's peak beside it, and a panel of the fullest.
 from __future__ import annotations
 
 import textwrap
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexsim.files import whole_file
 from flexsim.plotting.memory_columns import highest_columns
+from flexsim.plotting.saving import save_figure
 from flexsim.plotting.style import TEXT_COLOR
 from flexsim.timeline.memory import PARTS
 from flexsim.timeline.memory_series import DeviceSeries, MemorySeries
@@ -41,7 +40,6 @@ PART_COLORS = {
 MOST_PANELS = 8
 """Up to so many ranks get a panel each."""
 
-_DPI = 150
 _WIDTH_IN = 13.0
 _NUM_COLUMNS = 1500
 _GIB = 2**30
@@ -51,15 +49,7 @@ _TIME_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 def save_memory(series: MemorySeries, capacity_bytes: int, title: str, path: Path) -> Path:
     """Write ``memory.png`` and return its path."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure = memory_figure(series, capacity_bytes, title)
-    figure.set_dpi(_DPI)
-    canvas: Any = FigureCanvasAgg(figure)
-    with whole_file(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        canvas.print_png(temporary, pil_kwargs={"compress_level": 1})
-    return path
+    return save_figure(memory_figure(series, capacity_bytes, title), path, compression=1)
 
 
 def memory_figure(series: MemorySeries, capacity_bytes: int, title: str) -> Figure:

@@ -38,11 +38,11 @@ def best_points(results: pd.DataFrame, places: Sequence[str], metric: str) -> pd
     sign = -1 if quantity_of(metric).is_larger_better else 1
     order = np.lexsort([sign * known[metric].to_numpy(float), ~known[FITS].to_numpy(bool)])
     best = known.iloc[order].drop_duplicates(list(dict.fromkeys(places)))
-    return _in_order(best.sort_index(kind="stable"), known, places)
+    return in_order(best.sort_index(kind="stable"), known, places)
 
 
-def _in_order(best: pd.DataFrame, known: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
-    """Return the rows with texts as categories, in the order in which they first come."""
+def in_order(best: pd.DataFrame, known: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
+    """Return the rows with texts as categories, in the order in which they come in ``known``."""
     import pandas as pd
 
     texts = [name for name in dict.fromkeys(places) if not is_numeric(known[name])]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 
 GIB = 2**30
 
@@ -22,11 +25,24 @@ class Quantity:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
+_SAMPLES = ContextVar("samples", default="sequences")
+
+
+@contextmanager
+def batches_of(samples: str) -> Iterator[None]:
+    """Call what batches are made of ``samples``, "images" say, in the units of all axes within."""
+    token = _SAMPLES.set(samples)
+    try:
+        yield
+    finally:
+        _SAMPLES.reset(token)
+
+
 METRICS = {
     "iteration_time_s": Quantity("iteration time", "s"),
     "baseline_iteration_time_s": Quantity("iteration time under data parallelism", "s"),
     "tokens_per_s": Quantity("throughput", "tokens/s", 1.0, True),
-    "samples_per_s": Quantity("throughput", "sequences/s", 1.0, True),
+    "samples_per_s": Quantity("throughput", "{samples}/s", 1.0, True),
     "model_flops": Quantity("model FLOPs of an iteration", "PFLOP", 1e-15),
     "hardware_flops": Quantity("executed FLOPs of an iteration", "PFLOP", 1e-15),
     "model_flops_per_s": Quantity("model FLOP/s of all devices", "PFLOP/s", 1e-15, True),
@@ -44,7 +60,7 @@ METRICS = {
     "proposals": Quantity("proposals of the search"),
     "cost_per_iteration": Quantity("cost of an iteration", "in the price's currency"),
 }
-"""Metrics by the name that their column has."""
+"""Metrics by the name that their column has; ``{samples}`` stands for what batches are made of."""
 
 _FAMILIES = {
     "exposed_communication_s.": Quantity("exposed {} communication", "s"),
@@ -62,8 +78,8 @@ KEYS = {
     "model.sequence": Quantity("sequence length", "tokens"),
     "strategy.chunks": Quantity("chunks a device"),
     "strategy.schedule": Quantity("schedule"),
-    "training.global_batch": Quantity("global batch", "sequences"),
-    "training.micro_batch": Quantity("micro-batch", "sequences"),
+    "training.global_batch": Quantity("global batch", "{samples}"),
+    "training.micro_batch": Quantity("micro-batch", "{samples}"),
     "training.recompute": Quantity("recomputation"),
     **{
         f"strategy.{name}": Quantity(f"{name} degree")
@@ -81,9 +97,13 @@ _ENDINGS = {
 
 
 def quantity_of(column: str) -> Quantity:
-    """Return what a column is called on an axis; of an unknown one, what its name tells."""
+    """Return what a column is called on an axis; of an unknown one, what its name tells.
+
+    Batches are made of sequences, unless :func:`batches_of` says otherwise.
+    """
     if column in METRICS or column in KEYS:
-        return METRICS.get(column) or KEYS[column]
+        known = METRICS.get(column) or KEYS[column]
+        return replace(known, unit=known.unit.format(samples=_SAMPLES.get()))
     for prefix, family in _FAMILIES.items():
         if column.startswith(prefix):
             part = column.removeprefix(prefix)

@@ -10,8 +10,8 @@ from pathlib import Path
 from string import digits
 from typing import TYPE_CHECKING
 
-from flexsim.files import whole_file
 from flexsim.operator_graph import Operator, OperatorGraph
+from flexsim.plotting.saving import save_figure
 from flexsim.plotting.style import TEXT_COLOR
 from flexsim.strategy import ParallelConfig, Strategy
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_DPI = 130
 _ROWS = 28
 """Operators below each other before a new column begins."""
 _UNROLLED = 8
@@ -127,9 +126,7 @@ def save_strategy_picture(graph: OperatorGraph, strategy: Strategy, path: Path) 
     handles = [Patch(color=color, label=f"devices {name}") for name, color in colors.items()]
     figure.legend(handles=handles[:_MOST_COLORS], loc="outside lower center", frameon=False,
                   ncols=max(1, min(4, columns)), fontsize=7)  # fmt: skip
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI)
-    return path
+    return save_figure(figure, path)
 
 
 def _places(table: pd.DataFrame) -> dict[str, tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flexsim.files import whole_file
+from flexsim.plotting.saving import save_figure
 from flexsim.plotting.style import KIND_COLORS, TEXT_COLOR
 from flexsim.task_graph.kinds import TASK_KINDS
 from flexsim.timeline.spans import Timeline
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_DPI = 150
 _MOST_DEVICES = 16
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
@@ -90,9 +89,7 @@ def save_timelines(timelines: Mapping[str, Timeline], path: Path) -> Path:
     kinds = dict.fromkeys(kind for table in tables.values() for kind in table["kind"])
     handles = [Patch(color=KIND_COLORS[kind], label=kind) for kind in KIND_COLORS if kind in kinds]
     figure.legend(handles=handles, loc="outside lower center", ncols=7, frameon=False)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI)
-    return path
+    return save_figure(figure, path)
 
 
 def _shown(kind: str) -> str:

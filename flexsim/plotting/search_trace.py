@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from flexsim.files import whole_file
+from flexsim.plotting.saving import save_figure
 from flexsim.plotting.style import TEXT_COLOR
 from flexsim.units import NS_PER_S
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_DPI = 150
 _NEVER_S = 1e9
 """The best of a chain that has found nothing feasible yet stands above this."""
 _WIDE = 4.0
@@ -94,6 +93,4 @@ def save_search_picture(trace: Sequence[TraceRow], path: Path) -> Path:
     ax = figure.subplots()
     draw_search(search_table(trace), ax)
     ax.set_title("Search: thick the best so far, thin where the chain is", loc="left")
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI)
-    return path
+    return save_figure(figure, path)

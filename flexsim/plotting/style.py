@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 KIND_COLORS = {
     "forward": "#0072B2",
     "backward": "#E69F00",
-    "input-gradient": "#E69F00",
+    "input-gradient": "#F0E442",
     "weight-gradient": "#009E73",
     "recompute": "#CC79A7",
     "optimizer": "#D55E00",

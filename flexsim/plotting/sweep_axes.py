@@ -153,9 +153,9 @@ def _log(axis: Any, base: int) -> None:
     set_scale("log", base=base)
 
 
-def is_wide(numbers: NDArray[np.float64]) -> bool:
+def is_wide(numbers: NDArray[np.float64], factor: float = _WIDE) -> bool:
     """Whether numbers are all above zero and differ so much that a logarithm shows them better."""
-    return len(numbers) > 1 and bool(numbers.max() >= _WIDE * numbers.min() > 0)
+    return len(numbers) > 1 and bool(numbers.max() >= factor * numbers.min() > 0)
 
 
 def number_text(value: float) -> str:
@@ -190,12 +190,20 @@ def new_figure(
     title: str, caption: str = "", size_in: tuple[float, float] = (_WIDTH_IN, _HEIGHT_IN)
 ) -> tuple[Figure, Axes]:
     """Return a figure with one Axes, a title above and a caption below it."""
+    figure, axes = new_panels(title, caption, size_in, [1])
+    return figure, axes[0]
+
+
+def new_panels(
+    title: str, caption: str, size_in: tuple[float, float], heights: Sequence[float]
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with Axes one below the other, ``heights`` being their shares."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
     figure = Figure(figsize=size_in, layout=layout)
-    ax = figure.subplots()
+    axes = figure.subplots(len(heights), height_ratios=heights, squeeze=False)
     wrapped = textwrap.fill(title, int(size_in[0] * 9.5), max_lines=2, placeholder=" …")
     figure.suptitle(wrapped, x=0.012, ha="left", fontsize=11.5, fontweight="bold",
                     color=TEXT_COLOR, parse_math=False)  # fmt: skip
@@ -203,7 +211,7 @@ def new_figure(
         told = textwrap.fill(caption, int(size_in[0] * 16.5))
         figure.supxlabel(told, x=0.012, ha="left", fontsize=_CAPTION_PT, color=MUTED,
                          parse_math=False)  # fmt: skip
-    return figure, ax
+    return figure, axes[:, 0].tolist()
 
 
 def legend_beside(ax: Axes, title: str = "", handles: Sequence[Any] = ()) -> None:

@@ -11,6 +11,7 @@ from flexsim.plotting.quantities import quantity_of
 from flexsim.plotting.style import TEXT_COLOR
 from flexsim.plotting.sweep_axes import (
     MUTED,
+    Look,
     hollow_handle,
     key_axis,
     legend_beside,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+    Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 IDEAL, EFFICIENCY = "ideal", "efficiency"
 _TIME, _WORK = "iteration_time_s", "model_flops"
@@ -82,19 +85,40 @@ def draw_scaling(table: pd.DataFrame, ax: Axes, *, x: str, y: str, by: str | Non
         across, up = scaled(rows, x), scaled(rows, y)
         ideal = rows[IDEAL].to_numpy(float) * quantity_of(y).scale
         ax.plot(across, ideal, color=look.color, lw=1.1, ls=(0, (4, 3)), alpha=0.75, zorder=1.5)
-        ax.plot(across, up, color=look.color, lw=1.6, ls="-", marker=look.marker, ms=5.5,
-                mec="white", mew=0.6, zorder=2, label=_label(name, rows))  # fmt: skip
-        hollow = ~fits_of(rows).to_numpy()
-        ax.plot(across[hollow], up[hollow], ls="", marker=look.marker, ms=5.5, mfc="white",
-                mec=look.color, mew=1.3, zorder=3)  # fmt: skip
+        _draw_curve(ax, (across, up), ~fits_of(rows).to_numpy(), look, _label(name, rows))
     _axes(table, ax, x, y)
     legend_beside(ax, quantity_of(by).axis_label if by else "", _handles(table))
+
+
+def draw_efficiency(table: pd.DataFrame, ax: Axes, *, x: str, by: str | None = None) -> None:
+    """Draw how much of the ideal each point of a :func:`scaling_table` reaches, in per cent.
+
+    The axis begins at zero; what does not fit in memory has a hollow marker.
+    """
+    plain_frame(ax)
+    ax.axhline(100, color=MUTED, lw=1.1, ls=(0, (4, 3)), zorder=1.5)
+    for _, look, rows in series_of(table, by):
+        points = scaled(rows, x), 100 * rows[EFFICIENCY].to_numpy(float)
+        _draw_curve(ax, points, ~fits_of(rows).to_numpy(), look, None)
+    ax.set_ylim(0, 1.12 * max(100.0, 100 * float(table[EFFICIENCY].max(skipna=True) or 0)))
+    ax.set_ylabel("of the ideal (%)", color=TEXT_COLOR)
+    _device_axis(ax, x, scaled(table, x))
 
 
 def _label(name: str, rows: pd.DataFrame) -> str:
     """Return what the legend says of a curve: its name, and the efficiency at its end."""
     left = f"{100 * rows[EFFICIENCY].iloc[-1]:.0f} % of ideal" if len(rows) > 1 else ""
     return ", ".join(filter(None, [name, left])) or "simulated"
+
+
+def _draw_curve(
+    ax: Axes, points: Points, hollow: NDArray[np.bool_], look: Look, label: str | None
+) -> None:
+    across, up = points
+    ax.plot(across, up, color=look.color, lw=1.6, ls="-", marker=look.marker, ms=5.5,
+            mec="white", mew=0.6, zorder=2, label=label)  # fmt: skip
+    ax.plot(across[hollow], up[hollow], ls="", marker=look.marker, ms=5.5, mfc="white",
+            mec=look.color, mew=1.3, zorder=3)  # fmt: skip
 
 
 def _axes(table: pd.DataFrame, ax: Axes, x: str, y: str) -> None:
@@ -106,13 +130,19 @@ def _axes(table: pd.DataFrame, ax: Axes, x: str, y: str) -> None:
         return
     both = np.concatenate([numbers, table[IDEAL].to_numpy(float) * quantity_of(y).scale])
     log_axis(ax.yaxis, both)
-    ax.set_xscale("log", base=2)
-    key_axis(ax.xaxis, x, devices)
+    _device_axis(ax, x, devices)
     ratio = both.max() / both.min()
     room = max(1.25, ratio**0.06, (2.5 / ratio) ** 0.5)
     ax.set_ylim(both.min() / room, both.max() * room)
-    beside = max(1.15, (devices.max() / devices.min()) ** 0.03)
-    ax.set_xlim(devices.min() / beside, devices.max() * beside)
+
+
+def _device_axis(ax: Axes, x: str, devices: NDArray[np.float64]) -> None:
+    """Give the axis of devices powers of two and some room beside the first and the last."""
+    ax.set_xscale("log", base=2)
+    key_axis(ax.xaxis, x, devices)
+    if len(devices):
+        beside = max(1.15, (devices.max() / devices.min()) ** 0.03)
+        ax.set_xlim(devices.min() / beside, devices.max() * beside)
 
 
 def _handles(table: pd.DataFrame) -> list[object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flexsim.files import whole_file
+from flexsim.plotting.saving import save_figure
 from flexsim.plotting.style import TEXT_COLOR
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _MARKERS = "osD^v<>PXh*"
 _MOST_PROMINENT = 100
 """More points of a family than these are drawn small and thin."""
 _BAND_COLOR, _LINE_COLOR = "#DDDDDD", "#777777"
-_DPI = 150
 _LABEL_WIDTH = 44
 
 
@@ -110,7 +109,4 @@ def validation_figure(table: pd.DataFrame, title: str) -> Figure:
 
 def save_validation(table: pd.DataFrame, title: str, path: Path) -> Path:
     """Write the figure as PNG, whole or not at all, and return its path."""
-    figure = validation_figure(table, title)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI)
-    return path
+    return save_figure(validation_figure(table, title), path)

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from flexsim.files import whole_file
+from flexsim.plotting.saving import save_figure
 from flexsim.plotting.style import KIND_COLORS, TEXT_COLOR
 from flexsim.timeline.waterfall import IDEAL, Waterfall
 from flexsim.units import NS_PER_S, format_seconds
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 150
 _LEAST_SHARE = 0.001
 """Exposed communication that takes less of the iteration is summed up in one bar."""
 _COLORS = {
@@ -131,5 +130,4 @@ def waterfall_figure(table: Waterfall, title: str) -> Figure:
 
 def save_waterfall(table: Waterfall, title: str, path: Path) -> None:
     """Write ``waterfall.png``, or another file whose ending says its format."""
-    with whole_file(path) as temporary:
-        waterfall_figure(table, title).savefig(temporary, dpi=_DPI)
+    save_figure(waterfall_figure(table, title), path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexsim.errors import FlexSimError
-from flexsim.files import is_file
+from flexsim.files import is_file, reason_of
 from flexsim.scenario.summary import SUMMARY
 
 if TYPE_CHECKING:
@@ -66,9 +66,3 @@ def _check_columns(path: Path, table: pd.DataFrame, columns: Sequence[str], kind
             raise ReportError(f"{path}: has no column {name!r}; it has {found}")
         if name.endswith("_ns") and len(table) and table[name].dtype.kind not in kinds:
             raise ReportError(f"{path}: column {name!r} should hold numbers only")
-
-
-def reason_of(problem: Exception) -> str:
-    """Return what went wrong, in one line."""
-    told = problem.strerror if isinstance(problem, OSError) else " ".join(str(problem).split())
-    return told or type(problem).__name__

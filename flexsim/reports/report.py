@@ -20,8 +20,8 @@ def write_report(source: str | Path, output: str | Path | None = None) -> Path:
 
     ``source`` is the directory that ``flexsim run`` or ``flexsim search`` wrote, the results of
     a sweep or the directory in which ``results.csv`` has them. Without ``output`` the page is
-    ``report.html`` in the directory, or beside the results by their name. Raise
-    :class:`ReportError` in one sentence where there is nothing to report.
+    ``report.html`` in the directory, or beside the results by their name. Raise a
+    :class:`FlexSimError` in one sentence where there is nothing to report.
     """
     given = Path(source)
     page = html(page_of(given))

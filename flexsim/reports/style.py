@@ -49,12 +49,12 @@ def axis(title: str, **changes: Any) -> Spec:
     return common | changes
 
 
-def with_legend() -> Spec:
+def with_legend(title: str = "") -> Spec:
     """Return the keys of a layout with a legend in lines above the axes, buttons at the right."""
-    place = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+    place: Spec = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
     return {
         "showlegend": True,
-        "legend": place,
+        "legend": place | ({"title": {"text": title, "side": "left"}} if title else {}),
         "modebar": {"orientation": "v"},
         "margin": {"l": 72, "r": 44, "t": 40, "b": 56},
     }

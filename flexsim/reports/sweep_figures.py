@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from flexsim.plotting.quantities import quantity_of
 from flexsim.reports.parts import Figure, Part, Spec
 from flexsim.reports.style import (
     CYCLE,
@@ -20,6 +21,7 @@ from flexsim.reports.style import (
 from flexsim.reports.sweep_table import MEMORY, MFU, TIME, Results
 from flexsim.scenario.report_cells import percent
 from flexsim.sweep.columns import OK, STATUS
+from flexsim.sweep.equal_work import keys_of_work
 from flexsim.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ _GIB = 2**30
 _WIDE = 8.0
 """What differs by more than this stands on a logarithmic axis."""
 _MAPPED = ("strategy.tensor", "strategy.pipeline")
-_GREY, _ACCENT, _BAD = "#9A9A9A", "#0072B2", "#D55E00"
+_GREY, _DARK, _ACCENT = "#9A9A9A", "#6B6B6B", "#0072B2"
 
 
 def scatter_figure(results: Results) -> list[Part]:
@@ -40,7 +42,7 @@ def scatter_figure(results: Results) -> list[Part]:
     if not len(rows) or MFU not in rows or not rows[MFU].notna().any():
         return []
     key = _key_of_colors(results, rows)
-    factor_s, unit = _unit(rows)
+    factor_s, unit = _unit(results)
     shown = rows.head(MOST_POINTS)
     traces = [
         {
@@ -60,11 +62,14 @@ def scatter_figure(results: Results) -> list[Part]:
         yaxis=axis("model FLOP utilization, MFU (%)", rangemode="tozero"),
         **(with_legend() if key else {}),
     )
-    caption = "Configurations that fit in memory; point at one to read it."
-    told = f"{caption}{f' Coloured by {key}.' if key else ''}{_left_out(rows, rows[STATUS] == OK)}"
+    colors = f" Coloured by {key}." if key else ""
+    caption = (
+        f"Configurations that fit in memory; point at one to read it.{colors}"
+        f"{_left_out(results, rows, rows[STATUS] == OK)}"
+    )
     spec = {"data": traces, "layout": shape}
     label = "Iteration time against utilization"
-    return [Figure("scatter-figure", label, spec, 440, told)]
+    return [Figure("scatter-figure", label, spec, 440, caption)]
 
 
 def _key_of_colors(results: Results, rows: pd.DataFrame) -> str | None:
@@ -82,31 +87,48 @@ def _groups(rows: pd.DataFrame, key: str | None) -> Iterator[tuple[str, str, pd.
         yield escaped(f"{key} = {_plain(value)}"), CYCLE[number], own
 
 
-def front_figure(results: Results, front: pd.DataFrame) -> Figure:
-    """Return iteration time against peak memory, with the Pareto front as a line."""
+def front_figure(results: Results, fronts: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
+    """Return iteration time against peak memory, with the Pareto fronts as lines of steps."""
     rows = results.simulated
     rows = rows[rows[MEMORY].notna()]
-    factor_s, unit = _unit(rows)
+    factor_s, unit = _unit(results)
     fits = rows[STATUS] == OK
     traces = [
-        _points(results, rows[~fits].head(MOST_POINTS), factor_s, ("does not fit", _BAD, "x")),
+        _points(results, rows[~fits].head(MOST_POINTS), factor_s, ("does not fit", _DARK, "x")),
         _points(results, rows[fits].head(MOST_POINTS), factor_s, ("fits", _GREY, "circle")),
-        {
-            **_points(results, front, factor_s, ("Pareto front", _ACCENT, "circle")),
-            "mode": "lines+markers",
-            "line": {"color": _ACCENT, "shape": "hv", "width": 2},
-        },
+        *_front_traces(results, fronts, factor_s),
     ]
+    work = " and ".join(keys_of_work(results.varying()))
     shape = layout(
         xaxis=_time_axis(rows, factor_s, unit),
         yaxis=axis("peak memory of a device (GiB)", **_scale(rows[MEMORY] / _GIB)),
-        **with_legend(),
+        **with_legend(escaped(work) if fronts else ""),
     )
+    each = f" A front for each {work}: iterations of less work are quicker."
+    each = each if work and fronts else ""
     caption = (
-        f"Down and left is better; point at a configuration to read it.{_left_out(rows, fits)}"
+        "Down and left is better; point at a configuration to read it."
+        f"{each}{_left_out(results, rows, fits)}"
     )
     spec = {"data": [one for one in traces if one["x"]], "layout": shape}
     return Figure("front-figure", "Iteration time against peak memory", spec, 440, caption)
+
+
+def _front_traces(
+    results: Results, fronts: Sequence[tuple[str, pd.DataFrame]], factor_s: float
+) -> Iterator[Spec]:
+    """Yield a line a front; where they are more than colours, all look alike and one is named."""
+    has_colors = len(fronts) <= len(CYCLE)
+    for number, (name, front) in enumerate(fronts):
+        color = CYCLE[number] if has_colors else _ACCENT
+        label = escaped(name) or "Pareto front" if has_colors else "Pareto fronts"
+        yield {
+            **_points(results, front, factor_s, (label, color, "circle")),
+            "mode": "lines+markers",
+            "line": {"color": color, "shape": "hv", "width": 2},
+            "legendgroup": label,
+            "showlegend": has_colors or number == 0,
+        }
 
 
 def _points(
@@ -161,8 +183,8 @@ def map_figures(results: Results) -> list[Part]:
     return [Figure("map-figure", label, {"data": [trace], "layout": shape}, height_px, caption)]
 
 
-def _unit(rows: pd.DataFrame) -> tuple[float, str]:
-    return time_unit(float(rows[TIME].median()))
+def _unit(results: Results) -> tuple[float, str]:
+    return time_unit(float(results.simulated[TIME].median()))
 
 
 def _time_axis(rows: pd.DataFrame, factor_s: float, unit: str) -> Spec:
@@ -174,13 +196,13 @@ def _scale(values: pd.Series[float]) -> Spec:
     return log_scale(least, most) if most > _WIDE * least > 0 else {"rangemode": "tozero"}
 
 
-def _left_out(rows: pd.DataFrame, fits: pd.Series[bool]) -> str:
+def _left_out(results: Results, rows: pd.DataFrame, fits: pd.Series[bool]) -> str:
     """Return which points are not drawn, where there are too many that fit or do not."""
     if fits.value_counts().max() <= MOST_POINTS:
         return ""
     return (
-        f" Of {len(rows):,} configurations those of the shortest iterations are drawn, at most"
-        f" {MOST_POINTS:,} that fit and as many that do not."
+        f" Of {len(rows):,} configurations the best by {quantity_of(results.ranked_by).label} are"
+        f" drawn, at most {MOST_POINTS:,} that fit and as many that do not."
     )
 
 

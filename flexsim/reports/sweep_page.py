@@ -16,21 +16,31 @@ from flexsim.reports.sweep_table import (
     MFU,
     TIME,
     Results,
-    front_of,
+    fronts_of,
     read_results,
     short_names,
 )
 from flexsim.scenario.report_cells import percent
 from flexsim.sweep.columns import COST, ERROR, OK, OUT_OF_MEMORY, REASON, SKIPPED, STATUS
+from flexsim.sweep.equal_work import keys_of_work
+from flexsim.sweep.fronts import has_equals
 from flexsim.sweep.tally import pattern
 from flexsim.units import format_bytes, format_seconds
 
+_WHOLE_RATE = 1000.0
 MOST_ROWS = 1000
 """Rows of the table of configurations; the results file has all."""
+
+
+def _rate_text(number: float) -> str:
+    return f"{number:,.0f}" if number >= _WHOLE_RATE else f"{number:.4g}"
+
+
 _SHOWN = {
     TIME: ("iteration time", format_seconds),
     MFU: ("MFU", percent),
     "tokens_per_s": ("tokens a second", lambda number: f"{number:,.0f}"),
+    "samples_per_s": ("{} a second", _rate_text),
     "bubble_fraction": ("bubble", percent),
     MEMORY: ("peak memory", format_bytes),
     "num_devices": ("devices", lambda number: f"{number:,.0f}"),
@@ -66,7 +76,8 @@ def _facts(results: Results) -> list[Fact]:
     best = results.fitting
     if not len(best):
         return facts
-    facts.append(Fact("shortest iteration", format_seconds(float(best[TIME].iloc[0]))))
+    if not keys_of_work(results.varying()):
+        facts.append(Fact("shortest iteration", format_seconds(float(best[TIME].min()))))
     if MFU in best and best[MFU].notna().any():
         facts.append(Fact("highest MFU", percent(float(best[MFU].max()))))
     return facts
@@ -78,13 +89,17 @@ def _configurations(results: Results) -> list[Part]:
         return [Text("No configuration could be simulated.", "bad")]
     note = f"The first {MOST_ROWS:,} of {len(rows):,}; the file has all."
     notes = [note] if len(rows) > MOST_ROWS else []
-    return [_table(rows.head(MOST_ROWS), results.varying() or list(results.keys), notes)]
+    return [_table(results, rows.head(MOST_ROWS), notes)]
 
 
-def _table(rows: pd.DataFrame, keys: Sequence[str], notes: Sequence[str] = ()) -> Table:
-    """Return rows by keys, status and metrics."""
-    metrics = [name for name in _SHOWN if name in rows and rows[name].notna().any()]
-    headers = [*short_names(keys), STATUS, *(_SHOWN[name][0] for name in metrics)]
+def _table(results: Results, rows: pd.DataFrame, notes: Sequence[str]) -> Table:
+    """Return rows by keys, status and metrics; of the rates the one that suits the samples."""
+    keys = results.varying() or list(results.keys)
+    other = "samples_per_s" if results.samples == "sequences" else "tokens_per_s"
+    known = [name for name in _SHOWN if name in rows and rows[name].notna().any()]
+    metrics = [name for name in known if name != other]
+    labels = [_SHOWN[name][0].format(results.samples) for name in metrics]
+    headers = [*short_names(keys), STATUS, *labels]
     cells = [
         [
             *(key_cell(row[key]) for key in keys),
@@ -114,12 +129,18 @@ def _front(results: Results) -> list[Part]:
     rows = results.fitting
     if not len(rows) or MEMORY not in rows or not rows[MEMORY].notna().any():
         return []
-    front = front_of(rows)
+    work = keys_of_work(results.varying())
+    if not has_equals(rows, results.varying()):
+        told = f"No two configurations that fit agree in {', '.join(work)}: there is no front."
+        return [front_figure(results, []), Text(told, "muted")]
+    fronts = fronts_of(rows, results.varying())
+    each = f"; one for each {' and '.join(work)}" if work else ""
     note = (
         "The Pareto front: of configurations that fit, those that no other one beats in both "
-        "iteration time and peak memory."
+        f"iteration time and peak memory{each}."
     )
-    return [front_figure(results, front), _table(front, results.varying(), [note])]
+    front = pd.concat([own for _, own in fronts])
+    return [front_figure(results, fronts), _table(results, front, [note])]
 
 
 def _left_out(results: Results) -> list[Part]:

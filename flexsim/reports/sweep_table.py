@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from flexsim.reports.files import ReportError, reason_of
-from flexsim.sweep.columns import FINGERPRINT, NUMBER, OK, STATUS
+from flexsim.plotting.sweep_axes import series_of
+from flexsim.plotting.sweep_pareto import FRONT, pareto_table
+from flexsim.sweep import result
+from flexsim.sweep.columns import NUMBER, OK, STATUS
+from flexsim.sweep.equal_work import fair_metric
+from flexsim.sweep.fronts import keys_of_fronts, with_joined
+from flexsim.sweep.samples import samples_in
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TIME, MEMORY, MFU = "iteration_time_s", "peak_memory_bytes", "mfu"
-_NEEDED = (STATUS, TIME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +30,22 @@ class Results:
     keys: Sequence[str]
 
     @property
+    def ranked_by(self) -> str:
+        """The metric of the best: iteration time, or one that allows for unequal work."""
+        metric = fair_metric(self.varying())
+        is_known = metric in self.rows and self.rows[metric].notna().any()
+        return metric if is_known else TIME
+
+    @property
+    def samples(self) -> str:
+        """What batches are made of: sequences, images, or samples of another kind."""
+        return samples_in(self.rows)
+
+    @property
     def simulated(self) -> pd.DataFrame:
-        """The rows that have an iteration time: those that fit first, then the quickest."""
-        found = self.rows[self.rows[TIME].notna()].sort_values(TIME, kind="stable")
+        """The rows that have an iteration time: those that fit first, then the best."""
+        found = self.rows[self.rows[TIME].notna()]
+        found = found.sort_values(self.ranked_by, ascending=self.ranked_by == TIME, kind="stable")
         return found.sort_values(STATUS, key=lambda status: status != OK, kind="stable")
 
     @property
@@ -54,40 +68,21 @@ def short_names(keys: Sequence[str]) -> list[str]:
 def read_results(path: Path) -> Results:
     """Return the rows of a CSV or Parquet file; a torn last line of a CSV is left out.
 
-    Raise :class:`ReportError` where it is not what a sweep writes.
+    Raise :class:`SweepError` where it is not what a sweep writes.
     """
-    table = _read(path)
-    for column in _NEEDED:
-        if column not in table.columns:
-            found = ", ".join(map(str, table.columns[:12])) or "none"
-            raise ReportError(
-                f"{path}: are no results of a sweep: there is no column {column!r}, only {found}"
-            )
-    if FINGERPRINT in table.columns:
-        table = table[table[FINGERPRINT].notna()]
-    if not len(table):
-        raise ReportError(f"{path}: the sweep has no rows yet")
-    for column in (TIME, MEMORY, MFU):
-        if column in table.columns and table[column].dtype.kind not in "fiu":
-            raise ReportError(f"{path}: column {column!r} should hold numbers only")
+    table = result.read_results(path)
     before = list(table.columns[: table.columns.get_loc(STATUS)])
-    return Results(path.name, table, [str(key) for key in before if key != NUMBER])
+    return Results(result.name_of(path), table, [str(key) for key in before if key != NUMBER])
 
 
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
+def fronts_of(rows: pd.DataFrame, keys: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the Pareto fronts of iteration time against memory, each the quickest row first.
 
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        whole_lines = path.read_bytes().rpartition(b"\n")[0]
-        return pd.read_csv(BytesIO(whole_lines), low_memory=False)
-    except (OSError, ValueError) as problem:
-        raise ReportError(f"{path}: cannot be read: {reason_of(problem)}") from problem
-
-
-def front_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows, the quickest first, that no quicker one undercuts in peak memory."""
-    ordered = rows[rows[MEMORY].notna()].sort_values([TIME, MEMORY], kind="stable")
-    least = np.minimum.accumulate(ordered[MEMORY].to_numpy())
-    return ordered[np.diff(least, prepend=np.inf) < 0]
+    Of rows that fit; where the work of an iteration differs, one for each, by its name and in
+    the order of the file.
+    """
+    in_order = rows.sort_index()
+    table, by = with_joined(in_order, keys_of_fronts(keys, (TIME, MEMORY)))
+    found = pareto_table(table, TIME, MEMORY, by)
+    front = found[found[FRONT]]
+    return [(name, own) for name, _, own in series_of(front, by) if len(own)]

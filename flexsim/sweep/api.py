@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexsim.errors import SweepError, choices_text
 from flexsim.files import check_directory
+from flexsim.models.selection import samples_of
 from flexsim.sweep.checks import check_sweep
 from flexsim.sweep.columns import OK, is_better_larger
+from flexsim.sweep.equal_work import keys_of_work
 from flexsim.sweep.file import Sweep, load_sweep, sweep_from
 from flexsim.sweep.journal import Journal
 from flexsim.sweep.parquet import check_parquet, journal_of, to_parquet
@@ -25,6 +28,7 @@ from flexsim.sweep.work import Opened, Row
 from flexsim.workers import WorkerDied, Workers, map_unordered
 
 FORMATS = ("csv", "parquet")
+Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -53,24 +57,22 @@ def sweep(
     (``"training.micro_batch=2"``). The results are CSV, or Parquet where ``output`` ends in
     .parquet. Rows that are there already are kept: a sweep that was stopped goes on where it
     was. ``workers`` are :class:`~flexsim.workers.Workers`, or a number of local processes (0 is
-    one a core, 1 this process; for others the calling script needs the usual
-    ``if __name__ == "__main__"``). ``watch`` is told how far it is. Raise a
-    :class:`FlexSimError` in one sentence where the file is wrong or the results are those of
-    another sweep.
+    one a core, 1 this process). ``watch`` is told how far it is. Raise a :class:`FlexSimError` in
+    one sentence where the file is wrong or the results are those of another sweep.
     """
     path = checked_output(output)
     opened = Opened(_read(file, changes))
     check_sweep(opened)
     refused: Counter[str] = Counter()
-    total = sum(1 for _ in opened.walk(refused))
-    if not total:
+    wanted = np.fromiter(opened.walk(refused), np.int64)
+    if not len(wanted):
         raise _empty(opened, refused)
     if path.suffix == ".parquet":
         check_parquet(path, opened)
     spread = workers if isinstance(workers, Workers) else Workers(num_local=workers)
     begun = time.monotonic()
     with Journal(journal_of(path), opened.columns) as journal:
-        tally, num_before = _done(opened, journal, spread, (total, watch))
+        tally, num_before = _done(opened, journal, spread, (wanted, watch))
     seconds = time.monotonic() - begun
     if path != journal.path:
         to_parquet(journal.path, path, opened)
@@ -82,17 +84,20 @@ def _result(
 ) -> SweepResult:
     tally, refused = counts
     num_before, seconds = spent
+    model = opened.content.get("model", {})
     return SweepResult(
         path=path,
         name=opened.sweep.name,
         keys=opened.space.keys,
         ranked_by=opened.table.best,
+        samples=samples_of(model.get("name"), model.get("preset")),
         statuses=dict(tally.statuses),
         skipped=dict(tally.reasons.most_common()),
         errors=dict(tally.errors.most_common()),
         refused=dict(refused.most_common()),
         best=tally.best,
         front=tally.front,
+        nearest=tally.nearest,
         num_before=num_before,
         seconds=seconds,
     )
@@ -128,17 +133,19 @@ def _read(file: str | Path | Mapping[str, Any] | Sweep, changes: Sequence[str]) 
 
 
 def _done(
-    opened: Opened, journal: Journal, workers: Workers, watched: tuple[int, Watch | None]
+    opened: Opened, journal: Journal, workers: Workers, asked: tuple[Int64, Watch | None]
 ) -> tuple[Tally, int]:
     """Work on what has no row yet, and put all rows in order; return what they come to."""
     before = journal.check_rows(opened.fingerprint)
-    _check_are_wanted(opened, journal, before)
-    total, watch = watched
-    if len(before) < total:
-        _append(opened, journal, _rows(opened, before, workers), (len(before), total, watch))
+    wanted, watch = asked
+    _check_are_wanted(opened, journal, before, wanted)
+    if len(before) < len(wanted):
+        left = wanted[~np.isin(wanted, before)]
+        _append(opened, journal, _rows(opened, left, workers), (len(before), len(wanted), watch))
     journal.sync()
     journal.put_in_order()
-    tally = Tally(opened.table.best, opened.table.price_per_device_hour is not None)
+    has_price = opened.table.price_per_device_hour is not None
+    tally = Tally(opened.table.best, has_price, keys_of_work(opened.space.keys))
     for row in journal.rows():
         tally.add(row)
     return tally, len(before)
@@ -160,9 +167,9 @@ def _append(
             watch(Standing(done, total, best))
 
 
-def _rows(opened: Opened, before: Any, workers: Workers) -> Iterator[Row]:
+def _rows(opened: Opened, left: Int64, workers: Workers) -> Iterator[Row]:
     """Yield the row of every configuration that has none, as each is done."""
-    numbers = array("q", _left(opened, before))
+    numbers = array("q", left.tobytes())
     for index, found in map_unordered(opened.task(), Numbers(numbers), workers):
         if isinstance(found, WorkerDied):
             yield opened.failed(numbers[index], found.reason)
@@ -187,25 +194,12 @@ class Numbers(Sequence[int]):
         return Numbers(self._numbers[index]) if isinstance(index, slice) else self._numbers[index]
 
 
-def _left(opened: Opened, before: Any) -> Iterator[int]:
-    for number in opened.walk():
-        if not _is_in(number, before):
-            yield number
-
-
-def _is_in(number: int, numbers: Any) -> bool:
-    at = int(np.searchsorted(numbers, number))
-    return at < len(numbers) and int(numbers[at]) == number
-
-
-def _check_are_wanted(opened: Opened, journal: Journal, before: Any) -> None:
+def _check_are_wanted(opened: Opened, journal: Journal, before: Int64, wanted: Int64) -> None:
     """Raise where the file has rows of configurations that this sweep leaves out."""
-    if not len(before):
-        return
-    wanted = sum(_is_in(number, before) for number in opened.walk())
-    if wanted < len(before):
+    left_out = len(before) - int(np.isin(before, wanted).sum())
+    if left_out:
         raise SweepError(
-            f"{journal.path}: {len(before) - wanted} of its rows are of configurations that"
+            f"{journal.path}: {left_out} of its rows are of configurations that"
             f" {opened.sweep.path} leaves out now; choose another --output, or delete it"
         )
 

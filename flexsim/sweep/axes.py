@@ -49,6 +49,12 @@ def axes_of(table: SweepTable, source: str) -> tuple[Axis, ...]:
     return axes
 
 
+def varied_keys(table: SweepTable) -> list[str]:
+    """Return the keys that a sweep names, known or not, without their values."""
+    named = [table.grid, *(each for each in table.zips if isinstance(each, Mapping)), table.derive]
+    return [key for each in named for key, _ in flat(each, _is_range)]
+
+
 def check_key(key: str, where: str) -> None:
     """Raise :class:`SweepError` for a key that no scenario has."""
     if key not in defaults():

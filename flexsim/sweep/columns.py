@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flexsim.task_graph.kinds import COMMUNICATION_KINDS
-from flexsim.timeline.memory import PARTS
+from flexsim.timeline.memory_table import PARTS
 
 NUMBER, STATUS, REASON, FINGERPRINT = "configuration", "status", "reason", "fingerprint"
 OK, OUT_OF_MEMORY, SKIPPED, ERROR = "ok", "out-of-memory", "skipped", "error"
@@ -41,6 +40,7 @@ _MEMORY = (
 _SIZES = ("num_devices", "num_tasks", "num_tasks_folded_away")
 SEARCH = ("baseline_iteration_time_s", "proposals", "proven_optimal")
 _LARGER_IS_BETTER = ("tokens_per_s", "samples_per_s", "mfu", "hfu", "compute_fraction")
+_NUMBERS = frozenset((int, float))
 _NO_NUMBERS = ("peak_memory_at", "fits_memory", "proven_optimal")
 
 
@@ -86,9 +86,19 @@ def metric_cells(metrics: Mapping[str, Any], columns: Sequence[str]) -> list[Any
 
 def line(cells: Iterable[Any]) -> str:
     """Return one line of a CSV file, its end included; no cell breaks the line."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow([_cell(each) for each in cells])
-    return stream.getvalue()
+    text: str = _WRITER.writerow([c if type(c) in _NUMBERS else _cell(c) for c in cells])
+    return text
+
+
+class _Echo:
+    """Gives back what is written to it, which a CSV writer passes on."""
+
+    def write(self, text: str) -> str:
+        """Return a line."""
+        return text
+
+
+_WRITER: Any = csv.writer(_Echo(), lineterminator="\n")
 
 
 def _cell(value: Any) -> Any:

@@ -12,6 +12,8 @@ from typing import Any
 from flexsim.errors import SweepError
 from flexsim.files import data_directory, is_file, read_toml
 from flexsim.scenario.load import replaced
+from flexsim.sweep.axes import varied_keys
+from flexsim.sweep.equal_work import fair_metric
 from flexsim.sweep.table import sweep_table
 
 
@@ -51,6 +53,8 @@ def sweep_from(content: Mapping[str, Any], path: str | Path = "sweep") -> Sweep:
     if "sweep" not in content:
         raise SweepError(f"{path}: the table [sweep] is missing: it says which keys vary")
     table = sweep_table(content["sweep"], str(path))
+    if not table.best:
+        table = table.model_copy(update={"best": fair_metric(varied_keys(table))})
     scenario = {key: value for key, value in content.items() if key not in ("sweep", "base")}
     source = str(path)
     if "base" in content:

@@ -66,10 +66,9 @@ class Fingerprints:
 
     def of(self, values: Mapping[str, Any]) -> str:
         """Return the fingerprint of the configuration with ``values``."""
-        parts = dict(self._fixed)
-        for key, value in values.items():
-            parts[key] = _part(key, value, self._folder)
-        text = "\n".join([self._asked, *(parts[key] for key in self._order if key in parts)])
+        varied = {key: _part(key, value, self._folder) for key, value in values.items()}
+        parts = self._fixed | varied
+        text = "\n".join([self._asked, *filter(None, map(parts.get, self._order))])
         return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _METRICS = (
     "iteration_time_s",
     "tokens_per_s",
+    "samples_per_s",
     "model_flops",
     "mfu",
     "peak_memory_bytes",
@@ -40,7 +41,9 @@ def pictures(result: SweepResult, directory: Path) -> list[Path]:
     stem = directory / result.path.stem
     with contextlib.suppress(SweepError):
         table = _table(result)
-        rows = plot_rows(table, result.keys, str(result.path), result.name, result.ranked_by)
+        named = (str(result.path), result.name)
+        told = {"ranked_by": result.ranked_by, "samples": result.samples}
+        rows = plot_rows(table, result.keys, named, **told)
         for kind in suiting(rows):
             with contextlib.suppress(SweepError):
                 drawn.append(_draw(rows, kind, stem, Asked()))

@@ -13,6 +13,7 @@ from flexsim.plotting.points import is_numeric
 from flexsim.plotting.quantities import is_metric
 from flexsim.sweep.columns import OK, OUT_OF_MEMORY, STATUS
 from flexsim.sweep.expressions import Expression, NoValueError, compiled
+from flexsim.sweep.samples import samples_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,8 @@ class PlotRows:
     """How many rows are not drawn, by why."""
     metric: str
     """What is drawn unless something else is asked for."""
+    samples: str = "sequences"
+    """What batches are made of: sequences, images, or samples of another kind."""
 
     @property
     def metrics(self) -> list[str]:
@@ -44,12 +47,19 @@ class PlotRows:
 
 
 def plot_rows(
-    table: pd.DataFrame, keys: Sequence[str], name: str, title: str, ranked_by: str = ""
+    table: pd.DataFrame,
+    keys: Sequence[str],
+    named: tuple[str, str],
+    *,
+    ranked_by: str = "",
+    samples: str = "",
 ) -> PlotRows:
     """Return the rows to draw: those that were simulated, whether or not they fit in memory.
 
-    Raise :class:`SweepError` where there is none.
+    They are ``named`` by their file, for messages, and by a title. ``samples`` are what batches
+    are made of, where that is known. Raise :class:`SweepError` where there is no row.
     """
+    name, title = named
     status = table[STATUS].astype(str).str.partition(":")[0]
     drawn = table[status.isin([OK, OUT_OF_MEMORY])]
     drawn = drawn.assign(fits_memory=(drawn[STATUS] == OK).to_numpy())
@@ -62,7 +72,8 @@ def plot_rows(
     if {"model_flops", "iteration_time_s"} <= set(drawn):
         drawn = drawn.assign(**{_SPEED: drawn["model_flops"] / drawn["iteration_time_s"]})
     varying = [key for key in keys if drawn[key].nunique() > 1]
-    return PlotRows(name, title, drawn, varying, left_out, _metric(drawn, ranked_by))
+    metric, samples = _metric(drawn, ranked_by), samples_in(drawn, samples)
+    return PlotRows(name, title, drawn, varying, left_out, metric, samples)
 
 
 def _metric(drawn: pd.DataFrame, ranked_by: str) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flexsim.errors import SweepError, choices_text
 from flexsim.plotting.points import FITS, is_numeric
-from flexsim.plotting.quantities import quantity_of
-from flexsim.plotting.sweep_axes import MOST_SERIES, new_figure
+from flexsim.plotting.quantities import batches_of, quantity_of
+from flexsim.plotting.sweep_axes import MOST_SERIES, new_figure, new_panels
+from flexsim.sweep.fronts import aims_of, keys_of_fronts, with_joined
 from flexsim.sweep.plot_rows import PlotRows, key_of, metric_of
 from flexsim.sweep.suiting import (
     cells_of,
     devices_of,
+    keys_of_curves,
     line_of,
     metrics_of,
     series_key,
@@ -47,7 +49,8 @@ def picture(rows: PlotRows, kind: str, asked: Asked) -> Figure:
     """
     if kind not in KINDS:
         raise SweepError(f"--kind {kind}: {choices_text(kind, KINDS)}")
-    return KINDS[kind](rows, asked)
+    with batches_of(rows.samples):
+        return KINDS[kind](rows, asked)
 
 
 def _lines(rows: PlotRows, asked: Asked) -> Figure:
@@ -87,19 +90,37 @@ def _heat_map(rows: PlotRows, asked: Asked) -> Figure:
 
 
 def _pareto(rows: PlotRows, asked: Asked) -> Figure:
-    from flexsim.plotting.sweep_pareto import draw_pareto, pareto_table
+    from flexsim.plotting.sweep_pareto import draw_pareto, pareto_table, size_of_pareto
 
-    x = metric_of(rows, asked.x or "iteration_time_s", "--x")
-    y = metric_of(rows, asked.y or "peak_memory_bytes", "--y")
-    table = pareto_table(rows.table, x, y)
-    title = f"{rows.title}: Pareto front of {quantity_of(x).label} and {quantity_of(y).label}"
-    figure, ax = new_figure(title, _left_out(rows), (8.6, 4.8))
-    draw_pareto(table, ax, x=x, y=y, keys=rows.keys)
+    x, y = aims_of(rows, asked.x, asked.y)
+    x, y = metric_of(rows, x, "--x"), metric_of(rows, y, "--y")
+    given = key_of(rows, asked.by, "--by") if asked.by else None
+    keys = keys_of_fronts(rows.keys, (x, y), given)
+    joined, by = _series(rows, keys)
+    table = pareto_table(joined, x, y, by)
+    title = f"{rows.title}: Pareto front{'s' if by else ''} of {' and '.join(_labels(x, y))}"
+    others = [key for key in rows.keys if key not in keys]
+    caption = f"{_fronts_told(table, by, keys, others)}{_left_out(rows)}".strip()
+    figure, ax = new_figure(title, caption, size_of_pareto(table, by))
+    draw_pareto(table, ax, x=x, y=y, keys=others, by=by)
     return figure
 
 
+def _fronts_told(
+    table: pd.DataFrame, by: str | None, keys: Sequence[str], others: Sequence[str]
+) -> str:
+    """Return what has a front of its own, and what the legend tells of it."""
+    from flexsim.plotting.sweep_pareto import FRONT, told_keys
+
+    if by is None:
+        return ""
+    has_first = told_keys(table[table[FRONT]], others, by)
+    first = "; below its name the configuration at its left end" if has_first else ""
+    return f"A front for each {' and '.join(_labels(*keys))}{first}. "
+
+
 def _scaling(rows: PlotRows, asked: Asked) -> Figure:
-    from flexsim.plotting.sweep_scaling import draw_scaling, scaling_table
+    from flexsim.plotting.sweep_scaling import draw_efficiency, draw_scaling, scaling_table
 
     x = metric_of(rows, asked.x or devices_of(rows), "--x")
     y = metric_of(rows, asked.y or speed_of(rows), "--y")
@@ -108,14 +129,16 @@ def _scaling(rows: PlotRows, asked: Asked) -> Figure:
             f"{rows.name}: {x} and {y} should be above zero everywhere, since both axes are"
             " logarithmic; choose others, or fewer rows with --where"
         )
-    by = key_of(rows, asked.by, "--by") if asked.by else None
-    if by:
-        _check_number(rows, by, "--by", MOST_SERIES)
-    table = scaling_table(rows.table, x, y, by)
-    places = [x, *([by] if by else [])]
-    told = "Per cent: speed at the last point against the ideal."
-    figure, ax = new_figure(_title(rows, y, x), _caption(rows, table, places, told))
-    draw_scaling(table, ax, x=x, y=y, by=by)
+    keys = [key_of(rows, asked.by, "--by")] if asked.by else keys_of_curves(rows, x)
+    joined, by = _series(rows, keys)
+    table = scaling_table(joined, x, y, by)
+    places = [x, *keys]
+    told = "Per cent: speed against the ideal, in the legend at the last point."
+    caption = _caption(rows, table, places, told)
+    figure, (above, below) = new_panels(_title(rows, y, x), caption, (7.6, 5.8), [5, 3])
+    draw_scaling(table, above, x=x, y=y, by=by)
+    draw_efficiency(table, below, x=x, by=by)
+    above.set_xlabel("")
     return figure
 
 
@@ -167,14 +190,26 @@ def _check_number(rows: PlotRows, column: str, option: str, most: int) -> int:
     return found
 
 
+def _labels(*columns: str) -> list[str]:
+    return [quantity_of(column).label for column in columns]
+
+
+def _series(rows: PlotRows, keys: Sequence[str]) -> tuple[pd.DataFrame, str | None]:
+    """Return the rows with one column of the values of all ``keys``, few enough to be drawn."""
+    joined, by = with_joined(rows.table, keys)
+    if by:
+        _check_number(replace(rows, table=joined), by, "--by", MOST_SERIES)
+    return joined, by
+
+
 def _title(rows: PlotRows, metric: str, *keys: str) -> str:
-    against = " and ".join(quantity_of(key).label for key in keys)
+    against = " and ".join(_labels(*keys))
     return f"{rows.title}: {quantity_of(metric).label} against {against}"
 
 
 def _caption(rows: PlotRows, table: pd.DataFrame, places: Sequence[str], further: str = "") -> str:
     """Return what a point stands for where several configurations share it, and what lacks."""
-    others = [quantity_of(key).label for key in rows.keys if key not in places]
+    others = _labels(*(key for key in rows.keys if key not in places))
     best = (
         f"Of each place the best over {', '.join(others)}." if others else "Of each place the best."
     )

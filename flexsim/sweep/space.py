@@ -68,6 +68,14 @@ class Space:
         self._derived = _in_order(derived, facts)
         self._conditions = tuple(conditions)
         self._weights = _weights([len(axis.steps) for axis in axes])
+        self._steps = [
+            (
+                [dict(zip(axis.keys, step, strict=True)) for step in axis.steps],
+                weight,
+                len(axis.steps),
+            )
+            for axis, weight in zip(axes, self._weights, strict=True)
+        ]
         self._levels = self._walked()
 
     @property
@@ -83,9 +91,8 @@ class Space:
     def plain_values(self, number: int) -> dict[str, Any]:
         """Return the keys of the axes in configuration ``number``."""
         values: dict[str, Any] = {}
-        for axis, weight in zip(self.axes, self._weights, strict=True):
-            step = axis.steps[number // weight % len(axis.steps)]
-            values.update(zip(axis.keys, step, strict=True))
+        for steps, weight, size in self._steps:
+            values.update(steps[number // weight % size])
         return values
 
     def with_derived(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,11 @@ class SweepTable(Table):
     full: Flag = Field(
         default=False, description="replay task by task, for the shares of time too (slower)"
     )
-    best: Name = Field(default="iteration_time_s", description="the metric that ranks the rows")
+    best: Name = Field(
+        default="",
+        description="the metric that ranks the rows; unless given iteration_time_s, samples_per_s"
+        " where the batch varies, mfu where the model does",
+    )
     price_per_device_hour: Any = Field(
         default=None, description="one number, or one a device graph by name: adds the cost"
     )

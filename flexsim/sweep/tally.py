@@ -1,4 +1,4 @@
-"""What the rows of a sweep come to: counts, reasons, the best, and the Pareto front."""
+"""What the rows of a sweep come to: counts, reasons, the best, and the Pareto fronts."""
 
 from __future__ import annotations
 
@@ -9,28 +9,35 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from flexsim.sweep.columns import COST, OK, REASON, STATUS, is_better_larger
+from flexsim.sweep.columns import COST, OK, OUT_OF_MEMORY, REASON, STATUS, is_better_larger
 
 NUM_BEST = 10
+MEMORY = "peak_memory_bytes"
+_Point = tuple[tuple[float, ...], Mapping[str, Any]]
+"""What a row comes to in every aim, and the row."""
 _NUMBER = re.compile(r"(?<![\w.-])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Tally:
     """Takes rows one by one and keeps only what a summary needs.
 
-    ``best`` ranks rows of status ok by a metric. The front has those rows that no other one
-    beats in iteration time, peak memory and, where there is one, cost.
+    ``best`` ranks rows of status ok by a metric. A Pareto front has those rows that no other one
+    of the same work beats in iteration time, peak memory and, where there is one, cost; rows do
+    the same work where they agree in the keys ``work``.
     """
 
-    def __init__(self, best: str, has_price: bool) -> None:
+    def __init__(self, best: str, has_price: bool, work: Sequence[str] = ()) -> None:
         self.statuses: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         """Why rows were skipped, numbers left out."""
         self.errors: Counter[str] = Counter()
         self._metric, self._sign = best, 1 if is_better_larger(best) else -1
-        self._aims = ("iteration_time_s", "peak_memory_bytes", *((COST,) if has_price else ()))
+        self._aims = ("iteration_time_s", MEMORY, *((COST,) if has_price else ()))
         self._best: list[tuple[float, int, Mapping[str, Any]]] = []
-        self._front: list[tuple[tuple[float, ...], Mapping[str, Any]]] = []
+        self._work = tuple(work)
+        self._fronts: dict[tuple[str, ...], list[_Point]] = {}
+        self._num_compared = 0
+        self._nearest: Mapping[str, Any] | None = None
         self._ties = count()
 
     def add(self, row: Mapping[str, str]) -> None:
@@ -44,6 +51,8 @@ class Tally:
         if status == OK:
             self._rank(row)
             self._compare(row)
+        elif status == OUT_OF_MEMORY and row.get(MEMORY):
+            self._nearest = min(self._nearest or row, row, key=lambda each: float(each[MEMORY]))
 
     @property
     def best(self) -> list[Mapping[str, Any]]:
@@ -52,8 +61,19 @@ class Tally:
 
     @property
     def front(self) -> list[Mapping[str, Any]]:
-        """The rows of the Pareto front, the quickest first."""
-        return [row for _, row in sorted(self._front, key=lambda each: each[0])]
+        """The rows of the Pareto fronts, front by front, the quickest of each first.
+
+        None where there are several and no two rows of the same work were compared.
+        """
+        if self._num_compared == len(self._fronts) > 1:
+            return []
+        fronts = [sorted(each, key=lambda point: point[0]) for each in self._fronts.values()]
+        return [row for front in fronts for _, row in front]
+
+    @property
+    def nearest(self) -> Mapping[str, Any] | None:
+        """Where nothing fits in memory, the row that needs least; else none."""
+        return None if self.statuses[OK] else self._nearest
 
     def _rank(self, row: Mapping[str, str]) -> None:
         text = row.get(self._metric, "")
@@ -69,10 +89,12 @@ class Tally:
         if not all(row.get(aim) for aim in self._aims):
             return
         found = tuple(float(row[aim]) for aim in self._aims)
-        if any(_is_as_good(other, found) for other, _ in self._front):
+        self._num_compared += 1
+        front = self._fronts.setdefault(tuple(row[key] for key in self._work), [])
+        if any(_is_as_good(other, found) for other, _ in front):
             return
-        self._front = [each for each in self._front if not _is_as_good(found, each[0])]
-        self._front.append((found, row))
+        front[:] = [each for each in front if not _is_as_good(found, each[0])]
+        front.append((found, row))
 
 
 def pattern(reason: str) -> str:

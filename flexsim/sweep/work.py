@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flexsim.errors import FlexSimError
-from flexsim.scenario.batch import Batch
-from flexsim.scenario.runner import run
 from flexsim.scenario.schema import Scenario
 from flexsim.scenario.variants import Variants
 from flexsim.search.garbage import little_collected
@@ -40,6 +38,9 @@ from flexsim.sweep.fingerprints import Fingerprints
 from flexsim.sweep.keys import defaults, flat, flat_scenario, with_values
 from flexsim.sweep.space import Space
 from flexsim.sweep.table import SweepTable
+
+if TYPE_CHECKING:
+    from flexsim.scenario.batch import Batch
 
 SECONDS_PER_HOUR = 3600
 
@@ -87,6 +88,7 @@ class Opened:
         self.table = SweepTable.model_validate_json(sweep.table)
         self.content: dict[str, Any] = json.loads(sweep.content)
         self.space = _space(sweep, self.table, self.content)
+        self._keys = self.space.keys
         self.metrics = metric_columns(
             self.table.full or self.table.search,
             self.table.search,
@@ -158,17 +160,23 @@ class Opened:
         if self.table.search:
             metrics = _searched(scenario)
         elif self.table.full:
-            metrics = dict(run(scenario).metrics)
+            metrics = _simulated_in_full(scenario)
         else:
-            self._batch = self._batch or Batch()
-            outcome = self._batch.run(scenario)
-            if outcome.error:
-                raise FlexSimError(outcome.error)
-            metrics = dict(outcome.metrics)
+            metrics = self._simulated(scenario)
         if (price := self.table.price(scenario.cluster.device_graph)) is not None:
             hours = metrics["iteration_time_s"] / SECONDS_PER_HOUR
             metrics[COST] = price * hours * metrics["num_devices"]
         return metrics
+
+    def _simulated(self, scenario: Scenario) -> dict[str, Any]:
+        if self._batch is None:
+            from flexsim.scenario.batch import Batch
+
+            self._batch = Batch()
+        outcome = self._batch.run(scenario)
+        if outcome.error:
+            raise FlexSimError(outcome.error)
+        return dict(outcome.metrics)
 
     def _row(
         self,
@@ -178,8 +186,9 @@ class Opened:
         state: tuple[str, str],
     ) -> Row:
         cells = metric_cells(metrics, self.metrics)
-        varied = [values.get(key) for key in self.space.keys]
-        text = line([number, *varied, *state, *cells, self._fingerprints.of(values)])
+        text = line(
+            [number, *map(values.get, self._keys), *state, *cells, self._fingerprints.of(values)]
+        )
         return Row(number, state[0], text, {self.table.best: metrics.get(self.table.best)})
 
     def _plain(self, problem: Exception) -> str:
@@ -204,6 +213,12 @@ def _derived(table: SweepTable, path: str) -> dict[str, Expression]:
         check_key(key, where)
         found[key] = compiled(text, f"{where}: {key}", defaults())
     return found
+
+
+def _simulated_in_full(scenario: Scenario) -> dict[str, Any]:
+    from flexsim.scenario.runner import run
+
+    return dict(run(scenario).metrics)
 
 
 def _searched(scenario: Scenario) -> dict[str, Any]:

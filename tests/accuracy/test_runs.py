@@ -163,7 +163,8 @@ def test_spellings_of_precision(one, said, precision):
         ("Megatron-DeepSpeed (bigscience)", "megatron-deepspeed-2022"),
         ("vTrain's Megatron", "megatron-deepspeed"),
         ("Megatron-LM v0", "megatron-lm-2019"),
-        ("Megatron-LM 0.14 (TE 2.11)", "megatron-lm"),
+        ("Megatron-LM 0.14 (TE 2.11)", "megatron-core"),
+        ("DeepSpeed ZeRO-3", "deepspeed-zero3-2021"),
         ("Megatron-LM PTD-P", "megatron-lm"),
         ("Pathways, JAX", "xla-spmd"),
     ],
@@ -188,7 +189,13 @@ def test_whether_gradients_overlap_is_told_by_the_software(one):
 
 
 def test_stages_of_unequal_layers(one):
-    assert one(layers="7").scenario().strategy.layers_per_stage == [3, 4]
+    megatron = {"software": "Megatron-LM"}
+    assert one(layers="7", **megatron).scenario().strategy.layers_per_stage == [3, 4]
+    assert one(layers="7").scenario().strategy.layers_per_stage == [4, 3], "DeepSpeed's way"
+    filled = one(layers="9", pp="8", tp="1").scenario().strategy
+    assert filled.layers_per_stage == [2, 1, 1, 1, 1, 1, 1, 1]
+    balanced = one(layers="10", pp="4", tp="1").scenario().strategy
+    assert balanced.layers_per_stage == [2, 3, 3, 2], "embedding and head are a layer each"
     notes = "First and last stage have one layer less than others"
     light = one(layers="10", pp="4", tp="1", notes=notes).scenario().strategy
     assert light.layers_per_stage == [2, 3, 3, 2]

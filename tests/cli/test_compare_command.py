@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 from small_gpt import small, toml_text
 
 import flexsim as package
-from flexsim.plotting import compared_run, comparison_figure, difference_table, draw_run
+from flexsim.plotting import (
+    ComparedRun,
+    compared_run,
+    comparison_figure,
+    difference_table,
+    draw_run,
+)
 
 
 def scenario(**strategy):
@@ -72,6 +78,23 @@ def test_all_runs_have_one_time_axis(runs):
     assert axes[0].get_xlim()[1] == pytest.approx(end_s * factor)
     assert [ax.get_xlabel() != "" for ax in axes] == [False, True]
     assert [ax.get_legend() is not None for ax in axes] == [False, True]
+
+
+def test_the_title_tells_time_of_equal_work_only(runs):
+    def title(base, other):
+        some = [
+            ComparedRun(name, {**run.metrics, **metrics}, run.bars)
+            for name, run, metrics in zip("ab", runs, (base, other), strict=True)
+        ]
+        return comparison_figure(some).texts[0].get_text()
+
+    base = {"iteration_time_s": 2.0, "model_flops": 1e15}
+    assert title(base, base) == "b takes as long as a"
+    assert title(base, {**base, "iteration_time_s": 3.0}) == "b takes 50.0 % more time than a"
+    half = {"iteration_time_s": 1.0, "model_flops": 5e14}
+    assert title(base, half) == "b does as many model FLOPs a second as a"
+    half["iteration_time_s"] = 1.25
+    assert title(base, half) == "b does 20.0 % fewer model FLOPs a second than a"
 
 
 def test_a_run_is_told_beside_its_bars(runs):
@@ -139,3 +162,19 @@ def test_files_of_one_name_are_told_apart(files, tmp_path):
     out = ("--output", str(tmp_path / "out"), "--json")
     found = json.loads(flexsim("compare", str(files[0]), str(other), *out).out)
     assert [run["name"] for run in found["runs"]] == [str(files[0]), str(other)]
+
+
+def test_image_models_are_compared_by_images_a_second(tmp_path):
+    content = {
+        "title": "lenet",
+        "model": {"preset": "lenet-5"},
+        "cluster": {"device_graph": "dgx-a100", "devices": 1},
+        "training": {"global_batch": 8, "micro_batch": 8},
+        "strategy": {"name": "single"},
+    }
+    (tmp_path / "lenet.toml").write_text(toml_text(content))
+    file, out = str(tmp_path / "lenet.toml"), str(tmp_path / "out")
+    assert "images a second" in flexsim("run", file, "--output", out).out
+    answer = flexsim("compare", file, out, "--output", str(tmp_path / "both"))
+    assert "throughput (images/s)" in answer.out
+    assert "tokens" not in answer.out

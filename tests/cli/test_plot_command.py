@@ -47,7 +47,7 @@ def file(tmp_path):
 
 def rows_of(table):
     keys = [name for name in table if name.partition(".")[2] and name != "peak_memory_bytes"]
-    return plot_rows(table, keys, "r.csv", "r")
+    return plot_rows(table, keys, ("r.csv", "r"))
 
 
 def test_pictures_stand_beside_the_results(file):

@@ -138,9 +138,34 @@ def test_pareto_names_the_front(ax):
     found = plotting.pareto_table(table, "iteration_time_s", "peak_memory_bytes")
     plotting.draw_pareto(found, ax, x="iteration_time_s", y="peak_memory_bytes", keys=["a.tensor"])
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts[0] == "does not fit in memory\n(1 of 1 outside the frame)"
-    assert texts[-2:] == ["tensor 1", "tensor 2"]
+    assert texts == [
+        *("fits in memory", "does not fit in memory\n(1 of 1 outside the frame)", "Pareto front"),
+        *("tensor 1", "tensor 2"),
+    ]
     assert ax.get_ylim()[1] < 20
+
+
+def test_every_batch_has_its_own_front(ax):
+    table = rows(
+        b=[64, 8, 64, 8, 8], t=[1, 1, 2, 2, 4],
+        iteration_time_s=[8.0, 1.0, 9.0, 2.0, 0.5], peak_memory_bytes=[5, 5, 4, 6, 1],
+        fits_memory=[True, True, True, True, False],
+    )  # fmt: skip
+    axes = {"x": "iteration_time_s", "y": "peak_memory_bytes"}
+    found = plotting.pareto_table(table, **axes, by="b")
+    assert plain(found[found["on_front"]], "b", "t") == [(8, 1), (64, 1), (64, 2)]
+    plotting.draw_pareto(found, ax, **axes, keys=["b", "t"], by="b")
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts[:2] == ["8\nt 1", "64\nt 1"]
+    fronts = [line.get_xdata().tolist() for line in ax.get_lines()]
+    assert fronts == [[1.0], [8.0, 9.0]]
+
+
+def test_fronts_by_a_text_are_in_the_order_of_the_file():
+    table = rows(m=["z", "a"], iteration_time_s=[2.0, 1.0], peak_memory_bytes=[2, 1])
+    found = plotting.pareto_table(table, "iteration_time_s", "peak_memory_bytes", "m")
+    assert list(found["m"].cat.categories) == ["z", "a"]
+    assert found["on_front"].all()
 
 
 def scaled(by_devices, **columns):
@@ -161,6 +186,17 @@ def test_ideal_of_growing_work_stays():
     found = plotting.scaling_table(table, "num_devices", "iteration_time_s")
     assert found["ideal"].tolist() == [4, 4]
     assert found["efficiency"].tolist() == pytest.approx([1, 0.8])
+
+
+def test_efficiency_is_drawn_in_per_cent_from_zero(ax):
+    table = scaled({8: 4.0, 16: 2.5}, fits_memory=[True, False])
+    found = plotting.scaling_table(table, "num_devices", "iteration_time_s")
+    plotting.draw_efficiency(found, ax, x="num_devices")
+    curve, hollow = (line for line in ax.get_lines() if line.get_marker() == "o")
+    assert curve.get_ydata().tolist() == pytest.approx([100, 80])
+    assert hollow.get_xdata().tolist() == [16]
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylabel() == "of the ideal (%)"
 
 
 def test_ideal_rate_grows_with_devices():

@@ -12,7 +12,7 @@ from report_samples import run_folder, search_folder, write_sweep
 
 def refused(path):
     error = only_error(flexsim("report", str(path)))
-    assert not list(path.parent.rglob("*.html"))
+    assert not list((path if path.is_dir() else path.parent).rglob("*.html"))
     return error.removeprefix("error: ").strip()
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from command_line import flexsim as command_line
-from report_samples import EVIL, run_folder, search_folder, sweep_file
+from report_samples import EVIL, SWEEP, run_folder, search_folder, sweep_file, write_sweep
 from rich.console import Console
 from small_gpt import small, write_small
 
@@ -24,6 +24,8 @@ import flexsim
 from flexsim.reports.html import html
 from flexsim.reports.parts import number_in
 from flexsim.reports.report import page_of, write_report
+from flexsim.reports.style import escaped
+from flexsim.reports.sweep_page import sweep_page
 from flexsim.reports.timeline import Frame, thinned, timeline_figure
 from flexsim.scenario.report import summary_table
 
@@ -217,12 +219,41 @@ def test_the_trace_of_a_search_ends_at_its_best():
     assert {"timeline-0-data", "timeline-1-data", "timeline-2-data"} <= page.data.keys()
 
 
-def test_the_front_of_a_sweep_has_what_nothing_beats():
+def test_every_model_of_a_sweep_has_the_front_that_nothing_beats():
     page = read("sweep")
     lines = {line["name"]: line for line in page.data["front-figure-data"]["data"]}
+    assert (lines["gpt"]["x"], lines["gpt"]["y"]) == ([3.0, 4.0], [70.0, 40.0])
+    assert (lines[escaped(EVIL)]["x"], lines[escaped(EVIL)]["y"]) == ([2.0], [60.0])
+    assert lines["does not fit"]["y"] == [200.0]
+    assert "iteration time and peak memory; one for each model.name." in page.text
+    assert "shortest iteration" not in page.text
+
+
+def test_equal_work_shares_one_front(tmp_path):
+    rows = [(*row[:3], "gpt", *row[4:]) for row in SWEEP]
+    path = write_sweep(tmp_path / "results.csv", rows)
+    lines = {line["name"]: line for line in front_section(path).parts[0].spec["data"]}
     assert lines["Pareto front"]["x"] == [2.0, 4.0]
     assert lines["Pareto front"]["y"] == [60.0, 40.0]
-    assert lines["does not fit"]["y"] == [200.0]
+    assert ("shortest iteration", "2.00 s") in sweep_page(path).facts
+
+
+def test_more_fronts_than_colours_are_named_once(tmp_path):
+    rows = [(n, 1, 1, f"gpt{n // 2}", "ok", "", 1.0 + n, 0.3, 2**30, "a") for n in range(18)]
+    front = front_section(write_sweep(tmp_path / "results.csv", rows))
+    lines = [line for line in front.parts[0].spec["data"] if line["name"] == "Pareto fronts"]
+    assert [line["showlegend"] for line in lines] == [True, *[False] * 8]
+
+
+def test_where_no_two_do_the_same_work_there_is_no_front(tmp_path):
+    rows = [(n, 1, 1, f"gpt{n}", "ok", "", 1.0 + n, 0.3, 2**30, "a") for n in range(3)]
+    front = front_section(write_sweep(tmp_path / "results.csv", rows))
+    assert [line["name"] for line in front.parts[0].spec["data"]] == ["fits"]
+    assert front.parts[1].text.startswith("No two configurations that fit agree in model.name")
+
+
+def front_section(path):
+    return next(section for section in sweep_page(path).sections if section.name == "front")
 
 
 def test_the_map_of_a_sweep_has_the_best_that_fits():

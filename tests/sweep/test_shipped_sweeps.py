@@ -14,6 +14,7 @@ from flexsim.sweep.work import Opened
 
 NAMES = shipped_names("scenarios/sweeps")
 SIZES = {
+    "gpt-18b-splits": 32,
     "gpt3-175b-splits-64xa100": 1554,
     "gpt3-175b-splits-1024xa100": 1590,
     "micro-batches": 15,

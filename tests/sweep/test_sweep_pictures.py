@@ -19,7 +19,7 @@ def test_a_sweep_draws_by_itself(tmp_path):
     pictures = sorted(each.name for each in path.parent.glob("*.png"))
     rows = read_results(path)
     assert pictures == sorted(
-        f"results-{kind}.png" for kind in suiting(plot_rows(rows.rows, rows.keys, "", ""))
+        f"results-{kind}.png" for kind in suiting(plot_rows(rows.rows, rows.keys, ("", "")))
     )
     assert "results-heat-map.png" in pictures
     assert all(f"wrote {path.parent / name}" in answer.out for name in pictures)

@@ -90,7 +90,7 @@ def test_an_unexpected_error_is_a_row(tmp_path, monkeypatch):
     def broken(self, scenario):
         raise KeyError(f"a bug,\nin {scenario.strategy.tensor}")
 
-    monkeypatch.setattr(work.Batch, "run", broken)
+    monkeypatch.setattr("flexsim.scenario.batch.Batch.run", broken)
     result = sweep(small_sweep({"grid": {"strategy.tensor": [1, 2]}}), tmp_path / "rows.csv")
     assert result.statuses == {"error": 2}
     assert [row["status"] for row in _rows(result.path)] == [
