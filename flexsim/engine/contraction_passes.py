@@ -42,22 +42,45 @@ class Passes:
 
     latest_ns: int
     """When the last of them ends."""
-    actions: ActionTable
-    """By rank that during which most is held; without meaning where nothing is."""
-    is_held: NDArray[np.bool_]
-    """Whether a rank holds anything."""
     held: Int64
     """What a rank holds at most, by kind of memory."""
     tails_ns: Int64
     """By rank when what its update waits for ends."""
+    sends_ns: Int64
+    """By rank when all that it sent has arrived; without a rank where transfers do not block."""
     anchors_ns: Int64
     """When gradients are complete: by rank, then by shared weight."""
     free_ns: Int64
     """When every resource is free."""
     last_ready_ns: Int64
     """When the last task that took a resource became ready."""
-    sends_ns: Int64
-    """By rank when all that it sent has arrived; without a rank where transfers do not block."""
+    course: Course
+    fullest: tuple[Int64, Int64, int]
+    """By rank the action during which most is held (-1: none) and its piece; windows left out."""
+
+    @property
+    def is_held(self) -> NDArray[np.bool_]:
+        """Whether a rank holds anything."""
+        found: NDArray[np.bool_] = self.fullest[0] >= 0
+        return found
+
+    @property
+    def actions(self) -> ActionTable:
+        """By rank that during which most is held; without meaning where nothing is."""
+        action, piece, num_windows = self.fullest
+        schedule, jump = self.course.order.schedule, self.course.order.jump
+        microbatch = schedule.microbatch[action]
+        if jump is not None:
+            more = np.where(piece % 2 == 1, jump.turn[action], 0) + jump.drift[action]
+            microbatch = microbatch + num_windows * more.astype(np.int32)
+        rank = schedule.rank[action]
+        return ActionTable(schedule.kind[action], schedule.stage[action], microbatch, rank)
+
+
+def _split(ns: Int64, places: tuple[int, ...]) -> list[Int64]:
+    """Return the runs of moments that begin at 0 and at places."""
+    spans = zip((0, *places), (*places, len(ns)), strict=True)
+    return [ns[begin:end] for begin, end in spans]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,43 +90,31 @@ class Course:
     order: Order
     fullest: tuple[Int64, Int64, Int64]
     """By rank and piece when most is held, what, and what each window left out adds."""
-    latest: Line
-    tails: Line
-    anchors: Line
-    free: Line
-    last_ready: Line
-    sends: Line
+    moments: Line
+    """Of passes: when ranks end, tails, what is sent, anchors, free and last ready."""
+    places: tuple[int, ...]
+    """Where each of these but the first begins among the moments."""
 
     def passes(self, num_windows: int) -> Passes:
         """Return the passes of the order with so many windows left out of each run."""
-        actions, held, growth = self.fullest
-        total = (held + num_windows * growth).sum(axis=2)
-        rank = np.arange(len(actions))
-        piece = np.where(actions < 0, -1, total).argmax(axis=1)
-        action = actions[rank, piece]
-        return Passes(
-            int(self.latest.after(num_windows).max()),
-            self._rows(action, piece, num_windows),
-            action >= 0,
-            held[rank, piece] + num_windows * growth[rank, piece],
-            self.tails.after(num_windows),
-            self.anchors.after(num_windows),
-            self.free.after(num_windows),
-            self.last_ready.after(num_windows),
-            self.sends.after(num_windows),
-        )
+        ns = self.moments.after(num_windows)
+        ends, tails, sends, anchors, free, last_ready = _split(ns, self.places)
+        action, piece, held = self._fullest(num_windows)
+        fullest = action, piece, num_windows
+        latest_ns = int(ends.max())
+        moments = tails, sends, anchors, free, last_ready
+        return Passes(latest_ns, held, *moments, self, fullest)
 
-    def _rows(self, action: Int64, piece: Int64, num_windows: int) -> ActionTable:
-        schedule, jump = self.order.schedule, self.order.jump
-        microbatch = schedule.microbatch[action]
-        if jump is not None:
-            added = np.where(
-                piece % 2 == 1, jump.drift[action] + jump.turn[action], jump.drift[action]
-            )
-            microbatch = microbatch + num_windows * added.astype(np.int32)
-        return ActionTable(
-            schedule.kind[action], schedule.stage[action], microbatch, schedule.rank[action]
-        )
+    def _fullest(self, num_windows: int) -> tuple[Int64, Int64, Int64]:
+        """Return by rank the action during which most is held, its piece, and what is held."""
+        actions, held, growth = self.fullest
+        if actions.shape[1] == 1:
+            return actions[:, 0], np.zeros(len(actions), np.int64), held[:, 0]
+        held = held + num_windows * growth
+        total, rank = held.sum(axis=2), np.arange(len(actions))
+        total[actions < 0] = -1
+        piece = total.argmax(axis=1)
+        return actions[rank, piece], piece, held[rank, piece]
 
 
 def replay_passes(ranks: Ranks, order: Order, held: Held, store: Store) -> Course | str:
@@ -122,18 +133,23 @@ def replay_passes(ranks: Ranks, order: Order, held: Held, store: Store) -> Cours
         return "a rank does not end with the backward of its first stage"
     if ends.shift.min() == CROSSING:
         return _UNSTEADY
-    holdings, count = work.holdings, ranks.num_ranks
-    shift, num_sends = holdings[:, HOLDER + HIGH].copy(), len(ranks.kits[0].pattern.sends) and count
-    return Course(
-        order,
-        fullest,
+    shift = work.holdings[:, HOLDER + HIGH]
+    lines = (
         Line(latest[:, 0], latest[:, 1]),
-        Line(ends.ns[:count], ends.shift[:count]),
-        Line(ends.ns[count + num_sends :], ends.shift[count + num_sends :]),
-        Line(holdings[:, FREE_NS].copy(), shift),
-        Line(holdings[:, LAST_READY_NS].copy(), shift),
-        Line(ends.ns[count : count + num_sends], ends.shift[count : count + num_sends]),
+        ends,
+        Line(work.holdings[:, FREE_NS], shift),
+        Line(work.holdings[:, LAST_READY_NS], shift),
     )
+    moments = Line(*(np.concatenate(each) for each in zip(*lines, strict=True)))
+    return Course(order, fullest, moments, _places(ranks, len(ends.ns)))
+
+
+def _places(ranks: Ranks, num_ends: int) -> tuple[int, ...]:
+    """Return where tails, what is sent, anchors, free and last ready moments begin."""
+    count, num_resources = ranks.num_ranks, ranks.num_ranks * ranks.resources_a_rank
+    tails, anchors = count, count * (3 if ranks.kits[0].pattern.sends else 2)
+    free = count + num_ends
+    return tails, 2 * count, anchors, free, free + num_resources
 
 
 def _ends(ranks: Ranks, lineup: Lineup, replayed: tuple[Work, Store]) -> Line | None:

@@ -35,9 +35,11 @@ from flexsim.search.units import TOGETHER
 from flexsim.search.walk import Budget, Stop
 from flexsim.strategy import Strategy
 from flexsim.strategy.fingerprint import cluster_content, fingerprint, model_content
-from flexsim.workers import Workers, count_workers
+from flexsim.workers import Workers, count_workers, loading
 
 DEFAULT_BUDGET = 10_000
+_ON_WORKERS = "flexsim.search.distant_chains"
+"""What other processes load to walk chains."""
 
 
 def search(
@@ -62,33 +64,34 @@ def search(
     """
     scenario = with_options(scenario, options)
     workers = _workers(scenario, scheduler)
-    problem = make_problem(scenario, cost_model)
-    space = make_space(scenario, problem)
-    baseline = run(baseline_scenario(scenario), cost_model)
-    checkpoints = _checkpoints(output, scenario, problem)
-    tasks = _tasks(scenario, checkpoints, resume, cost_model)
-    tasks = _in_time(tasks, scenario.search.seconds, workers)
-    begun = time.monotonic()
-    with _until_interrupted() as stop:
-        found = run_chains(tasks, workers, stop, watch)
-        interrupted = stop.is_asked()
-    seconds = time.monotonic() - begun
-    strategy = _best_strategy(scenario, problem, found)
-    return SearchResult(
-        best_strategy=strategy,
-        best=_measured(problem, strategy),
-        baseline=baseline,
-        expert=_expert(plain_problem(scenario, cost_model)),
-        trace=tuple(row for each in found for row in each.rows),
-        seconds=seconds,
-        method=scenario.search.method,
-        proven_optimal=any(each.proven_optimal for each in found),
-        problem=problem,
-        space=space,
-        interrupted=interrupted,
-        refusals=_refusals(found),
-        scenario=scenario,
-    )
+    with loading(workers, _ON_WORKERS):  # while this process gets ready
+        problem = make_problem(scenario, cost_model)
+        space = make_space(scenario, problem)
+        baseline = run(baseline_scenario(scenario), cost_model)
+        checkpoints = _checkpoints(output, scenario, problem)
+        tasks = _tasks(scenario, checkpoints, resume, cost_model)
+        tasks = _in_time(tasks, scenario.search.seconds, workers)
+        begun = time.monotonic()
+        with _until_interrupted() as stop:
+            found = run_chains(tasks, workers, stop, watch)
+            interrupted = stop.is_asked()
+        seconds = time.monotonic() - begun
+        strategy = _best_strategy(scenario, problem, found)
+        return SearchResult(
+            best_strategy=strategy,
+            best=_measured(problem, strategy),
+            baseline=baseline,
+            expert=_expert(plain_problem(scenario, cost_model)),
+            trace=tuple(row for each in found for row in each.rows),
+            seconds=seconds,
+            method=scenario.search.method,
+            proven_optimal=any(each.proven_optimal for each in found),
+            problem=problem,
+            space=space,
+            interrupted=interrupted,
+            refusals=_refusals(found),
+            scenario=scenario,
+        )
 
 
 def _checkpoints(

@@ -105,9 +105,10 @@ def columns(value: Any) -> list[Any]:
 
 
 def assert_equal(short: Passes, whole: Passes) -> None:
-    for field in fields(Passes):
-        one, other = (columns(getattr(each, field.name)) for each in (short, whole))
-        assert one == other, field.name
+    names = {field.name for field in fields(Passes)} - {"course", "fullest"}
+    for name in sorted(names | {"actions", "is_held"}):
+        one, other = (columns(getattr(each, name)) for each in (short, whole))
+        assert one == other, name
 
 
 def replayed(case: Case, orders: list[Any], seed: int) -> list[Course | str]:
