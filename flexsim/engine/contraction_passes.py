@@ -22,7 +22,7 @@ from flexsim.engine.contraction_small import STUCK, TOO_EARLY, end_after
 from flexsim.engine.contraction_store import Store
 from flexsim.engine.contraction_uniform import Closing, Order, Ranks
 from flexsim.engine.contraction_work import Lineup, Work, replay_steps
-from flexsim.task_graph.columns import ActionTable, Int64
+from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.rows import B
 
 _UNSTEADY = "the pipeline has not become steady"
@@ -64,17 +64,15 @@ class Passes:
         found: NDArray[np.bool_] = self.fullest[0] >= 0
         return found
 
-    @property
-    def actions(self) -> ActionTable:
-        """By rank that during which most is held; without meaning where nothing is."""
-        action, piece, num_windows = self.fullest
-        schedule, jump = self.course.order.schedule, self.course.order.jump
-        microbatch = schedule.microbatch[action]
+    def action(self, rank: int) -> tuple[int, int, int]:
+        """Return stage, kind and microbatch of what runs when a rank holds most, if anything."""
+        actions, pieces, num_windows = self.fullest
+        row, schedule, jump = actions[rank], self.course.order.schedule, self.course.order.jump
+        microbatch = int(schedule.microbatch[row])
         if jump is not None:
-            more = np.where(piece % 2 == 1, jump.turn[action], 0) + jump.drift[action]
-            microbatch = microbatch + num_windows * more.astype(np.int32)
-        rank = schedule.rank[action]
-        return ActionTable(schedule.kind[action], schedule.stage[action], microbatch, rank)
+            more = int(jump.drift[row]) + (int(jump.turn[row]) if pieces[rank] % 2 else 0)
+            microbatch += num_windows * more
+        return int(schedule.stage[row]), int(schedule.kind[row]), microbatch
 
 
 def _split(ns: Int64, places: tuple[int, ...]) -> list[Int64]:
@@ -159,19 +157,22 @@ def _ends(ranks: Ranks, lineup: Lineup, replayed: tuple[Work, Store]) -> Line | 
     where a rank ends otherwise than with the backward of its first stage.
     """
     work, store = replayed
-    stage, pattern = np.arange(ranks.num_ranks), ranks.kits[0].pattern
-    if (lineup.template[lineup.last - 1] != 2 * stage + B).any():
+    pattern, shared = ranks.kits[0].pattern, [at for at, _ in ranks.kits[0].pattern.shared]
+    if not lineup.ends_backwards:
         return None
-    shared = [0 if at == 0 else len(ranks.place) - 1 for at, _ in pattern.shared]
-    actions = [work.where[2 * each + B].max() for each in shared]
+    stages = [0 if at == 0 else len(ranks.place) - 1 for at in shared]
+    actions = [int(work.where[2 * each + B].max()) for each in stages]
     num_kinds, num_places = 3 if pattern.sends else 2, len(pattern.tails)
-    row = num_places * np.arange(num_kinds)[:, None] + ranks.place[: ranks.num_ranks]
-    rows = np.concatenate([row.reshape(-1), num_kinds * num_places + np.arange(len(shared))])
-    asked = np.concatenate([np.tile(lineup.last - 1, num_kinds), np.array(actions, np.int64)])
+    place, last = ranks.place[: ranks.num_ranks], lineup.last - 1
+    beyond = num_kinds * num_places
+    kinds = [place + num_places * kind for kind in range(num_kinds)]
+    rows = np.concatenate([*kinds, np.arange(beyond, beyond + len(shared))])
+    asked = np.concatenate([*([last] * num_kinds), np.array(actions, np.int64)])
     if len(ranks.kits) == 1:
         return ends_of(work, store.values, pattern.watches, (asked, rows))
-    stages = np.concatenate([np.tile(stage, num_kinds), np.array(shared, np.int64)])
-    kit, found = ranks.kit_of_stage[stages], Line(*np.zeros((2, len(rows)), np.int64))
+    own_stage = np.tile(np.arange(ranks.num_ranks), num_kinds)
+    stage = np.concatenate([own_stage, np.array(stages, np.int64)])
+    kit, found = ranks.kit_of_stage[stage], Line(*np.zeros((2, len(rows)), np.int64))
     for number, each in enumerate(ranks.kits):
         own = np.flatnonzero(kit == number)
         some = ends_of(work, store.values, each.pattern.watches, (asked[own], rows[own]))

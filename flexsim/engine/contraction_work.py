@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -77,6 +78,7 @@ from flexsim.engine.contraction_store import Store
 from flexsim.numba_cache import inlined, kept_on_disk
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.plan import Plan
+from flexsim.task_graph.rows import B
 
 _FEW_ENTRIES = 1_000
 
@@ -108,6 +110,12 @@ class Lineup:
     """0 where resources are not numbered rank by rank."""
     roles: Roles | None = None
     """Of actions where windows are left out."""
+
+    @cached_property
+    def ends_backwards(self) -> bool:
+        """Whether every rank, of templates two a stage, ends with the backward of its stage."""
+        expected = 2 * np.arange(len(self.last)) + B
+        return bool((self.template[self.last - 1] == expected).all())
 
     @classmethod
     def of(cls, plan: Plan) -> Lineup:

@@ -18,11 +18,9 @@ from flexsim.task_graph.growth import Grown, operator_in_long
 from flexsim.task_graph.short_pieces import Load
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.uniform import Seed
-from flexsim.timeline.memory_table import PARTS, Throughout
+from flexsim.timeline.memory_table import Throughout
 from flexsim.timeline.metrics import IterationFacts, speed, stages_metrics, stages_of
 from flexsim.timeline.names import action_name
-
-_TEMPORARY = PARTS.index("temporary")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +109,27 @@ def _facts(task: Task, sums: Sums) -> IterationFacts:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What ranks hold at most."""
+
+    figures: Figures
+    """Of the task; they stay as long as this does, so that no others get their place."""
+    stages: list[dict[str, int]]
+    fullest: int
+    """The rank that holds most."""
+    is_step: bool
+    """Whether it does while the optimizer steps."""
+
+    @classmethod
+    def of(cls, figures: Figures, held: Int64) -> Memory:
+        """Return what ranks hold when passes add ``held`` at most."""
+        parts, steps = figures.throughout.with_dynamic(held)
+        stages = stages_of(figures.sums.places, parts)
+        fullest = max(range(len(stages)), key=lambda rank: stages[rank]["total"])
+        return cls(figures, stages, fullest, bool(steps[fullest]))
+
+
 class Measures:
     """Works metrics out, and keeps what follows from a task and its passes alone."""
 
@@ -124,39 +143,31 @@ class Measures:
         self, figures: Figures, passes: Passes, num_microbatches: int, makespan_ns: int
     ) -> dict[str, Any]:
         """Return the metrics of what was followed; they need no spans."""
-        _, memory = self._memory.once(
-            (id(figures), *_fingerprint(passes)),
-            lambda: (figures, self._memory_of(figures, passes)),  # kept, so that its id stays
-        )
-        stages = memory["peak_memory_bytes_per_stage"]
+        key = id(figures), passes.held.tobytes()
+        memory = self._memory.once(key, lambda: Memory.of(figures, passes.held))
         num_tasks = _times(figures.sums.num_tasks, num_microbatches)
         unfolded = _times(figures.sums.num_unfolded, num_microbatches)
         return {
             **speed(makespan_ns, figures.facts_of(num_microbatches)),
-            **memory,
-            "peak_memory_bytes_per_stage": [stage.copy() for stage in stages],
+            **stages_metrics(
+                [stage.copy() for stage in memory.stages],
+                figures.facts.memory_capacity_bytes,
+                self._moment(memory, passes),
+            ),
             "num_devices": figures.facts.num_devices,
             "num_tasks": num_tasks,
             "num_tasks_folded_away": unfolded - num_tasks,
         }
 
-    def _memory_of(self, figures: Figures, passes: Passes) -> dict[str, Any]:
-        parts, steps = figures.throughout.with_dynamic(passes.held)
-        stages = stages_of(figures.sums.places, parts)
-        fullest = max(range(len(stages)), key=lambda rank: stages[rank]["total"])
-        if passes.is_held[fullest] and not steps[fullest]:
-            moment = self._moment(figures, passes, fullest)
-        else:
-            moment = "the optimizer's step" if parts[fullest, _TEMPORARY] else ""
-        return stages_metrics(stages, figures.facts.memory_capacity_bytes, moment)
-
-    def _moment(self, figures: Figures, passes: Passes, rank: int) -> str:
-        """Return when a rank holds most: an action's name and an operator's."""
-        rows, task = passes.actions, figures.task
-        stage, kind = int(rows.stage[rank]), int(rows.kind[rank])
+    def _moment(self, memory: Memory, passes: Passes) -> str:
+        """Return when the fullest rank holds most: an action's name and an operator's."""
+        rank, figures = memory.fullest, memory.figures
+        if memory.is_step or not passes.is_held[rank]:
+            return "the optimizer's step" if memory.stages[rank]["temporary"] else ""
+        task, (stage, kind, microbatch) = figures.task, passes.action(rank)
         key = task.kind, task.layers, task.num_stages, stage, kind
         operator = self._operators.once(key, lambda: self._operator(figures, stage, kind))
-        name = action_name(stage, kind, int(rows.microbatch[rank]))
+        name = action_name(stage, kind, microbatch)
         return f"{name} {operator}" if operator else name
 
     def _operator(self, figures: Figures, stage: int, kind: int) -> str:
@@ -165,13 +176,6 @@ class Measures:
         grown = grown_anywhere(cast(Seed, self._seed(task)), task.layers)
         number = operator_in_long(grown, (stage, kind), task.num_stages, kernel)
         return task.whole.names[number] if 0 <= number < len(task.whole.names) else ""
-
-
-def _fingerprint(passes: Passes) -> tuple[bytes, ...]:
-    """Return what tells passes apart as far as memory is concerned."""
-    rows = passes.actions
-    told = (passes.held, passes.is_held, rows.stage, rows.kind, rows.microbatch)
-    return tuple(each.tobytes() for each in told)
 
 
 def _times(counts: tuple[int, int], num_microbatches: int) -> int:
