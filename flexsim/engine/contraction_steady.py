@@ -267,12 +267,12 @@ def _rate_of(m: Machine, row: int, code: int) -> int:
     work = m.work
     before = code - 3 * work[row + WINDOW]
     one, other = work[PARTS] + PART_SIZE * code, work[PARTS] + PART_SIZE * before
-    if work[one + END] == -5:
+    if work[one + END] != work[other + END]:
         return FAILS
     result: int = work[one + BASE_NS] - work[other + BASE_NS]
     if work[row + ROLE] != FIRST:
         at = work[SHIFTS] + SHIFT_SIZE * before
-        if work[at + LOW] < -5:
+        if work[at + LOW] != work[STEP_LOW] or work[at + HIGH] != work[STEP_LOW] + result:
             return FAILS
     return result
 
@@ -309,7 +309,7 @@ def settle(m: Machine, rank: int, num_held: int, is_finished: int) -> int:
                 return UNSTEADY
             later = other
     if segment % 2 == 1:
-        if work[row + ROLE] == FINAL and work[STEP_HIGH] > 10**15:
+        if work[row + ROLE] == FINAL and work[STEP_HIGH] != work[STEP_LOW] + later:
             return UNSTEADY
         work[STEP_HIGH] = work[STEP_LOW] + later
     for place in range(rank + CODES, rank + CODES + work[rank + SIZE]):
