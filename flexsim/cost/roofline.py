@@ -151,7 +151,10 @@ def _units_of(work: Work, device: DeviceProfile) -> str:
     alignment = device.matmul.alignment_bytes
     batch, _, n, k = _shape(work)
     is_aligned = not alignment or n * _WIDTH % alignment == k * _WIDTH % alignment == 0
-    return work.precision if is_aligned or batch == 1 or work.precision not in _SHORT else "fp32"
+    is_attention = batch > 1 and not work.is_grouped
+    return (
+        "fp32" if is_attention and not is_aligned and work.precision in _SHORT else work.precision
+    )
 
 
 def _shape(work: Work) -> tuple[int, int, int, int]:

@@ -98,17 +98,22 @@ def test_local_processes(seed, limit):
 
 def test_the_process_that_starts_them(limit):
     """Workers go on without it, and where one is needed it is started again."""
-    found, killed = {}, set()
+    found, killed, before = {}, set(), psutil.Process().children()
     for index, (square, place) in map_unordered(slow_square, range(150), Workers(num_local=2)):
         found[index] = square
-        for child in psutil.Process().children():
+        for child in others(before):
             if len(killed) < 3 and child.pid not in killed and len(found) > 20 * len(killed):
                 os.kill(child.pid, signal.SIGKILL)
                 os.kill(place, signal.SIGKILL)
                 killed.add(child.pid)
     assert found == {index: index**2 for index in range(150)}
     assert len(killed) == 3
-    assert psutil.Process().children() == []
+    assert others(before) == []
+
+
+def others(before):
+    """Return the processes of this one that were not there before."""
+    return [child for child in psutil.Process().children() if child not in before]
 
 
 def test_a_caller_that_is_killed_leaves_nobody_behind():
