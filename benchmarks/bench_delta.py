@@ -30,10 +30,10 @@ import numpy as np
 
 from flexsim import load_scenario
 from flexsim.engine.delta import RowReplay
+from flexsim.garbage import little_collected
 from flexsim.scenario.schema import Scenario
 from flexsim.search import proposals
 from flexsim.search.delta_objective import DeltaObjective
-from flexsim.search.garbage import little_collected
 from flexsim.search.mcmc import limit_of
 from flexsim.search.moves import Change, Moves, State
 from flexsim.search.objective import FullObjective, Problem

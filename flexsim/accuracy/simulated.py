@@ -12,7 +12,6 @@ import numpy as np
 from flexsim.errors import FlexSimError
 from flexsim.scenario.batch import Batch
 from flexsim.scenario.schema import Scenario
-from flexsim.search.garbage import little_collected
 from flexsim.units import NS_PER_S
 from flexsim.workers import WorkerDied, Workers, map_unordered
 
@@ -70,8 +69,7 @@ def _alike(scenario: Scenario) -> str:
 
 
 def _simulate_some(jobs: tuple[Job, ...]) -> tuple[Simulated, ...]:
-    with little_collected():
-        return tuple(_simulate(job) for job in jobs)
+    return tuple(_simulate(job) for job in jobs)
 
 
 def _simulate(job: Job) -> Simulated:

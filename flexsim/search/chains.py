@@ -13,9 +13,9 @@ import numpy as np
 
 from flexsim.cost.work import CostModel
 from flexsim.errors import FlexSimError
+from flexsim.garbage import little_collected
 from flexsim.scenario.schema import Scenario
 from flexsim.search.checkpoint import Checkpoints
-from flexsim.search.garbage import little_collected
 from flexsim.search.methods import find_method
 from flexsim.search.moves import Moves, State
 from flexsim.search.objective import DEFAULT_OBJECTIVE, OBJECTIVES, Evaluation

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from flexsim.errors import FlexSimError
 from flexsim.scenario.schema import Scenario
 from flexsim.scenario.variants import Variants
-from flexsim.search.garbage import little_collected
 from flexsim.sweep.axes import axes_of, check_distinct, check_key
 from flexsim.sweep.columns import (
     COST,
@@ -67,8 +66,7 @@ class Simulate:
 
     def __call__(self, number: int) -> Row:
         """Return the row of a configuration."""
-        with little_collected():
-            return _opened(self.sweep, self.stamp).row(number)
+        return _opened(self.sweep, self.stamp).row(number)
 
 
 @lru_cache(maxsize=2)

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from flexsim.errors import FlexSimError, WorkersError
+from flexsim.garbage import little_collected
 from flexsim.workers.distant import Distant
 from flexsim.workers.talk import Line, on_line
 
@@ -84,7 +85,7 @@ def run_batch(batch: Batch, line: Callable[[int], Line] | None = None) -> bytes:
 
     ``line`` gives the way to the caller from the item of an index; the scheduler's unless given.
     """
-    with _ONE_AT_A_TIME, _inside(batch.origin.directory):
+    with _ONE_AT_A_TIME, _inside(batch.origin.directory), little_collected():
         begun = time.perf_counter()
         results: list[tuple[int, Any]] = []
         error = _run(batch, line or partial(Distant, channel=batch.channel), results)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, Protocol, TypeVar
 
+from flexsim.garbage import little_collected
 from flexsim.workers.batches import Outcome
 from flexsim.workers.feed import Feed, Portion
 from flexsim.workers.records import Talk, WorkerDied, Workers
@@ -77,10 +78,11 @@ def _num_processes(items: Iterable[Any], workers: Workers) -> int:
 def _here(
     function: Callable[[Item], Result], items: Iterable[Item], talk: Talk
 ) -> Iterator[tuple[int, Result]]:
-    for index, item in enumerate(items):
-        with on_line(Direct(index, talk)):
-            result = function(item)
-        yield index, result
+    with little_collected():
+        for index, item in enumerate(items):
+            with on_line(Direct(index, talk)):
+                result = function(item)
+            yield index, result
 
 
 class _Post(Protocol):

@@ -1,4 +1,4 @@
-"""Fewer searches for garbage while a chain walks: it keeps most of what it makes."""
+"""Fewer searches for garbage while much is simulated: most of what is made is kept."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _YOUNG, _ROUNDS = 200_000, 100
 def little_collected() -> Iterator[None]:
     """Let Python look rarely for objects that only refer to each other.
 
-    What is found about strategies is kept and looked at again and again in vain, which takes a
-    fourth of the time of a search. Other objects are freed when they are no longer used, as ever.
+    What is found about strategies is kept and looked at again and again in vain, which takes up to
+    a fourth of the time. Other objects are freed when they are no longer used, as ever.
     """
     before = gc.get_threshold()
     gc.set_threshold(_YOUNG, _ROUNDS, _ROUNDS)

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from flexsim.search.garbage import little_collected
+from flexsim.garbage import little_collected
 
 
 def test_garbage_is_looked_for_rarely_for_a_while():
