@@ -9,22 +9,22 @@ microbatches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 
 from flexsim.cost.collectives import Communication
-from flexsim.engine.contraction_jump import jump_of
 from flexsim.engine.contraction_kit import Kit
 from flexsim.engine.contraction_passes import Course, Held, Passes, makespan_of, replay_passes
-from flexsim.engine.contraction_uniform import Order, Ranks, closing_of, order_of
+from flexsim.engine.contraction_uniform import Order, Ranks, closing_of
 from flexsim.models import build_model
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import Sizes, in_file, in_schedule
 from flexsim.scenario.express_kits import Kits
 from flexsim.scenario.express_metrics import Figures, Measures, Sums, grown_anywhere
+from flexsim.scenario.express_orders import Orders
 from flexsim.scenario.express_task import End, Task, Whole
 from flexsim.scenario.forms import Form
 from flexsim.scenario.kept import Kept
@@ -36,7 +36,6 @@ from flexsim.scenario.uniform import (
     is_regular,
     may_grow,
     order_key,
-    schedule_of,
     seed_of,
     setting_key,
     small_of,
@@ -45,7 +44,6 @@ from flexsim.strategy import Degrees
 from flexsim.strategy.baselines import check_degrees, ranks_of_devices, sharding_of
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.merged_update import UpdateLayout, lay_out_update
-from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.short import (
     RESOURCES_A_RANK,
     num_short,
@@ -73,7 +71,7 @@ class Express:
         self._kept, self._graphs, self._seeds = Kept(10_000), Kept(4), Kept(_MOST_SEEDS)
         self._sites, self._layouts, self._ends = Kept(1_000), Kept(100), Kept(600)
         self._priced, self._loads = Kept(3_000), Kept(2_000)
-        self._orders = Kept(1_000)
+        self._orders = Orders()
         self._replayed, self._followed_on = Kept(6_000), Kept(1_000)
         self._common, self._built = Kept(600), Kept(600)
         self._measures = Measures(self._seed)
@@ -175,8 +173,8 @@ class Express:
         return self._seeds.once(task.kind, lambda: seed_of(task.setting, task.small))
 
     def _simulated(self, built: Built, num_microbatches: int) -> dict[str, Any] | None:
-        for attempt in range(2 + len(PATIENCE)):
-            order, num_windows = self._order(built.figures.task, num_microbatches, attempt)
+        for attempt in range(self._orders.num_attempts):
+            order, num_windows = self._orders.order(built.figures.task, num_microbatches, attempt)
             found = self._followed(built, order, num_windows)
             if found is not None:
                 return self._measures.measured(built.figures, found[0], num_microbatches, found[1])
@@ -195,44 +193,6 @@ class Express:
     def _load(self, task: Task, plain: Seed) -> Load:
         key = task.kind, task.layers
         return self._loads.once(key, lambda: load_of(grown_anywhere(plain, task.layers)))
-
-    def _order(self, task: Task, num_microbatches: int, attempt: int) -> tuple[Order, int]:
-        """Return the order of a task's passes, and how many windows it leaves out of each run.
-
-        Iterations that differ in windows left out have one order in common.
-        """
-        return self._orders.once(
-            (task.turns, num_microbatches, attempt),
-            lambda: self._made_order(task, num_microbatches, attempt),
-        )
-
-    def _made_order(self, task: Task, num_microbatches: int, attempt: int) -> tuple[Order, int]:
-        schedule = schedule_of(task.with_microbatches(num_microbatches))
-        for patience in PATIENCE[attempt:]:
-            order = self._standing_for(schedule, task, patience)
-            if order is not None:
-                return order, order.num_windows(num_microbatches)
-        for patience in PATIENCE[: attempt <= len(PATIENCE)]:
-            order = self._standing_for(schedule, task, patience)
-            later = None if order is None else order.of_later_runs(schedule)
-            if later is not None:
-                return later, later.num_windows(num_microbatches)
-        return order_of(schedule, None, RESOURCES_A_RANK), 0
-
-    def _standing_for(self, schedule: Schedule, task: Task, patience: int) -> Order | None:
-        """Return a short order in place of a schedule, where there is one."""
-        for step in dict.fromkeys((1, task.degrees.pipeline)):
-            numbers = step, schedule.num_microbatches % step, patience
-            order = self._short_order(task, numbers)
-            if order is not None and order.stands_for(schedule):
-                return order
-        return None
-
-    def _short_order(self, task: Task, numbers: tuple[int, int, int]) -> Order | None:
-        return self._orders.once(
-            (task.turns, "short", numbers),
-            lambda: _ordered(task.with_microbatches, task.degrees.pipeline, numbers),
-        )
 
     def _passes(self, task: Task, prices: Prices, order: tuple[Order, int]) -> Passes | str:
         """Return the passes of a task, which data, the batch and the update hardly change."""
@@ -371,18 +331,6 @@ def _whole(graph: OperatorGraph, layers: int) -> Whole:
         graph.tokens_per_sequence,
         tuple(operator.name for operator in graph.operators),
     )
-
-
-def _ordered(
-    degrees_of: Callable[[int], Degrees], num_ranks: int, numbers: tuple[int, int, int]
-) -> Order | None:
-    """Return the actions of a short pipeline that stands for longer ones, if there is one."""
-    jump = jump_of(lambda count: schedule_of(degrees_of(count)), num_ranks, numbers)
-    return None if jump is None else order_of(jump.schedule, jump, RESOURCES_A_RANK)
-
-
-PATIENCE = (1, 8)
-"""Windows that runs may take to become steady, in one attempt after the other."""
 
 
 def _site(setting: Setting, degrees: Degrees) -> Site:

@@ -100,7 +100,7 @@ def test_a_steady_state_may_be_left_out(variants, monkeypatch, schedule, chunks,
         ),
     )
     short = Batch().run(variants.scenario(values)).metrics
-    monkeypatch.setattr("flexsim.scenario.express.PATIENCE", ())
+    monkeypatch.setattr("flexsim.scenario.express_orders.PATIENCE", ())
     whole = Batch().run(variants.scenario(values)).metrics
     assert short == whole
     assert 2 * replayed[0] < replayed[1]
