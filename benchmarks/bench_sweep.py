@@ -6,6 +6,7 @@ compiled code is part of the time, as it is for who types the command.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,15 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sweep(workers: int, file: Path, tmp_path: Path, measure: Callable[..., Any]) -> None:
-    """Time a whole sweep, from the command to the finished file."""
+    """Time a whole command with its pictures, and in it the sweep: from no row to the last."""
     results = tmp_path / "results.csv"
     count = sum(1 for _ in Opened(load_sweep(file)).walk())
 
     def swept() -> dict[str, Any]:
         results.unlink(missing_ok=True)
-        options = ["--output", str(results), "--workers", str(workers), "--quiet"]
-        return {"peak_bytes": finished([COMMAND, "sweep", str(file), *options]).peak_bytes}
+        options = ["--output", str(results), "--workers", str(workers), "--json"]
+        done = finished([COMMAND, "sweep", str(file), *options])
+        return {"peak_bytes": done.peak_bytes, "sweep_seconds": json.loads(done.out)["seconds"]}
 
     facts = {"what": "sweep", "count": count, "unit": "configurations", "workers": workers}
     measure(swept, rounds=1, **facts)

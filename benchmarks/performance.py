@@ -29,6 +29,7 @@ from tables import (
     run_many,
     scenarios,
     starts,
+    sweeps,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -80,6 +81,7 @@ def page(facts: dict[str, str], found: list[dict[str, Any]]) -> str:
         builds=builds(found),
         scenarios=scenarios(found),
         run_many=run_many(found),
+        sweeps=sweeps(found),
         starts=starts(found),
     )
 

@@ -125,6 +125,23 @@ def run_many(found: Found) -> str:
     return markdown(("what is kept before", "configurations", "seconds", "configurations/s"), rows)
 
 
+def sweeps(found: Found) -> str:
+    """Return configurations a second of whole sweeps."""
+    rows = [
+        (
+            row["workers"],
+            _count(row),
+            f"{row['sweep_seconds']:.2f}",
+            f"{row['count'] / row['sweep_seconds']:,.0f}",
+            f"{row['seconds']:.2f}",
+            f"{row['peak_bytes'] / 2**20:,.0f}",
+        )
+        for row in _of(found, "sweep")
+    ]
+    names = ("processes", "configurations", "sweep, s", "configurations/s", "command, s", "MiB")
+    return markdown(names, rows)
+
+
 def starts(found: Found) -> str:
     """Return how long processes take."""
     rows = [(f"`{row['program']}`", f"{row['seconds'] * 1e3:.0f}") for row in _of(found, "start")]
