@@ -129,7 +129,7 @@ def sweeps(found: Found) -> str:
     """Return configurations a second of whole sweeps."""
     rows = [
         (
-            row["workers"],
+            str(row["workers"]),
             _count(row),
             f"{row['sweep_seconds']:.2f}",
             f"{row['count'] / row['sweep_seconds']:,.0f}",
