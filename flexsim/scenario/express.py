@@ -9,6 +9,7 @@ microbatches.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -58,6 +59,8 @@ _MOST_SEEDS = 200
 """About a megabyte each, with what a stage of theirs holds."""
 _LEAST_ROOM = 1 << 18
 """Numbers that are left in the store for kits when all are forgotten."""
+_MOST_IN_VAIN = 2
+"""Times that windows of like pipelines did not become steady before it is tried no more."""
 _MOST_VALUES = 1 << 23
 """Numbers in the store before all entries are forgotten."""
 
@@ -72,6 +75,7 @@ class Express:
         self._sites, self._layouts, self._ends = Kept(1_000), Kept(100), Kept(600)
         self._priced, self._loads = Kept(3_000), Kept(2_000)
         self._orders = Orders()
+        self._in_vain: Counter[Hashable] = Counter()
         self._replayed, self._followed_on = Kept(6_000), Kept(1_000)
         self._common, self._built = Kept(600), Kept(600)
         self._measures = Measures(self._seed)
@@ -173,13 +177,18 @@ class Express:
         return self._seeds.once(task.kind, lambda: seed_of(task.setting, task.small))
 
     def _simulated(self, built: Built, num_microbatches: int) -> dict[str, Any] | None:
-        for attempt in range(self._orders.num_attempts):
-            order, num_windows = self._orders.order(built.figures.task, num_microbatches, attempt)
+        task, last = built.figures.task, self._orders.num_attempts - 1
+        for attempt in range(last + 1):
+            key = task.kind, task.turns, attempt
+            if attempt < last and self._in_vain[key] >= _MOST_IN_VAIN:
+                continue
+            order, num_windows = self._orders.order(task, num_microbatches, attempt)
             found = self._followed(built, order, num_windows)
             if found is not None:
                 return self._measures.measured(built.figures, found[0], num_microbatches, found[1])
             if order.jump is None:
                 return None
+            self._in_vain[key] += 1
         return None
 
     def _followed(self, built: Built, order: Order, num_windows: int) -> tuple[Passes, int] | None:

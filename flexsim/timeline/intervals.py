@@ -68,10 +68,10 @@ def busy_rows(timeline: Timeline) -> BusyRows:
 def _with_blocking_messages(rows: BusyRows, graph: TaskGraph) -> BusyRows:
     """Return the rows with messages that hold compute streams told from computation."""
     computes = np.flatnonzero(rows.row < 0)
-    if len(computes) == np.count_nonzero(graph.is_compute):
+    messages = computes[~graph.is_compute[~rows.row[computes]]]
+    if not len(messages):
         return rows
     row = rows.row.copy()
-    messages = computes[~graph.is_compute[~row[computes]]]
     row[messages] = ~row[messages]
     return BusyRows(rows.first, row)
 

@@ -64,7 +64,7 @@ def test_blocks_sum_what_a_plain_loop_sums(timeline):
     assert rows(timeline.device_blocks) == summed(timeline, lambda held: [device_of[held[0]]])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(timelines())
 def test_busy_rows_are_all_there_and_in_order_of_start(timeline):
     found, graph = busy_rows(timeline), timeline.task_graph

@@ -93,7 +93,7 @@ def test_an_exception_is_raised_as_it_is(workers):
         for index, _ in map_unordered(refuse_seven, range(10_000), workers):
             found.append(index)
     assert 7 not in found
-    assert len(found) < 1000
+    assert len(found) < 9_000  # the other worker may have got far meanwhile
     assert other_processes() == []
 
 
