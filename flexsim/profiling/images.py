@@ -16,9 +16,17 @@ from torch.nn import functional
 
 from flexsim.operator_graph.axes import Axis, Window
 from flexsim.operator_graph.records import Map, Operator, Step, Use
-from flexsim.profiling.tensors import Box, Tensors, closed, fitted, opened, put, shape_of
+from flexsim.profiling.tensors import (
+    NORM_EPSILON,
+    Box,
+    Tensors,
+    closed,
+    fitted,
+    opened,
+    put,
+    shape_of,
+)
 
-_EPSILON = 1e-5
 _MOMENTUM = 0.1
 
 
@@ -236,7 +244,7 @@ def batch_norm(operator: Operator, step: Step, tensors: Tensors, box: Box) -> No
     """Run a batch norm over a part's own samples and pixels, or one of its gradients."""
     if step.pass_name == "F":
         x, gain, bias = (tensors[use.tensor] for use in step.reads)
-        arguments = (x, gain, bias, None, None, True, _MOMENTUM, _EPSILON)
+        arguments = (x, gain, bias, None, None, True, _MOMENTUM, NORM_EPSILON)
         y, average, inverse = torch.native_batch_norm(*arguments)
         put(tensors, step.writes[0].tensor, y)
         put(tensors, step.writes[1].tensor, torch.stack([average, inverse]))
@@ -245,7 +253,7 @@ def batch_norm(operator: Operator, step: Step, tensors: Tensors, box: Box) -> No
     into_x = step.pass_name == "I"
     gain = tensors[step.reads[3].tensor] if into_x else torch.ones_like(average)
     wanted = [into_x, not into_x, not into_x]
-    settings = (None, None, average, inverse, True, _EPSILON, wanted)
+    settings = (None, None, average, inverse, True, NORM_EPSILON, wanted)
     found = torch.ops.aten.native_batch_norm_backward(slope, x, gain, *settings)
     results = [each for each, is_wanted in zip(found, wanted, strict=True) if is_wanted]
     for use, result in zip(step.writes, results, strict=True):

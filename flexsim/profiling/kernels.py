@@ -18,12 +18,11 @@ from torch.nn import functional
 from flexsim.errors import FlexSimError, choices_text
 from flexsim.operator_graph.records import Operator, Step, Use
 from flexsim.profiling import attention, experts, images, moves, recurrent
-from flexsim.profiling.tensors import Box, Tensors, product, put, shape_of
+from flexsim.profiling.tensors import NORM_EPSILON, Box, Tensors, product, put, shape_of
 
 Kernel = Callable[[Operator, Step, Tensors, Box], None]
 
 DROPOUT = 0.1
-NORM_EPSILON = 1e-5
 
 
 class UnmeasurableError(FlexSimError):

@@ -12,6 +12,7 @@ from flexsim.operator_graph.records import GRADIENT, Map, Operator, Step, Use
 
 Tensors = dict[str, Tensor]
 Box = Mapping[str, int]
+NORM_EPSILON = 1e-5
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 
 

@@ -76,11 +76,6 @@ def advice_on(scenario: Scenario) -> Advice:
     return Advice([], nearest, _larger(short, nearest, outcomes[0]))
 
 
-def ways_to_fit(scenario: Scenario) -> list[Way]:
-    """Return what makes a scenario fit, the least time first; nothing where nothing does."""
-    return list(advice_on(scenario).ways)
-
-
 def _tried(scenario: Scenario, tries: Iterable[Changes]) -> list[tuple[Changes, Outcome]]:
     """Simulate the changes that make a scenario."""
     known = [(changes, _changed(scenario, changes)) for changes in tries]

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,28 +170,11 @@ def _append(
 def _rows(opened: Opened, left: Int64, workers: Workers) -> Iterator[Row]:
     """Yield the row of every configuration that has none, as each is done."""
     numbers = array("q", left.tobytes())
-    for index, found in map_unordered(opened.task(), Numbers(numbers), workers):
+    for index, found in map_unordered(opened.task(), numbers, workers):
         if isinstance(found, WorkerDied):
             yield opened.failed(numbers[index], found.reason)
         else:
             yield found
-
-
-class Numbers(Sequence[int]):
-    """Numbers of configurations, eight bytes each."""
-
-    def __init__(self, numbers: array[int]) -> None:
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-    @overload
-    def __getitem__(self, index: slice) -> Numbers: ...
-    def __getitem__(self, index: int | slice) -> int | Numbers:
-        return Numbers(self._numbers[index]) if isinstance(index, slice) else self._numbers[index]
 
 
 def _check_are_wanted(opened: Opened, journal: Journal, before: Int64, wanted: Int64) -> None:

@@ -7,19 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from flexsim.cost.costs import Costs
-from flexsim.device_graph import DeviceGraph
-from flexsim.operator_graph.graph import OperatorGraph
 from flexsim.ragged import Csr
 from flexsim.strategy.mesh import Mesh
-from flexsim.strategy.sharding import Sharding
 from flexsim.task_graph.columns import Int64, StaticMemory
-from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.issue import waits_of_actions
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.sketch_rows import Joint
 from flexsim.task_graph.update_copies import Copies
-from flexsim.task_graph.update_sketch import UpdateSketch, num_sketched, sketch_update
+from flexsim.task_graph.update_sketch import UpdateSketch
 from flexsim.task_graph.ways import UNEQUAL
 
 _COLUMNS = ("weights", "gradients", "optimizer", "framework", "step")
@@ -50,22 +45,6 @@ class MergedUpdate:
     """Stage (of the small pipeline) and rows (of its B strip) of weights on several ranks."""
     static_memory: StaticMemory
     num_tasks_unfolded: int
-
-
-def build_merged_update(
-    grown: Grown, whole: OperatorGraph, devices: DeviceGraph, costs: Costs, sharding: Sharding
-) -> MergedUpdate | str:
-    """Return the update of ``grown``, which has one stage a rank, or why parts cannot be merged.
-
-    ``sharding`` says what replicas keep shares of.
-    """
-    site, layers = grown.site, grown.seed.num_blocks + grown.extra
-    shape = num_sketched((site.num_ranks, site.num_replicas, layers), sharding)
-    pricing = costs.compute, costs.software, devices.device_types[0]
-    sketch = sketch_update(grown.seed, shape, whole, pricing, sharding)
-    if isinstance(sketch, str):
-        return sketch
-    return lay_out_update(sketch, site.num_ranks).on(site)
 
 
 def lay_out_update(sketch: UpdateSketch, num_ranks: int) -> UpdateLayout:

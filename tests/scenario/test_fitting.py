@@ -6,7 +6,7 @@ import pytest
 from command_line import flexsim
 
 from flexsim.scenario.batch import run_many
-from flexsim.scenario.fitting import Advice, advice_on, sentence, ways_to_fit
+from flexsim.scenario.fitting import Advice, advice_on, sentence
 from flexsim.scenario.load import load_scenario
 
 TABLES = """
@@ -43,7 +43,7 @@ def path(tmp_path):
 def test_ways_fit_and_the_cheapest_comes_first(path):
     scenario = load_scenario(path)
     assert run_many([scenario])[0].metrics["fits_memory"] is False
-    ways = ways_to_fit(scenario)
+    ways = advice_on(scenario).ways
     keys = {next(iter(way.changes)) for way in ways if len(way.changes) == 1}
     assert {"strategy.tensor", "strategy.pipeline"} <= keys
     assert [way.relative_time for way in ways] == sorted(way.relative_time for way in ways)

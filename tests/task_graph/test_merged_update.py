@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from whole_updates import build_merged_update
 
 from flexsim.cost.costs import Costs
 from flexsim.device_graph import load_device_graph
@@ -15,7 +16,6 @@ from flexsim.strategy.baselines import Degrees, megatron, ranks_of_devices, shar
 from flexsim.strategy.sharding import WHOLE
 from flexsim.task_graph.grown_update import build_update
 from flexsim.task_graph.growth import Grown
-from flexsim.task_graph.merged_update import build_merged_update
 from flexsim.task_graph.site import Site
 from flexsim.task_graph.strips import BLOCKS
 from flexsim.task_graph.uniform import Seed, build_seed

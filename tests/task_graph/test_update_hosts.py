@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from test_merged_update import HOSTS, LAYERS, SIZES, grown
+from whole_updates import build_merged_update
 
 from flexsim.cost.costs import Costs
 from flexsim.cost.roofline import Roofline
@@ -16,7 +17,6 @@ from flexsim.scenario.prepare import make_costs
 from flexsim.strategy.baselines import Degrees
 from flexsim.strategy.sharding import WHOLE
 from flexsim.task_graph.grown_update import build_update
-from flexsim.task_graph.merged_update import build_merged_update
 
 CASES = {
     "one rank": Degrees(data=4),

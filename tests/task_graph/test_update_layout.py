@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from whole_updates import build_merged_update
 
 from flexsim.cost.costs import Costs
 from flexsim.device_graph import load_device_graph
@@ -23,7 +24,6 @@ from flexsim.task_graph.growth import Grown
 from flexsim.task_graph.members import templates_of
 from flexsim.task_graph.memory import static_memory
 from flexsim.task_graph.merged_parts import merged_parts
-from flexsim.task_graph.merged_update import build_merged_update
 from flexsim.task_graph.pricing import Pricing
 from flexsim.task_graph.program import Program
 from flexsim.task_graph.rows import Notebook
