@@ -7,8 +7,7 @@ term is the start-up and drain of a message sent in chunks; without it this is p
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -27,11 +26,12 @@ from flexsim.cost.lines import Lines, find_lines
 from flexsim.cost.link_table import LinkTable, slowest_collectives
 from flexsim.cost.placement import check_served, place
 from flexsim.cost.profiles import CollectiveConstants, SoftwareProfile, load_device_profile
-from flexsim.cost.recollection import Recollection, kept, recollection_of
+from flexsim.cost.recollection import Recollection, recollection_of
 from flexsim.cost.rings import Rings, find_rings, route_latency, shared_bandwidth
 from flexsim.cost.stars import find_stars
 from flexsim.device_graph.graph import DeviceGraph
 from flexsim.errors import FlexSimError
+from flexsim.kept import Kept
 from flexsim.units import NS_PER_S
 
 Float = NDArray[np.float64]
@@ -80,7 +80,7 @@ class Communication:
     """What the software adds to every transfer."""
     transfer_bandwidth_bytes_per_s: float = np.inf
     """The most that one transfer gets of its route under the software."""
-    _lines: OrderedDict[Hashable, Lines] = field(default_factory=OrderedDict, repr=False)
+    _lines: Kept = field(default_factory=lambda: Kept(_MAX_CACHED_GROUPS), repr=False)
 
     @classmethod
     def of(cls, device_graph: DeviceGraph, software: SoftwareProfile) -> Communication:
@@ -293,7 +293,7 @@ class Communication:
     def _lines_of(self, collective: str, algorithm: str, groups: Groups) -> Lines:
         key = (collective, algorithm, *_key(groups))
         find = partial(self._drawn, collective, algorithm, groups)
-        return kept(self._lines, key, find, _MAX_CACHED_GROUPS)
+        return self._lines.once(key, find)
 
     def _drawn(self, collective: str, algorithm: str, groups: Groups) -> Lines:
         graph = self.device_graph

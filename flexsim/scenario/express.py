@@ -20,6 +20,7 @@ from flexsim.cost.collectives import Communication
 from flexsim.engine.contraction_kit import Kit
 from flexsim.engine.contraction_passes import Course, Held, Passes, makespan_of, replay_passes
 from flexsim.engine.contraction_uniform import Order, Ranks, closing_of
+from flexsim.kept import Kept
 from flexsim.models import build_model
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import Sizes, in_file, in_schedule
@@ -28,7 +29,6 @@ from flexsim.scenario.express_metrics import Figures, Measures, Sums, grown_anyw
 from flexsim.scenario.express_orders import Orders
 from flexsim.scenario.express_task import End, Task, Whole
 from flexsim.scenario.forms import Form
-from flexsim.scenario.kept import Kept
 from flexsim.scenario.limits import check_magnitude
 from flexsim.scenario.prepare import Setting, degrees_of
 from flexsim.scenario.schema import Scenario

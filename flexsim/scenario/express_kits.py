@@ -13,8 +13,8 @@ import numpy as np
 
 from flexsim.engine.contraction_kit import Draft, Kit, Pattern
 from flexsim.engine.contraction_store import Store
+from flexsim.kept import Kept
 from flexsim.scenario.express_task import Task
-from flexsim.scenario.kept import Kept
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.enquiry import Known
 from flexsim.task_graph.merged_parts import names_on_several

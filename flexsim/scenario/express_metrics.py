@@ -11,8 +11,8 @@ import numpy as np
 from flexsim.cost.collectives import Communication
 from flexsim.cost.profiles import load_device_profile
 from flexsim.engine.contraction_passes import Passes
+from flexsim.kept import Kept
 from flexsim.scenario.express_task import End, Task
-from flexsim.scenario.kept import Kept
 from flexsim.task_graph.columns import Int32, Int64
 from flexsim.task_graph.growth import Grown, operator_in_long
 from flexsim.task_graph.short_pieces import Load

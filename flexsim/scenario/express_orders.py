@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from flexsim.engine.contraction_jump import jump_of
 from flexsim.engine.contraction_uniform import Order, order_of
+from flexsim.kept import Kept
 from flexsim.scenario.express_task import Task
-from flexsim.scenario.kept import Kept
 from flexsim.scenario.uniform import schedule_of
 from flexsim.strategy import Degrees
 from flexsim.task_graph.schedules import Schedule

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from flexsim.kept import Kept
 from flexsim.scenario.checks import Sizes
-from flexsim.scenario.kept import Kept
 from flexsim.scenario.prepare import Setting, sizes_of, sizes_of_batch
 from flexsim.scenario.quantities import Table
 from flexsim.scenario.schema import Scenario

@@ -6,7 +6,6 @@ type. Its plan is then the one that is built in full, for a small part of the wo
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from flexsim.cost.collectives import Communication
 from flexsim.cost.costs import CommunicationModel
 from flexsim.cost.optimizers import OPTIMIZERS
 from flexsim.cost.profiles import load_device_profile
+from flexsim.kept import Kept
 from flexsim.models import ModelConfig, build_model
 from flexsim.operator_graph import OperatorGraph
 from flexsim.scenario.checks import Sizes, in_file, in_schedule
@@ -74,7 +74,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, Any] = {}
-        self._recent: OrderedDict[Hashable, Parts | None] = OrderedDict()
+        self._recent = Kept(_MOST_PARTS)
 
     def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return what was made for ``key``, now or before."""
@@ -120,7 +120,7 @@ class Nursery:
         if not isinstance(plain, Seed):
             return None
         times = scenario.training.micro_batch
-        parts = self._parts_once(
+        parts = self._recent.once(
             ("parts", key, small, times, place_of(degrees)),
             lambda: self._parts(setting, degrees, (key, small, times, plain), whole),
         )
@@ -149,15 +149,6 @@ class Nursery:
             return None
         parts = parts_of(grown, update)
         return parts if parts.is_priced else None
-
-    def _parts_once(self, key: Hashable, make: Callable[[], Parts | None]) -> Parts | None:
-        """Return what was made for ``key``; the parts asked for longest ago are forgotten."""
-        if key not in self._recent:
-            self._recent[key] = make()
-            if len(self._recent) > _MOST_PARTS:
-                self._recent.popitem(last=False)
-        self._recent.move_to_end(key)
-        return self._recent[key]
 
 
 def setting_key(scenario: Scenario) -> Hashable:

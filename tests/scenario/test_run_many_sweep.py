@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 
 import flexsim
+from flexsim.kept import Kept
 from flexsim.scenario.batch import Batch
-from flexsim.scenario.kept import Kept
 from flexsim.scenario.variants import Variants
 
 SCENARIO = "scenarios/gpt3-175b-64xa100.toml"
