@@ -22,6 +22,7 @@ from flexsim.workers.serve import serve
 
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA")
 _CLOSE_S = 5.0
+_TEND_EVERY_S = 0.2
 _PROGRAM = (
     "import sys; sys.path[:] = {0!r}; from flexsim.workers.forker import main; main({1}, {2!r})"
 )
@@ -48,12 +49,21 @@ class Forker:
         """Whether it can start workers."""
         return self._process.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """The process that workers are split off."""
+        return self._process.pid
+
     def worker(self) -> Connection:
         """Start a worker and return the line to it; a line that ends is a worker that is gone."""
         self._has_workers = True
         ours, theirs = socket.socketpair()
-        with theirs, suppress(OSError):
-            socket.send_fds(self._orders, [b"+"], [theirs.fileno()])
+        with theirs:
+            try:
+                socket.send_fds(self._orders, [b"+"], [theirs.fileno()])
+            except OSError:  # it is gone, or about to be: the next worker needs another one
+                self._process.kill()
+                self._process.wait()
         return Connection(ours.detach())
 
     def close(self) -> None:
@@ -84,13 +94,14 @@ def _without_interrupts() -> Iterator[None]:
 
 def main(handle: int, modules: Sequence[str]) -> None:
     """Split off a worker for each line that comes over a socket; its end ends all of them."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignores it loses its children's ends
     orders = socket.socket(fileno=handle)
     for module in modules:
         with suppress(Exception):  # told by the worker that needs it
             importlib.import_module(module)
     gc.freeze()
     family = _Family()
-    while (line := _next_line(orders)) is not None:
+    while (line := _next_line(orders, family)) is not None:
         if not family.grown():
             orders.close()
             serve(Connection(line))
@@ -102,8 +113,7 @@ class _Family:
     """The workers that were split off, and are not known to be over."""
 
     def __init__(self) -> None:
-        self._children: list[int] = []
-        signal.signal(signal.SIGCHLD, self._tend)
+        self._children: set[int] = set()
 
     def grown(self) -> int:
         """Split off a worker: return its process, and 0 there."""
@@ -111,29 +121,32 @@ class _Family:
             stream.flush()
         child = os.fork()
         if child:
-            self._children.append(child)
+            self._children.add(child)
         else:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _seed()
         return child
 
+    def tend(self) -> None:
+        """Let go of those that are over; one that is not waited for keeps its number."""
+        over = {child for child in self._children if os.waitpid(child, os.WNOHANG)[0]}
+        self._children -= over
+
     def end(self) -> None:
-        """End all that are left; a child that is not waited for keeps its number."""
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        """End all that are left."""
         for child in self._children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
-    def _tend(self, *_: object) -> None:
-        for child in tuple(self._children):
-            if os.waitpid(child, os.WNOHANG)[0]:
-                self._children.remove(child)
 
-
-def _next_line(orders: socket.socket) -> int | None:
-    with suppress(OSError):
-        _, handles, _, _ = socket.recv_fds(orders, 1, 1)
-        return handles[0] if handles else None
+def _next_line(orders: socket.socket, family: _Family) -> int | None:
+    """Wait for the next line; what is over is seen to meanwhile, never while splitting."""
+    orders.settimeout(_TEND_EVERY_S)
+    with suppress(ConnectionError):
+        while True:
+            family.tend()
+            with suppress(TimeoutError):
+                _, handles, _, _ = socket.recv_fds(orders, 1, 1)
+                return handles[0] if handles else None
     return None
 
 

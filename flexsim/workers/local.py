@@ -133,7 +133,7 @@ class LocalPost:
         """Count a death against what a worker was at; take it away where that is too many."""
         if not seat.is_up:
             self._num_stillborn += 1
-            if self._num_stillborn > _MOST_STILLBORN:
+            if self._num_stillborn > _MOST_STILLBORN * len(self._seats):
                 raise WorkersError(_NOT_STARTED)
         if not seat.is_up or not seat.portions:
             return None

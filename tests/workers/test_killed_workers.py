@@ -18,6 +18,8 @@ import pytest
 from mapped_functions import endless, short_square, slow_square
 
 from flexsim.workers import WorkerDied, Workers, count_workers, map_unordered
+from flexsim.workers.forker import Forker
+from flexsim.workers.serve import UP
 
 FOLDER = Path(__file__).resolve().parent
 START_S, LIMIT_S = 60, 120
@@ -72,7 +74,7 @@ def limit():
 def local_workers():
     """Return the processes that work for this one: those that its child split off."""
     found = [each for child in psutil.Process().children() for each in child.children()]
-    return [each.pid for each in found]
+    return [each.pid for each in found if each.status() != psutil.STATUS_ZOMBIE]
 
 
 def check(found, killer, number):
@@ -109,6 +111,24 @@ def test_the_process_that_starts_them(limit):
     assert found == {index: index**2 for index in range(150)}
     assert len(killed) == 3
     assert others(before) == []
+
+
+def test_many_that_die_at_once():
+    """The process that starts them outlives any number of ends, and waits for each."""
+    forker = Forker()
+    starter = psutil.Process(forker.process_id)
+    try:
+        for _ in range(12):
+            lines = [forker.worker() for _ in range(24)]
+            assert all(line.recv() == (UP,) for line in lines)
+            for child in starter.children():
+                child.kill()
+            for line in lines:
+                line.close()
+        assert forker.is_alive
+        until(lambda: starter.children() == [])
+    finally:
+        forker.close()
 
 
 def others(before):
