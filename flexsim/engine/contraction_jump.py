@@ -25,6 +25,8 @@ from flexsim.task_graph.schedules import Schedule
 _LEAST_WINDOWS = 2
 """Windows before each cut at least, from which it follows how those left out run."""
 _MOST_RUNS, _MOST_ATTEMPTS = 16, 8
+_SLACKS = (2, 1)
+"""Actions that may begin beside one that comes before them on their rank; tried in this order."""
 _FAR = 1 << 30
 
 
@@ -215,8 +217,33 @@ def _jump(short: Schedule, longer: Schedule, step: int) -> tuple[Jump, Int64] | 
     if num_runs < 1:
         return None
     cut, size, begins = places[:, :, :num_runs]
-    jump = _aligned(Jump(short, step, cut.copy(), size.copy(), 0, drift.astype(np.int32)))
-    return None if jump is None else (jump, begins)
+    jump = Jump(short, step, cut.copy(), size.copy(), 0, drift.astype(np.int32))
+    for slack in _SLACKS if num_runs == 1 else ():
+        loosened = _loosened(jump, begins[:, 0], slack)
+        if loosened is not None and (aligned := _aligned(loosened)) is not None:
+            return aligned, begins
+    aligned = _aligned(jump)
+    return None if aligned is None else (aligned, begins)
+
+
+def _loosened(jump: Jump, begins: Int64, slack: int) -> Jump | None:
+    """Return a jump with the cuts of its only run a little earlier, so that few steps cross them.
+
+    An action may run together with the next ones of its rank, so what comes before a cut waits for
+    nothing that lies less than ``slack`` actions before those of other ranks. None where cuts
+    would be moved by more than a window.
+    """
+    after, before = _waits(jump.schedule, inside=False)
+    rank, microbatch, drift = jump.schedule.rank, jump.schedule.microbatch, jump.drift.copy()
+    cut, size = jump.cut[:, 0].copy(), jump.size[:, 0]
+    least = np.maximum(cut - size, begins + size)
+    while (crosses := (after < cut[rank[after]]) & (before + slack >= cut[rank[before]])).any():
+        np.minimum.at(cut, rank[after[crosses]], after[crosses])
+        if (cut < least).any():
+            return None
+    rows = ragged_ranges(cut, jump.cut[:, 0] - cut)
+    drift[rows] += microbatch[rows] - microbatch[rows - size[rank[rows]]]
+    return replace(jump, cut=cut[:, np.newaxis], drift=drift)
 
 
 def _columns(schedule: Schedule) -> tuple[Int64, Int64, Int64]:

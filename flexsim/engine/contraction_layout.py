@@ -97,9 +97,9 @@ SEGMENT, ROLE, WINDOW, LATEST_NS, LATEST_SHIFT, ROLE_SIZE = range(6)
 """An action: its segment (2k + 1: the windows before cut k; 2k + 2: what follows them), its role
 among these windows, actions of a window; when its parts end, and their shift."""
 NO_ROLE, FIRST, MIDDLE, FINAL = range(4)
-RUN_LAG, RUN_ACTION, RUN_NS, RUN_SHIFT, RUN_SIZE = range(5)
+RUN_LAG, RUN_ACTION, RUN_NS, RUN_SHIFT, RUN_LATEST, RUN_SIZE = range(6)
 """A rank: an action, so many before the one at hand, and when all that are not after it end so
-far, and their shift."""
+far, and their shift; the last action of which anything was committed."""
 PENDING_CODE, PENDING_NS, PENDING_SIZE = range(3)
 """A part that is known but not committed; by rank, in order of (ready time, code)."""
 ROW, PART, MEMBER, READY_NS, LEFT, START_NS, TASK_SIZE = range(7)

@@ -57,6 +57,7 @@ from flexsim.engine.contraction_layout import (
     ROLES,
     RUN_ACTION,
     RUN_LAG,
+    RUN_LATEST,
     RUN_NS,
     RUN_SHIFT,
     RUN_SIZE,
@@ -92,9 +93,13 @@ FAILS = -1
 
 @inlined
 def _role_of(work: Int64, rank: int) -> int:
-    """Return the row of the last action of a rank's step."""
-    last = work[rank + CODES + work[rank + SIZE] - 1] // 3
-    result: int = work[ROLES] + ROLE_SIZE * last
+    """Return the row of the last action of which the rank's steps so far have had anything.
+
+    So windows are runs of steps: what is left of an action when the next has begun belongs to
+    that one's window.
+    """
+    run = work[RUNS] + RUN_SIZE * ((rank - work[RANKS]) // RANK_SIZE)
+    result: int = work[ROLES] + ROLE_SIZE * work[run + RUN_LATEST]
     return result
 
 
@@ -227,9 +232,11 @@ def _step_shift(m: Machine, rank: int, num_held: int, is_high: int) -> int:
 
 @inlined
 def _go_on(m: Machine, rank: int) -> None:
-    """Let the run of a rank end a window before the main part of its step."""
+    """Let the run of a rank reach its step, and end a window before the main part of that."""
     work = m.work
     run = work[RUNS] + RUN_SIZE * ((rank - work[RANKS]) // RANK_SIZE)
+    last = work[rank + CODES + work[rank + SIZE] - 1] // 3
+    work[run + RUN_LATEST] = max(work[run + RUN_LATEST], last)
     for place in range(rank + CODES, rank + CODES + work[rank + SIZE]):
         if work[place] % 3 == MAIN:
             action = work[place] // 3

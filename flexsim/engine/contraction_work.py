@@ -54,6 +54,7 @@ from flexsim.engine.contraction_layout import (
     ROLES,
     RUN_ACTION,
     RUN_LAG,
+    RUN_LATEST,
     RUN_SIZE,
     RUNS,
     SEGMENT,
@@ -249,6 +250,7 @@ def _begin_roles(work: Int64, roles: tuple[Int64, Int64, Int64, Int64], first: I
     for rank in range(len(lag)):
         at = work[RUNS] + RUN_SIZE * rank
         work[at + RUN_LAG], work[at + RUN_ACTION] = lag[rank], first[rank] - 1
+        work[at + RUN_LATEST] = first[rank]
 
 
 def _made(fingerprint: int) -> Callable[..., None]:

@@ -74,20 +74,24 @@ def test_no_configuration_takes_the_long_way(variants, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "chunks", "pipeline", "batch"),
+    ("schedule", "chunks", "split", "batch"),
     [
-        ("1f1b", 1, 4, 512),
-        ("1f1b", 1, 2, 96),
-        ("interleaved-1f1b", 3, 8, 512),
-        ("gpipe", 1, 4, 512),
-        ("gpipe", 1, 1, 512),
+        ("1f1b", 1, (1, 4), 512),
+        ("1f1b", 1, (1, 2), 96),
+        ("1f1b", 1, (2, 4), 512),
+        ("interleaved-1f1b", 3, (1, 8), 512),
+        ("interleaved-1f1b", 3, (2, 4), 512),
+        ("gpipe", 1, (1, 4), 512),
+        ("gpipe", 1, (1, 1), 512),
     ],
 )
-def test_a_steady_state_may_be_left_out(variants, monkeypatch, schedule, chunks, pipeline, batch):
+def test_a_steady_state_may_be_left_out(variants, monkeypatch, schedule, chunks, split, batch):
+    tensor, pipeline = split
     values = {
         "training.global_batch": batch,
+        "strategy.tensor": tensor,
         "strategy.pipeline": pipeline,
-        "strategy.data": 8 // pipeline,
+        "strategy.data": 8 // (tensor * pipeline),
         "strategy.chunks": chunks,
         "strategy.schedule": schedule,
     }
