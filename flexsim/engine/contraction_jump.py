@@ -218,27 +218,31 @@ def _jump(short: Schedule, longer: Schedule, step: int) -> tuple[Jump, Int64] | 
         return None
     cut, size, begins = places[:, :, :num_runs]
     jump = Jump(short, step, cut.copy(), size.copy(), 0, drift.astype(np.int32))
+    waits = _waits(short, inside=False)
     for slack in _SLACKS if num_runs == 1 else ():
-        loosened = _loosened(jump, begins[:, 0], slack)
-        if loosened is not None and (aligned := _aligned(loosened)) is not None:
+        loosened = _loosened(jump, waits, begins[:, 0], slack)
+        if loosened is not None and (aligned := _aligned(loosened, waits)) is not None:
             return aligned, begins
-    aligned = _aligned(jump)
+    aligned = _aligned(jump, waits)
     return None if aligned is None else (aligned, begins)
 
 
-def _loosened(jump: Jump, begins: Int64, slack: int) -> Jump | None:
+def _loosened(jump: Jump, waits: tuple[Int64, Int64], begins: Int64, slack: int) -> Jump | None:
     """Return a jump with the cuts of its only run a little earlier, so that few steps cross them.
 
     An action may run together with the next ones of its rank, so what comes before a cut waits for
     nothing that lies less than ``slack`` actions before those of other ranks. None where cuts
     would be moved by more than a window.
     """
-    after, before = _waits(jump.schedule, inside=False)
     rank, microbatch, drift = jump.schedule.rank, jump.schedule.microbatch, jump.drift.copy()
     cut, size = jump.cut[:, 0].copy(), jump.size[:, 0]
     least = np.maximum(cut - size, begins + size)
-    while (crosses := (after < cut[rank[after]]) & (before + slack >= cut[rank[before]])).any():
-        np.minimum.at(cut, rank[after[crosses]], after[crosses])
+    after, before = waits
+    near = (after < cut[rank[after]]) & (before + slack >= least[rank[before]])
+    after, before = after[near], before[near] + slack
+    its, other = rank[after], rank[before - slack]
+    while (crosses := (after < cut[its]) & (before >= cut[other])).any():
+        np.minimum.at(cut, its[crosses], after[crosses])
         if (cut < least).any():
             return None
     rows = ragged_ranges(cut, jump.cut[:, 0] - cut)
@@ -256,9 +260,9 @@ def _codes(schedule: Schedule) -> Int64:
     return codes
 
 
-def _aligned(jump: Jump) -> Jump | None:
+def _aligned(jump: Jump, waits: tuple[Int64, Int64]) -> Jump | None:
     """Return a jump with its reach, if nothing before a cut waits for what comes after one."""
-    after, before = _waits(jump.schedule, inside=False)
+    after, before = waits
     window = [_windows(jump, run) for run in range(jump.cut.shape[1])]
     if any((window[run][before] >= 0)[window[run][after] < 0].any() for run in range(len(window))):
         return None
@@ -266,7 +270,7 @@ def _aligned(jump: Jump) -> Jump | None:
     for run, each in enumerate(window):
         late = each[after] >= -1
         reach = max(reach, int((np.minimum(each[after], 0) - each[before])[late].max(initial=0)))
-        if not _is_carried(jump, (after, before), run, each):
+        if not _is_carried(jump, waits, run, each):
             return None
     return replace(jump, reach=reach)
 

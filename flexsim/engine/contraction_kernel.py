@@ -8,36 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flexsim.engine.contraction_commit import call, finish, note_part
 from flexsim.engine.contraction_layout import (
     ACTION_SIZE,
     ACTIONS,
     BASE,
-    BASE_NS,
     BLOCKED,
     BLOCKER,
     BOTH,
     CLOSES,
     CLOSINGS,
     CODES,
-    DEPENDENTS,
-    DEPENDENTS_END,
     DONE,
-    EARLY,
     END,
     ENDS,
     ENTRY,
-    EXIT_ROW_SIZE,
-    EXIT_ROWS,
-    EXITS,
-    EXITS_END,
     FAILED,
     FINGERPRINT,
-    FIRST_GATE,
     FIRST_PART,
     FIRST_READY,
     FREE,
     FREE_NS,
-    GATE_NS,
     HEIGHT,
     HOLDING_SIZE,
     HOLDINGS,
@@ -51,23 +42,18 @@ from flexsim.engine.contraction_layout import (
     LAST_PART,
     LAST_READY,
     LAST_READY_NS,
-    LATE,
+    LEADER,
     LEAVES_OUT,
     LENGTH,
     MAIN,
-    MICROBATCH,
     MISS,
     MISSING,
     MOST_PARTS,
     NEVER_NS,
     NEXT_WAITING,
     NUM_EARLY,
-    NUM_GATES,
-    NUM_LATE,
     NUM_MEMBERS,
-    NUM_MICROBATCHES,
     NUM_RANKS,
-    NUMBER,
     OVERTAKEN,
     PART_SIZE,
     PARTS,
@@ -77,7 +63,6 @@ from flexsim.engine.contraction_layout import (
     PENDING_NS,
     PENDING_SIZE,
     POSITION,
-    RANK,
     RANK_ROW_SIZE,
     RANK_ROWS,
     RANK_SIZE,
@@ -85,17 +70,16 @@ from flexsim.engine.contraction_layout import (
     READY,
     RESOURCE,
     SIZE,
-    SPAN,
     SPANS,
     STACK,
     STEP_HELD,
     TEMPLATE,
     WAITING,
     WAITS,
-    WHERE,
     Machine,
     compiled,
 )
+from flexsim.engine.contraction_lead import lead
 from flexsim.engine.contraction_lookup import NONE, complete, join, number_held, unit_of, wait
 from flexsim.engine.contraction_steady import settle, weigh
 from flexsim.engine.contraction_steps import enter_step
@@ -163,49 +147,6 @@ def _prepare(m: Machine, rank: int) -> int:
     return complete(m, rank, own, known_ns)
 
 
-@compiled
-def _call(work: Int64, rank: int) -> None:
-    """Let the next step of a rank be found anew."""
-    work[rank + ENTRY], work[work[rank + CLOSES]] = -1, NEVER_NS
-    work[work[STACK] + work[HEIGHT]] = rank
-    work[HEIGHT] += 1
-
-
-@compiled
-def _expect(m: Machine, code: int) -> None:
-    """Put a part among the pending ones of its rank, if what it waits for is committed."""
-    work = m.work
-    ready_ns = wait(m, unit_of(m, code), code, NONE, work[WAITS])
-    if ready_ns < 0:
-        return
-    template = work[work[ACTIONS] + ACTION_SIZE * (code // 3) + TEMPLATE]
-    rank = work[RANKS] + RANK_SIZE * m.store[template + RANK]
-    at, begin = work[rank + PENDING_END], work[rank + PENDING_BEGIN]
-    while at > begin:
-        before, before_ns = work[at - PENDING_SIZE], work[at - PENDING_SIZE + PENDING_NS]
-        if before_ns < ready_ns or (before_ns == ready_ns and before < code):
-            break
-        work[at + PENDING_CODE], work[at + PENDING_NS] = before, before_ns
-        at -= PENDING_SIZE
-    work[at + PENDING_CODE], work[at + PENDING_NS] = code, ready_ns
-    work[rank + PENDING_END] += PENDING_SIZE
-    if work[rank + ENTRY] >= 0 and ready_ns <= work[work[rank + CLOSES]]:
-        _call(work, rank)
-
-
-@compiled
-def _forget(work: Int64, rank: int, code: int) -> None:
-    """Take a part out of the pending ones."""
-    at, end = work[rank + PENDING_BEGIN], work[rank + PENDING_END]
-    while at < end and work[at + PENDING_CODE] != code:
-        at += PENDING_SIZE
-    if at == end:
-        return
-    for place in range(at + PENDING_SIZE - 1, work[rank + PENDING_BEGIN] + PENDING_SIZE - 1, -1):
-        work[place] = work[place - PENDING_SIZE]
-    work[rank + PENDING_BEGIN] += PENDING_SIZE
-
-
 @inlined
 def _take(m: Machine, rank: int, num_held: int) -> int:
     """Give a rank's step what it holds, if nothing that came before should come after."""
@@ -227,44 +168,6 @@ def _take(m: Machine, rank: int, num_held: int) -> int:
     return READY
 
 
-@inlined
-def _finish(m: Machine, rank: int, action: int) -> None:
-    """Open the gates behind an action whose main part is committed, and tell who waits for it."""
-    store, work = m
-    at = work[ACTIONS] + ACTION_SIZE * action
-    template, part = work[at + TEMPLATE], work[PARTS] + PART_SIZE * (3 * action + MAIN)
-    row = work[RANK_ROWS] + RANK_ROW_SIZE * store[template + RANK]
-    gate, exits = work[GATE_NS] + store[row + FIRST_GATE], store[template + EXIT_ROWS]
-    for _ in range(store[row + NUM_GATES]):
-        work[gate] = 0
-        for place in range(store[exits + EXITS], store[exits + EXITS_END]):
-            end_ns = store[work[part + END] + store[place]]
-            work[gate] = max(work[gate], work[part + BASE_NS] + end_ns)
-        gate, exits = gate + 1, exits + EXIT_ROW_SIZE
-    work[rank + POSITION] = action + 1
-    waiting = work[at + WAITING]
-    while waiting >= 0:
-        _call(work, waiting)
-        waiting = work[waiting + NEXT_WAITING]
-    if store[template + NUM_LATE] > 0:
-        _expect(m, 3 * action + LATE)
-    where = work[WHERE] + work[at + MICROBATCH]
-    where += store[template + NUMBER] * work[NUM_MICROBATCHES]
-    for place in range(store[template + DEPENDENTS], store[template + DEPENDENTS_END]):
-        after = work[where + store[place] * work[NUM_MICROBATCHES]]
-        if after >= 0:
-            _expect(m, 3 * after + EARLY)
-
-
-@inlined
-def _place(work: Int64, rank: int, code: int, end: int, span: int) -> None:
-    """Note where the ends and the span of a committed part are."""
-    part = work[PARTS] + PART_SIZE * code
-    work[part + END], work[part + BASE_NS], work[part + SPAN] = end, work[rank + BASE], span
-    if code % 3 != MAIN:
-        _forget(work, rank, code)
-
-
 @compiled
 def _commit(m: Machine, rank: int) -> int:
     """Commit a rank's step; return what came of it."""
@@ -282,17 +185,21 @@ def _commit(m: Machine, rank: int) -> int:
         if store[unit + IS_JOINED] > 0:
             template = work[work[ACTIONS] + ACTION_SIZE * (code // 3) + TEMPLATE]
             num_early = store[template + NUM_EARLY]
-            _place(work, rank, code - 1, end, span)
-        _place(work, rank, code, end + num_early, span)
+            note_part(work, rank, code - 1, end, span)
+        note_part(work, rank, code, end + num_early, span)
         end += store[store[unit + KIND] + NUM_MEMBERS]
         span += 2
         if code % 3 == MAIN:
             finished = code // 3
     if work[LEAVES_OUT] > 0:
         outcome = settle(m, rank, num_held, finished + 1)
-    _call(work, rank)
+    call(work, rank)
     if finished >= 0:
-        _finish(m, rank, finished)
+        finish(m, rank, finished)
+    if outcome == READY and finished >= 0 and work[rank + SIZE] == 1:
+        lead(m, rank, (finished, entry, num_held))
+    else:
+        work[rank + LEADER] = NONE
     return outcome
 
 

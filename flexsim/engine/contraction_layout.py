@@ -73,14 +73,17 @@ NUM_MICROBATCHES, NUM_RANKS, WAITS_SIZE, NUMBERS_SIZE, MOST_NEW = range(16, 21)
 HEIGHT, NUM_NEW, FAILED, RESOURCE, BLOCKER, MISSED = range(21, 27)
 KEY_LENGTH, NUM_STEP_HELD, RANK_ROWS = range(27, 30)
 """Of the pipeline: what a schedule does not change of ranks."""
-ROLES, SHIFTS, GATE_SHIFTS, RUNS, LEAVES_OUT, STEP_LOW, STEP_HIGH, HEAD_SIZE = range(30, 38)
-"""Tables of a replay that leaves out windows (1: it does), and shifts of the step at hand."""
+ROLES, SHIFTS, GATE_SHIFTS, RUNS, LEAVES_OUT, STEP_LOW, STEP_HIGH, NUM_LED = range(30, 38)
+"""Tables of a replay that leaves out windows (1: it does), shifts of the step at hand, and how
+many actions were committed right behind one that led."""
+HEAD_SIZE = NUM_LED + 1
 TEMPLATE, MICROBATCH, WAITING, ACTION_SIZE = range(4)
 """An action: the address of its template; a rank that waits for it, or -1."""
 POSITION, LAST, PENDING_BEGIN, PENDING_END, ENTRY, BASE, SIZE, NEXT_WAITING = range(8)
-FIRST_RESOURCE, CODES = range(8, 10)
+FIRST_RESOURCE, LEADS_UNTIL, LEADER, CODES = range(8, 12)
 """A rank: its next action, one beyond its last, its pending parts, its next step (no entry: -1),
-another rank that waits for the same action, the resource that its are numbered from. Codes and
+another rank that waits for the same action, the resource that its are numbered from, one beyond
+the actions that lead, and the one whose main part was its last step (another step: -1). Codes and
 units of the step's parts follow, and where it is kept when the last task of the step becomes ready
 (no step: never)."""
 STEP_UNITS = CODES + MOST_PARTS
@@ -126,7 +129,7 @@ def _fingerprint() -> int:
     A function kept on disk that mentions it is thrown away when any of them changes.
     """
     code = 0
-    for name in ("layout", "lookup", "kernel", "steps", "steady"):
+    for name in ("layout", "lookup", "kernel", "steps", "steady", "commit", "lead"):
         with suppress(OSError):
             code = crc32((Path(__file__).parent / f"contraction_{name}.py").read_bytes(), code)
     return code

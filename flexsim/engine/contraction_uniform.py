@@ -26,6 +26,8 @@ from flexsim.engine.contraction_work import Lineup
 from flexsim.ragged import Csr
 from flexsim.task_graph.columns import Int64
 from flexsim.task_graph.merged_update import MergedUpdate
+from flexsim.task_graph.places import ragged_ranges
+from flexsim.task_graph.rows import F
 from flexsim.task_graph.schedules import Schedule
 from flexsim.task_graph.short import RESOURCES_A_RANK, stream_in_rank
 
@@ -97,7 +99,22 @@ def lineup_of(schedule: Schedule, resources_a_rank: int, jump: Jump | None = Non
         resources_a_rank * schedule.num_ranks,
         resources_a_rank,
         None if jump is None else jump.roles,
+        _leads_until(schedule),
     )
+
+
+def _leads_until(schedule: Schedule) -> Int64:
+    """Return by rank one beyond its forwards where all ranks, of a stage each, begin with all.
+
+    A backward of a later rank comes after its last forward, and so after the last of earlier
+    ranks; elsewhere none lead.
+    """
+    first, count = schedule.rank_offsets[:-1].astype(np.int64), schedule.num_microbatches
+    if schedule.num_stages != schedule.num_ranks or (np.diff(schedule.rank_offsets) < count).any():
+        return first
+    rows = ragged_ranges(first, np.full(len(first), count))
+    begins = (schedule.kind[rows] == F).all()
+    return first + count if begins else first
 
 
 @dataclass(frozen=True, eq=False)

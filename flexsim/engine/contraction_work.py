@@ -28,6 +28,8 @@ from flexsim.engine.contraction_layout import (
     HOLDINGS,
     LAST,
     LAST_READY_NS,
+    LEADER,
+    LEADS_UNTIL,
     LEAVES_OUT,
     MICROBATCH,
     MOST_NEW,
@@ -111,6 +113,8 @@ class Lineup:
     """0 where resources are not numbered rank by rank."""
     roles: Roles | None = None
     """Of actions where windows are left out."""
+    leads_until: Int64 | None = None
+    """Of every rank one beyond the actions during which nothing comes from later ranks."""
 
     @cached_property
     def ends_backwards(self) -> bool:
@@ -162,9 +166,10 @@ class Work:
         values[: at[TASKS]] = 0
         _fill_head(values, at, lineup, outline)
         roles = lineup.roles or _NO_ROLES
+        leads_until = lineup.first if lineup.leads_until is None else lineup.leads_until
         begin(
             values,
-            (lineup.template, lineup.microbatch, lineup.first, lineup.last),
+            (lineup.template, lineup.microbatch, lineup.first, lineup.last, leads_until),
             (roles.segment, roles.role, roles.window, roles.lag),
             (outline.first_template, lineup.resources_a_rank, lineup.num_resources),
         )
@@ -259,17 +264,18 @@ def _made(fingerprint: int) -> Callable[..., None]:
     @kept_on_disk
     def begin(
         work: Int64,
-        columns: tuple[Int64, Int32, Int64, Int64],
+        columns: tuple[Int64, Int32, Int64, Int64, Int64],
         roles: tuple[Int64, Int64, Int64, Int64],
         numbers: tuple[int, int, int],
     ) -> None:
         """Fill the tables of a working room whose head is filled: nothing is committed.
 
         ``columns`` are templates and microbatches of actions, first and last (and one beyond) of
-        ranks; ``roles`` those of actions and the lag of ranks, empty where no windows are left out;
-        ``numbers`` where templates are, resources a rank, and resources.
+        ranks, and how far these lead; ``roles`` those of actions and the lag of ranks, empty
+        where no windows are left out; ``numbers`` where templates are, resources a rank, and
+        resources.
         """
-        template, microbatch, first, last = columns
+        template, microbatch, first, last, leads_until = columns
         first_template, resources_a_rank, num_resources = numbers
         for place in range(work[WHERE], work[RANKS]):  # tables follow one another
             work[place] = -1 + 0 * fingerprint
@@ -284,6 +290,7 @@ def _made(fingerprint: int) -> Callable[..., None]:
             at = work[RANKS] + RANK_SIZE * rank
             work[at + POSITION], work[at + LAST], work[at + ENTRY] = first[rank], last[rank], -1
             work[at + FIRST_RESOURCE] = resources_a_rank * rank
+            work[at + LEADS_UNTIL], work[at + LEADER] = leads_until[rank], -1
             work[at + PENDING_BEGIN] = work[PENDING] + 2 * PENDING_SIZE * first[rank]
             work[at + PENDING_END] = work[at + PENDING_BEGIN]
             work[at + CLOSES] = work[CLOSINGS] + rank

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from small_gpt import small
 
 from flexsim.engine.contraction_jump import jump_of
+from flexsim.engine.contraction_layout import NUM_LED
 from flexsim.engine.contraction_passes import Course, Held, Passes, replay_passes
 from flexsim.engine.contraction_store import Store
-from flexsim.engine.contraction_uniform import Ranks, order_of
+from flexsim.engine.contraction_uniform import Order, Ranks, order_of
+from flexsim.engine.contraction_work import replay_steps
 from flexsim.scenario import express
 from flexsim.scenario.batch import Batch
 from flexsim.scenario.schema import Scenario
@@ -179,3 +181,50 @@ def test_where_forwards_drift_backwards_alone_are_left_out(cases):
     case = case_of(cases, (4, 1, 2, "none"))
     exact = [may_leave_out(case, shape, seed, 1) for seed in range(12)]
     assert sum(later and not both for both, later in exact) >= 3
+
+
+@SETTINGS
+@given(
+    ranks=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 2**32),
+    tensor=st.sampled_from([1, 2]),
+    recompute=st.sampled_from(["none", "full"]),
+)
+def test_forwards_that_lead_run_as_they_would_one_by_one(cases, ranks, seed, tensor, recompute):
+    case = case_of(cases, (ranks, 1, tensor, recompute))
+    order = all_forwards_first(ranks)
+    alone = replace(order, lineup=replace(order.lineup, leads_until=None))
+    one, other = replayed(case, [order, alone], seed)
+    assert isinstance(one, Course) == isinstance(other, Course)
+    if isinstance(one, Course):
+        assert_equal(one.passes(0), other.passes(0))
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_most_forwards_follow_one_that_leads(cases, tensor, monkeypatch):
+    """At ranks that take longer than those before them, what they receive falls anywhere."""
+    led = []
+
+    def counted(store, work):
+        code = replay_steps(store, work)
+        led.append(int(work.values[NUM_LED]))
+        return code
+
+    monkeypatch.setattr("flexsim.engine.contraction_passes.replay_steps", counted)
+    case = case_of(cases, (4, 1, tensor, "none"))
+    for seed in range(12):
+        replayed(case, [all_forwards_first(4)], seed)
+    assert sum(number > 2 * 30 for number in led) >= 6
+
+
+def all_forwards_first(ranks: int) -> Order:
+    order = order_of(build_schedule("gpipe", PipelineShape(ranks, 40, 1)), None, RESOURCES_A_RANK)
+    assert (order.lineup.leads_until == order.lineup.first + 40).all()
+    return order
+
+
+def test_only_ranks_that_begin_with_all_their_forwards_lead():
+    for name, chunks in (("1f1b", 1), ("interleaved-1f1b", 2), ("looped-bfs", 2)):
+        schedule = build_schedule(name, PipelineShape(4, 8, chunks))
+        lineup = order_of(schedule, None, RESOURCES_A_RANK).lineup
+        assert (lineup.leads_until == lineup.first).all()
