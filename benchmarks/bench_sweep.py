@@ -17,49 +17,15 @@ from processes import COMMAND, finished
 from flexsim.sweep.file import load_sweep
 from flexsim.sweep.work import Opened
 
-SWEEP = """
-base = "gpt3-175b-64xa100"
-
-[training]
-global_batch = 1536
-
-[strategy]
-chunks = 1
-
-[sweep]
-where = [
-    "cluster.devices % (strategy.tensor * strategy.pipeline) == 0",
-    "training.global_batch % (strategy.data * training.micro_batch) == 0",
-    "not strategy.sequence_parallel or strategy.tensor > 1",
-    "strategy.pipeline == 1 or strategy.schedule != 'gpipe' or training.micro_batch == 1",
-]
-
-[sweep.derive]
-strategy.data = "cluster.devices // (strategy.tensor * strategy.pipeline)"
-
-[sweep.grid]
-cluster.hosts = { from = 8, to = 128, factor = 2 }
-strategy.tensor = { from = 1, to = 8, factor = 2 }
-strategy.pipeline = { divisors_of = 96 }
-strategy.sequence_parallel = [false, true]
-strategy.schedule = ["gpipe", "1f1b"]
-training.micro_batch = { from = 1, to = 8, factor = 2 }
-training.recompute = ["none", "selective", "full"]
-training.global_batch = [512, 1024, 1536]
-"""
+FOLDER = Path(__file__).parent / "sweeps"
+SWEEPS = {"GPipe and 1F1B": "gpt3-plain.toml", "interleaved as well": "gpt3-interleaved.toml"}
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Return the sweep as a file."""
-    path = tmp_path / "gpt3.toml"
-    path.write_text(SWEEP, encoding="utf-8")
-    return path
-
-
+@pytest.mark.parametrize("schedules", SWEEPS)
 @pytest.mark.parametrize("workers", [1, 2])
-def test_sweep(workers: int, file: Path, tmp_path: Path, measure: Callable[..., Any]) -> None:
+def test_sweep(workers: int, schedules: str, tmp_path: Path, measure: Callable[..., Any]) -> None:
     """Time a whole command with its pictures, and in it the sweep: from no row to the last."""
+    file = FOLDER / SWEEPS[schedules]
     results = tmp_path / "results.csv"
     count = sum(1 for _ in Opened(load_sweep(file)).walk())
 
@@ -69,14 +35,14 @@ def test_sweep(workers: int, file: Path, tmp_path: Path, measure: Callable[..., 
         done = finished([COMMAND, "sweep", str(file), *options])
         return {"peak_bytes": done.peak_bytes, "sweep_seconds": json.loads(done.out)["seconds"]}
 
-    facts = {"what": "sweep", "count": count, "unit": "configurations", "workers": workers}
-    measure(swept, rounds=1, **facts)
+    facts = {"what": "sweep", "count": count, "unit": "configurations", "schedules": schedules}
+    measure(swept, rounds=1, workers=workers, **facts)
     assert results.read_bytes().count(b"\n") == count + 1
 
 
-def test_all_but_the_simulation(file: Path, measure: Callable[..., Any]) -> None:
+def test_all_but_the_simulation(measure: Callable[..., Any]) -> None:
     """Time what a sweep adds to each configuration: expansion, scenario, fingerprint."""
-    opened = Opened(load_sweep(file))
+    opened = Opened(load_sweep(FOLDER / SWEEPS["GPipe and 1F1B"]))
     numbers = list(opened.walk())
 
     def made() -> None:

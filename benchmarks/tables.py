@@ -129,6 +129,7 @@ def sweeps(found: Found) -> str:
     """Return configurations a second of whole sweeps."""
     rows = [
         (
+            row["schedules"],
             str(row["workers"]),
             _count(row),
             f"{row['sweep_seconds']:.2f}",
@@ -136,10 +137,10 @@ def sweeps(found: Found) -> str:
             f"{row['seconds']:.2f}",
             f"{row['peak_bytes'] / 2**20:,.0f}",
         )
-        for row in _of(found, "sweep")
+        for row in sorted(_of(found, "sweep"), key=lambda row: row["schedules"])
     ]
-    names = ("processes", "configurations", "sweep, s", "configurations/s", "command, s", "MiB")
-    return markdown(names, rows)
+    times = ("sweep, s", "configurations/s", "command, s", "MiB")
+    return markdown(("schedules", "processes", "configurations", *times), rows)
 
 
 def starts(found: Found) -> str:

@@ -208,11 +208,11 @@ def _look_up(m: Machine, rank: int, base_ns: int) -> int:
             code, unit = work[rank + CODES + part], work[rank + STEP_UNITS + part]
             base_ns = min(base_ns, wait(m, unit, code, NONE, waits))
     work[rank + BASE] = base_ns
-    num_held = number_held(m, rank)
+    work[NUM_STEP_HELD] = num_held = number_held(m, rank)
     length = _write_key(m, rank, num_held)
     entry = _find(m.store, work, length)
     if entry < 0:
-        work[MISSED], work[KEY_LENGTH], work[NUM_STEP_HELD] = rank, length, num_held
+        work[MISSED], work[KEY_LENGTH] = rank, length
         return MISS
     work[rank + ENTRY], work[work[rank + CLOSES]] = entry, base_ns + m.store[entry + CLOSE]
     return READY
@@ -231,12 +231,12 @@ def join(work: Int64, rank: int, code: int, unit: int) -> None:
 
 @compiled
 def _overlaps(m: Machine, rank: int, code: int, ready_ns: int) -> bool:
-    """Whether a pending part is not in a rank's step but before some task of it."""
+    """Whether a pending part is not in the step just looked up, but before some task of it."""
     store, work = m
     for place in range(rank + CODES, rank + CODES + work[rank + SIZE]):
         if work[place] == code:
             return False
-    unit, entry, num_held = unit_of(m, code), work[rank + ENTRY], number_held(m, rank)
+    unit, entry, num_held = unit_of(m, code), work[rank + ENTRY], work[NUM_STEP_HELD]
     results = entry + KEY + store[entry + LENGTH]
     resources = store[unit + RESOURCES]
     for place in range(resources, resources + store[store[unit + KIND] + NUM_HELD]):
