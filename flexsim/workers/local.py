@@ -21,7 +21,7 @@ from flexsim.workers.serve import DONE, END, STOP, TOLD, UP
 
 _CLOSE_S = 5.0
 _MOST_DEATHS = 1
-_MOST_STILLBORN = 3
+_MOST_STILLBORN = 5
 _NOT_STARTED = (
     "processes that are started on this machine end at once; with one worker none is needed"
 )
