@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "flexsim needs Python 3.11 or newer on the PATH" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m compileall -q flexsim  # pip compiles what it copies only
 	@touch $(STAMP)
 
 run: $(STAMP)  ## simulate SCENARIO (GPT-3 175B on 64 A100 unless given)
