@@ -232,7 +232,8 @@ def _loosened(jump: Jump, waits: tuple[Int64, Int64], begins: Int64, slack: int)
 
     An action may run together with the next ones of its rank, so what comes before a cut waits for
     nothing that lies less than ``slack`` actions before those of other ranks. None where cuts
-    would be moved by more than a window.
+    would be moved by more than a window. Of several runs, the later ones may stand alone
+    (:meth:`Jump.of_later_runs`): there all ranks have to leave out the same microbatches.
     """
     rank, microbatch, drift = jump.schedule.rank, jump.schedule.microbatch, jump.drift.copy()
     cut, size = jump.cut[:, 0].copy(), jump.size[:, 0]

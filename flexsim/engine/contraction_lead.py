@@ -123,67 +123,73 @@ def _is_alone(m: Machine, rank: int, unit: int, action: int, closes_ns: int) -> 
 
 
 @inlined
-def _may_lead(m: Machine, rank: int, action: int) -> bool:
-    """Whether an action and the one before it ran alone, the same, and more may follow."""
+def _leads(m: Machine, rank: int, action: int) -> bool:
+    """Whether an action that ran alone may lead others: the one before it did so and ran the same.
+
+    All of it has to be that one step: no part of it comes before it or after it.
+    """
     store, work = m
-    leader, work[rank + LEADER] = work[rank + LEADER], action
-    if leader != action - 1 or action + 1 >= work[rank + LEADS_UNTIL]:
+    if work[rank + LEADER] != action - 1 or action + 1 >= work[rank + LEADS_UNTIL]:
         return False
     template = work[work[ACTIONS] + ACTION_SIZE * action + TEMPLATE]
-    unit = work[rank + CODES + MOST_PARTS]
-    if store[template + NUM_LATE] > 0 or (
-        store[template + NUM_EARLY] > 0 and store[unit + IS_JOINED] == 0
-    ):
+    is_apart = store[work[rank + CODES + MOST_PARTS] + IS_JOINED] == 0
+    if store[template + NUM_LATE] > 0 or (is_apart and store[template + NUM_EARLY] > 0):
         return False
-    one, other = _part(work, 3 * leader + MAIN), _part(work, 3 * action + MAIN)
+    one, other = _part(work, 3 * action - 3 + MAIN), _part(work, 3 * action + MAIN)
     return bool(work[one + END] == work[other + END])
 
 
 @inlined
-def _repeat(m: Machine, action: int, after: int, is_joined: int, later_ns: int) -> None:
-    """Note that an action ran as another did, so much later."""
-    work = m.work
+def _follows(m: Machine, rank: int, action: int, after: int, times: tuple[int, int]) -> bool:
+    """Whether an action runs as another did, so much later; it would close at the other time."""
+    work, (later_ns, closes_ns) = m.work, times
+    if after >= work[rank + LEADS_UNTIL]:
+        return False
+    if work[LEAVES_OUT] > 0 and work[work[ROLES] + ROLE_SIZE * after + SEGMENT] > 0:
+        return False
+    unit = work[rank + CODES + MOST_PARTS]
+    alone = _is_alone(m, rank, unit, after, closes_ns)
+    return bool(alone and _waits_alike(m, unit, action, after, later_ns))
+
+
+@inlined
+def _repeat(m: Machine, rank: int, action: int, after: int, later_ns: int) -> None:
+    """Commit an action that runs as another did, so much later, but for resources that it takes."""
+    store, work = m
+    is_joined = store[work[rank + CODES + MOST_PARTS] + IS_JOINED]
     for part in range(MAIN - is_joined, MAIN + 1):
         one, other = _part(work, 3 * action + part), _part(work, 3 * after + part)
         work[other + END], work[other + SPAN] = work[one + END], work[one + SPAN]
         work[other + BASE_NS] = work[one + BASE_NS] + later_ns
+    if is_joined > 0:
+        forget(work, rank, 3 * after + EARLY)
     if work[LEAVES_OUT] > 0:
         row = work[ROLES] + LATEST_NS
         work[row + ROLE_SIZE * after] = work[row + ROLE_SIZE * action] + later_ns
+    finish(m, rank, after)
 
 
 @compiled
 def lead(m: Machine, rank: int, step: tuple[int, int, int]) -> None:
-    """Commit what repeats a rank's step, which was the main part of a leading action alone.
+    """Commit what repeats a rank's step, which was the main part of an action alone.
 
     ``step`` is the action, its entry and how many resources it holds.
     """
     store, work = m
     action, entry, num_held = step
-    if not _may_lead(m, rank, action):
-        return
-    unit, until = work[rank + CODES + MOST_PARTS], work[rank + LEADS_UNTIL]
-    base_ns = work[_part(work, 3 * action + MAIN) + BASE_NS]
-    rate_ns = base_ns - work[_part(work, 3 * action - 3 + MAIN) + BASE_NS]
-    after, later_ns, is_joined = action + 1, rate_ns, store[unit + IS_JOINED]
-    while after < until:
-        if work[LEAVES_OUT] > 0 and work[work[ROLES] + ROLE_SIZE * after + SEGMENT] > 0:
-            break
-        closes_ns = base_ns + later_ns + store[entry + CLOSE]
-        if not _is_alone(m, rank, unit, after, closes_ns):
-            break
-        if not _waits_alike(m, unit, action, after, later_ns):
-            break
-        _repeat(m, action, after, is_joined, later_ns)
-        if is_joined > 0:
-            forget(work, rank, 3 * after + EARLY)
-        finish(m, rank, after)
-        after, later_ns = after + 1, later_ns + rate_ns
-    number = after - 1 - action
-    for place in range(num_held):
-        holding = work[HOLDINGS] + HOLDING_SIZE * work[work[STEP_HELD] + place]
-        work[holding + FREE_NS] += number * rate_ns
-        work[holding + LAST_READY_NS] += number * rate_ns
-        work[holding + LAST_CODE] += 3 * number
-    work[rank + LEADER] = after - 1
+    number = 0
+    if _leads(m, rank, action):
+        base_ns = work[_part(work, 3 * action + MAIN) + BASE_NS]
+        rate_ns = base_ns - work[_part(work, 3 * action - 3 + MAIN) + BASE_NS]
+        closes_ns, later_ns = base_ns + store[entry + CLOSE] + rate_ns, rate_ns
+        while _follows(m, rank, action, action + number + 1, (later_ns, closes_ns)):
+            number += 1
+            _repeat(m, rank, action, action + number, later_ns)
+            closes_ns, later_ns = closes_ns + rate_ns, later_ns + rate_ns
+        for place in range(num_held):
+            holding = work[HOLDINGS] + HOLDING_SIZE * work[work[STEP_HELD] + place]
+            work[holding + FREE_NS] += number * rate_ns
+            work[holding + LAST_READY_NS] += number * rate_ns
+            work[holding + LAST_CODE] += 3 * number
+    work[rank + LEADER] = action + number
     work[NUM_LED] += number

@@ -113,8 +113,9 @@ def _leads_until(schedule: Schedule) -> Int64:
     if schedule.num_stages != schedule.num_ranks or (np.diff(schedule.rank_offsets) < count).any():
         return first
     rows = ragged_ranges(first, np.full(len(first), count))
-    begins = (schedule.kind[rows] == F).all()
-    return first + count if begins else first
+    own_stage = np.repeat(schedule.stage[first], count)
+    begins = (schedule.kind[rows] == F) & (schedule.stage[rows] == own_stage)
+    return first + count if begins.all() else first
 
 
 @dataclass(frozen=True, eq=False)

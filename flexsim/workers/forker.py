@@ -49,11 +49,6 @@ class Forker:
         """Whether it can start workers."""
         return self._process.poll() is None
 
-    @property
-    def process_id(self) -> int:
-        """The process that workers are split off."""
-        return self._process.pid
-
     def worker(self) -> Connection:
         """Start a worker and return the line to it; a line that ends is a worker that is gone."""
         self._has_workers = True

@@ -22,6 +22,7 @@ from flexsim.workers.serve import DONE, END, STOP, TOLD, UP
 _CLOSE_S = 5.0
 _MOST_DEATHS = 1
 _MOST_STILLBORN = 5
+"""Workers a place that may end before they have begun, one after the other."""
 _NOT_STARTED = (
     "processes that are started on this machine end at once; with one worker none is needed"
 )

@@ -228,3 +228,10 @@ def test_only_ranks_that_begin_with_all_their_forwards_lead():
         schedule = build_schedule(name, PipelineShape(4, 8, chunks))
         lineup = order_of(schedule, None, RESOURCES_A_RANK).lineup
         assert (lineup.leads_until == lineup.first).all()
+
+
+def test_ranks_that_take_turns_with_their_stages_do_not_lead():
+    schedule = build_schedule("gpipe", PipelineShape(2, 8, 1))
+    stage = np.where(schedule.microbatch % 2 == 0, schedule.stage, 1 - schedule.stage)
+    lineup = order_of(replace(schedule, stage=stage), None, RESOURCES_A_RANK).lineup
+    assert (lineup.leads_until == lineup.first).all()
